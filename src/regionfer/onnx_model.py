@@ -1,0 +1,492 @@
+"""The model file: an ONNX graph from aligned faces to expressions, with a card that says what it is.
+
+The file is made by ``regionfer export`` and read here with ONNX Runtime; no torch is needed. Its graph has
+
+* an input ``faces``, uint8 (N, H, W, 3) RGB, any N and any H = W (the card says which side is best), and, where
+  the regions follow the face, an input ``landmarks``, float32 (N, 5, 2), x y in 0..1 of the aligned face;
+* the outputs ``probabilities`` (N, C), ``mu``, ``nu`` and ``attention`` (N, R), all float32;
+* one JSON object in its metadata under the key ``regionfer``: the `ModelCard`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from regionfer.errors import ModelError
+from regionfer.labels import LABELS
+from regionfer.regions import LANDMARKS, WHOLE_FACE, landmark_regions
+
+SCHEMA = 1
+"""Version of the metadata and of the graph's inputs and outputs that this release reads and writes."""
+
+METADATA_KEY = "regionfer"
+FACE_REGION = "face"
+"""Name of region 0, the whole aligned face."""
+
+DEFAULT_MODEL = Path(__file__).parent / "weights" / "default.onnx"
+MAX_FACES_PER_RUN = 32
+"""Faces that go through the network at once, unless the caller says otherwise; bounds the memory of a run."""
+
+OUTPUTS = ("probabilities", "mu", "nu", "attention")
+
+
+@dataclass(frozen=True)
+class RegionCard:
+    """The regions that a model looks at.
+
+    Attributes:
+        generator: "fixed", "random" (drawn once, then kept) or "landmark"; "none" for a plain backbone.
+        names: R names, the first is "face".
+        boxes: R boxes x1 y1 x2 y2 in 0..1 of the aligned face, the first is the whole face; None where the
+            boxes follow the landmarks.
+        radii: landmark regions only: half sides of their squares, as shares of the face.
+    """
+
+    generator: str = "none"
+    names: tuple[str, ...] = (FACE_REGION,)
+    boxes: tuple[tuple[float, ...], ...] | None = (WHOLE_FACE,)
+    radii: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names or self.names[0] != FACE_REGION or len(set(self.names)) != len(self.names):
+            raise ValueError(f"regions.names must be distinct and begin with {FACE_REGION!r}, got {self.names}")
+        if self.boxes is None:
+            if len(self.names) != 1 + len(LANDMARKS) * len(self.radii):
+                raise ValueError(f"regions: {len(self.names)} names do not fit {len(self.radii)} radii and no boxes")
+        elif len(self.boxes) != len(self.names) or any(len(box) != 4 for box in self.boxes):
+            raise ValueError(f"regions: expected a box of four numbers for each of {len(self.names)} names")
+
+    def place(self, faces: int, landmarks: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Boxes of the regions, x1 y1 x2 y2 in 0..1 of the aligned face.
+
+        Args:
+            faces: number of faces n.
+            landmarks: (n, 5, 2) in 0..1 of the aligned face; needed where the boxes follow them.
+
+        Returns:
+            (R, 4) where the boxes are the same for all faces, else (n, R, 4).
+
+        Raises:
+            ValueError: the regions follow landmarks, and none are given.
+        """
+        if self.boxes is not None:
+            return np.array(self.boxes, dtype=np.float32)
+        if landmarks is None:
+            raise ValueError("the regions of this model follow the landmarks: landmarks must be given")
+        whole = np.tile(np.array(WHOLE_FACE, dtype=np.float32), (faces, 1, 1))
+        return np.concatenate([whole, landmark_regions(landmarks, self.radii)], axis=1)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is: stored as JSON in the model file itself.
+
+    Attributes:
+        name: a short name, for people.
+        version: version of the weights.
+        labels: C names of the expressions, in the order of the probabilities.
+        face_size: side in pixels at which faces are best aligned for this model.
+        input_size: side in pixels to which the graph itself resizes every region.
+        color: what the backbone sees, "rgb" or "grey"; for information, the input is RGB either way.
+        regions: the regions it looks at.
+        temperature: what the logits were divided by to calibrate the probabilities; 1 if not calibrated.
+        architecture: backbone, attention and their sizes.
+        training: data, their licence, recipe, commit, origin and licence of the pretraining.
+        metrics: measured results, one mapping each with at least ``dataset``, ``n`` and ``accuracy`` (0..1), and
+            where known ``split``, ``protocol``, ``accuracy_ci95`` (low, high), ``mean_recall``, ``baseline``.
+        licence: licence of the weights.
+    """
+
+    name: str
+    version: str
+    face_size: int
+    input_size: int
+    labels: tuple[str, ...] = LABELS
+    color: str = "rgb"
+    regions: RegionCard = RegionCard()
+    temperature: float = 1.0
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be two or more distinct names, got {self.labels}")
+        if self.face_size < 1 or self.input_size < 1:
+            raise ValueError(f"sizes must be positive, got face_size {self.face_size}, input_size {self.input_size}")
+        if self.color not in ("rgb", "grey"):
+            raise ValueError(f"color must be 'rgb' or 'grey', got {self.color!r}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+        for metric in self.metrics:
+            if missing := {"dataset", "n", "accuracy"} - metric.keys():
+                raise ValueError(f"a metric lacks {', '.join(sorted(missing))}: {dict(metric)}")
+            if not 0 <= metric["accuracy"] <= 1:
+                raise ValueError(f"accuracy must be in 0..1, got {metric['accuracy']}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields and the schema version, as JSON-safe values."""
+        card: dict[str, Any] = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)}
+        card["regions"] = {f.name: getattr(self.regions, f.name) for f in fields(self.regions)}
+        return json.loads(json.dumps(card, allow_nan=False))  # type: ignore[no-any-return]
+
+    def to_json(self) -> str:
+        """The card as stored in the model file.
+
+        >>> card = ModelCard(name="tiny", version="1", face_size=48, input_size=96)
+        >>> ModelCard.from_json(card.to_json()) == card
+        True
+        """
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a card.
+
+        Raises:
+            ModelError: no JSON object, another schema version, a key that is missing, or a value out of range.
+        """
+        try:
+            stored = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelError(f"the metadata is not JSON ({error})") from error
+        if not isinstance(stored, dict):
+            raise ModelError(f"the metadata must be a JSON object, found {type(stored).__name__}")
+        if (schema := stored.get("schema")) != SCHEMA:
+            raise ModelError(
+                f"made for schema version {schema}, this release reads {SCHEMA}; export the checkpoint again, "
+                "or install the release of regionfer that made it"
+            )
+        try:
+            return cls._from_stored(stored)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ModelError(f"the metadata does not fit schema version {SCHEMA}: {reason}") from error
+
+    @classmethod
+    def _from_stored(cls, stored: Mapping[str, Any]) -> Self:
+        regions = stored["regions"]
+        boxes = regions["boxes"]
+        return cls(
+            name=str(stored["name"]),
+            version=str(stored["version"]),
+            labels=tuple(str(label) for label in stored["labels"]),
+            face_size=int(stored["face_size"]),
+            input_size=int(stored["input_size"]),
+            color=stored["color"],
+            regions=RegionCard(
+                generator=str(regions["generator"]),
+                names=tuple(str(name) for name in regions["names"]),
+                boxes=None if boxes is None else tuple(tuple(float(x) for x in box) for box in boxes),
+                radii=tuple(float(radius) for radius in regions.get("radii", ())),
+            ),
+            temperature=float(stored["temperature"]),
+            architecture=dict(stored["architecture"]),
+            training=dict(stored["training"]),
+            metrics=tuple(dict(metric) for metric in stored["metrics"]),
+            licence=str(stored["licence"]),
+        )
+
+
+class ModelOutput(NamedTuple):
+    """What the network says about n faces.
+
+    Attributes:
+        probabilities: (n, C) float32, rows sum to 1, columns in the order of the card's labels.
+        mu: (n, R) float32 in 0..1, self-attention of each region.
+        nu: (n, R) float32 in 0..1, relation-attention of each region.
+        attention: (n, R) float32, mu * nu as shares, rows sum to 1.
+    """
+
+    probabilities: NDArray[np.float32]
+    mu: NDArray[np.float32]
+    nu: NDArray[np.float32]
+    attention: NDArray[np.float32]
+
+
+class Classifier(Protocol):
+    """What the recogniser needs of a model: one file, or several fused."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Labels, face size and regions."""
+        ...
+
+    def run(
+        self,
+        faces: NDArray[np.uint8],
+        landmarks: NDArray[np.float32] | None = None,
+        *,
+        batch_size: int = MAX_FACES_PER_RUN,
+    ) -> ModelOutput:
+        """Classify aligned faces; see `ExpressionModel.run`."""
+        ...
+
+
+class ExpressionModel:
+    """A model file, ready to run. Make one with `ExpressionModel.load`. Safe to use from several threads.
+
+    Attributes:
+        card: what the model is.
+        source: the file it was read from.
+        sha256: hexadecimal SHA-256 of the file.
+    """
+
+    def __init__(self, session: ort.InferenceSession, card: ModelCard, source: Path, sha256: str) -> None:
+        self._session = session
+        self._takes_landmarks = any(i.name == "landmarks" for i in session.get_inputs())
+        self.card = card
+        self.source = source
+        self.sha256 = sha256
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> Self:
+        """Read a model file.
+
+        Args:
+            path: the ONNX file; None for the model that comes with this package.
+            providers: ONNX Runtime's execution providers, the preferred one first; None for CUDA where the
+                installed ONNX Runtime has it, else the CPU.
+            threads: CPU threads for one run; None for one a core.
+
+        Raises:
+            ModelError: the file is missing, damaged, no ONNX model, not made by ``regionfer export``, or of another
+                schema version; or a provider is not available.
+        """
+        source = DEFAULT_MODEL if path is None else Path(path)
+        chosen = available_providers(providers)
+        content = _read(source)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if path is None:
+            _verify_shipped(source, sha256)
+        session = _open_session(source, content, chosen, threads)
+        if providers and (lacking := set(chosen) - set(session.get_providers())):
+            raise ModelError(
+                f"{source}: ONNX Runtime could not start {', '.join(sorted(lacking))}; "
+                f"check its driver and libraries, or choose from {', '.join(ort.get_available_providers())}"
+            )
+        try:
+            card = _read_card(session)
+            _check_graph(session, card)
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from error
+        return cls(session, card, source, sha256)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers in use, the preferred one first."""
+        return tuple(self._session.get_providers())
+
+    def __repr__(self) -> str:
+        return f"ExpressionModel({str(self.source)!r}, {self.card.name} {self.card.version})"
+
+    def run(
+        self,
+        faces: NDArray[np.uint8],
+        landmarks: NDArray[np.float32] | None = None,
+        *,
+        batch_size: int = MAX_FACES_PER_RUN,
+    ) -> ModelOutput:
+        """Classify aligned faces, at most ``batch_size`` of them in a run of the network.
+
+        Args:
+            faces: (n, S, S, 3) uint8 RGB; S = ``card.face_size`` is best.
+            landmarks: (n, 5, 2) float32, x y in 0..1 of the aligned face, in ``LANDMARKS`` order. Needed where the
+                model's regions follow them, else left aside.
+            batch_size: largest number of faces in one run, 1 or more.
+
+        Raises:
+            ValueError: an array of another shape or type, or no landmarks where they are needed.
+        """
+        _check_faces(faces)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        inputs: dict[str, NDArray[Any]] = {"faces": faces}
+        if self._takes_landmarks:
+            inputs["landmarks"] = _checked_landmarks(landmarks, len(faces))
+        runs = [self._session.run(OUTPUTS, part) for part in _split(inputs, len(faces), batch_size)]
+        if not runs:
+            regions = np.empty((0, len(self.card.regions.names)), dtype=np.float32)
+            return ModelOutput(np.empty((0, len(self.card.labels)), dtype=np.float32), regions, regions, regions)
+        return ModelOutput(*(np.concatenate(parts) for parts in zip(*runs, strict=True)))
+
+
+class FusedModel:
+    """Several models as one, by the weighted mean of their probabilities (the paper's score-level fusion).
+
+    The attention shown is that of the first model, whose regions the card names.
+
+    Args:
+        models: two or more models with the same labels.
+        weights: one non-negative weight a model; equal if None. They need not sum to 1.
+
+    Raises:
+        ModelError: the models have other labels than the first.
+        ValueError: no models, or weights that do not fit.
+    """
+
+    def __init__(self, models: Sequence[Classifier], weights: Sequence[float] | None = None) -> None:
+        if not models:
+            raise ValueError("expected one model or more to fuse, got none")
+        first = models[0].card
+        for model in models[1:]:
+            if model.card.labels != first.labels:
+                raise ModelError(
+                    f"{model!r} has the labels {', '.join(model.card.labels)}, the first model has "
+                    f"{', '.join(first.labels)}; only models with the same labels can be fused"
+                )
+        share = np.asarray([1.0] * len(models) if weights is None else weights, dtype=np.float64)
+        if share.shape != (len(models),) or (share < 0).any() or not 0 < share.sum() < np.inf:
+            raise ValueError(f"weights must be {len(models)} numbers, none below 0, got {weights}")
+        self.models = tuple(models)
+        self.weights = tuple((share / share.sum()).tolist())
+        # The graphs take any side: align for the model that sees most.
+        self.card = replace(first, face_size=max(model.card.face_size for model in models))
+
+    def __repr__(self) -> str:
+        return f"FusedModel({list(self.models)!r}, weights={list(self.weights)})"
+
+    def run(
+        self,
+        faces: NDArray[np.uint8],
+        landmarks: NDArray[np.float32] | None = None,
+        *,
+        batch_size: int = MAX_FACES_PER_RUN,
+    ) -> ModelOutput:
+        """Classify aligned faces with every model; see `ExpressionModel.run`."""
+        outputs = [model.run(faces, landmarks, batch_size=batch_size) for model in self.models]
+        fused = sum(weight * output.probabilities for weight, output in zip(self.weights, outputs, strict=True))
+        return outputs[0]._replace(probabilities=np.asarray(fused, dtype=np.float32))
+
+
+def available_providers(wanted: Sequence[str] | None = None) -> list[str]:
+    """Execution providers to use, the preferred one first.
+
+    Args:
+        wanted: names as ONNX Runtime spells them; None for CUDA where it is installed, then the CPU.
+
+    Raises:
+        ModelError: a name that the installed ONNX Runtime does not have.
+
+    >>> available_providers(["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    installed = ort.get_available_providers()
+    if wanted is None:
+        return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in installed]
+    if isinstance(wanted, str):
+        raise TypeError(f"providers must be a list of names, got the text {wanted!r}")
+    if unknown := [name for name in wanted if name not in installed]:
+        raise ModelError(
+            f"provider {', '.join(unknown)} is not available; the installed ONNX Runtime has {', '.join(installed)}"
+        )
+    return list(wanted)
+
+
+def _read(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except FileNotFoundError as error:
+        if source == DEFAULT_MODEL:
+            raise ModelError(f"{source}: the default model is missing; install regionfer again") from error
+        raise ModelError(f"{source}: no such model file") from error
+    except OSError as error:
+        raise ModelError(f"{source}: cannot be read as a model file ({error.strerror})") from error
+
+
+def _verify_shipped(source: Path, sha256: str) -> None:
+    """Compare the shipped model with the list of hashes that is shipped beside it."""
+    sums = _read(source.with_name("SHA256SUMS")).decode()
+    expected = {name.lstrip("*"): digest for digest, name in (line.split() for line in sums.splitlines() if line)}
+    if expected.get(source.name) != sha256:
+        raise ModelError(
+            f"{source}: damaged, its SHA-256 is {sha256}, expected {expected.get(source.name)}; install regionfer again"
+        )
+
+
+def _open_session(source: Path, content: bytes, providers: list[str], threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # warnings about a graph's details are of no use to who runs it
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads must be 1 or more, got {threads}")
+        options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base but this one
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{source}: not an ONNX model that ONNX Runtime {ort.__version__} reads: {reason}") from error
+
+
+def _read_card(session: ort.InferenceSession) -> ModelCard:
+    stored = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if stored is None:
+        raise ModelError(
+            f"an ONNX model of another kind, without {METADATA_KEY!r} in its metadata; "
+            "expected a file made by regionfer export"
+        )
+    return ModelCard.from_json(stored)
+
+
+def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
+    """Compare inputs and outputs with the contract at the top of this file; sizes left open are not compared."""
+    expected_inputs: dict[str, tuple[str, list[int | None]]] = {"faces": ("tensor(uint8)", [None, None, None, 3])}
+    if card.regions.boxes is None:
+        expected_inputs["landmarks"] = ("tensor(float)", [None, len(LANDMARKS), 2])
+    regions = len(card.regions.names)
+    sizes = dict(zip(OUTPUTS, (len(card.labels), regions, regions, regions), strict=True))
+    expected_outputs = {name: ("tensor(float)", [None, size]) for name, size in sizes.items()}
+    _check_nodes("inputs", session.get_inputs(), expected_inputs)
+    _check_nodes("outputs", session.get_outputs(), expected_outputs)
+
+
+def _check_nodes(kind: str, found: Sequence[Any], expected: Mapping[str, tuple[str, Sequence[int | None]]]) -> None:
+    if {node.name for node in found} != set(expected):
+        names = ", ".join(node.name for node in found)
+        raise ModelError(f"wrong {kind}: expected {', '.join(expected)}, found {names}; export the checkpoint again")
+    for node in found:
+        dtype, shape = expected[node.name]
+        fits = node.type == dtype and len(node.shape) == len(shape)
+        # A size that the graph leaves open is a name (str) or None.
+        fits = fits and all(
+            want is None or not isinstance(size, int) or size == want
+            for size, want in zip(node.shape, shape, strict=False)
+        )
+        if not fits:
+            wanted = tuple("any" if size is None else size for size in shape)
+            raise ModelError(
+                f"wrong {kind}: expected {node.name} as {dtype} of shape {wanted}, "
+                f"found {node.type} of shape {tuple(node.shape)}; export the checkpoint again"
+            )
+
+
+def _check_faces(faces: NDArray[np.uint8]) -> None:
+    if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1] != faces.shape[2] or faces.shape[3] != 3:
+        raise ValueError(f"faces must be uint8 of shape (n, S, S, 3), got {faces.dtype} of shape {faces.shape}")
+
+
+def _checked_landmarks(landmarks: NDArray[np.float32] | None, faces: int) -> NDArray[np.float32]:
+    if landmarks is None:
+        raise ValueError("the regions of this model follow the landmarks: landmarks must be given")
+    if landmarks.shape != (faces, len(LANDMARKS), 2):
+        raise ValueError(f"landmarks must have shape {(faces, len(LANDMARKS), 2)}, got {landmarks.shape}")
+    return landmarks.astype(np.float32, copy=False)
+
+
+def _split(inputs: Mapping[str, NDArray[Any]], count: int, size: int) -> Iterator[dict[str, NDArray[Any]]]:
+    for start in range(0, count, size):
+        yield {name: array[start : start + size] for name, array in inputs.items()}
