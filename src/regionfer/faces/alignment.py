@@ -1,0 +1,107 @@
+"""Square face crops framed as the network was trained: FERPlus crops, upright.
+
+FERPlus images are loose boxes of a face detector, not aligned by landmarks. A face of a photo must be framed alike,
+whichever way it is turned. A similarity that maps five landmarks to a frontal template cannot do this: the eyes of a
+turned face are close together, and it would zoom in. Here the landmarks are fitted by a rigid 3D face, whose
+scale does not depend on the yaw, and the crop is placed around a point fixed in that face.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.faces.detection import Detections, area_resize, check_image
+from regionfer.faces.pose import Doubles, fit_face, rotation
+
+Image = NDArray[np.uint8]
+
+CROP_SIDE = 2.35  # in distances between the eyes of the frontal face
+CROP_CENTRE = np.array([0.0, 0.52, 0.0])  # in the frame of FACE_MODEL
+
+
+def align_faces(image: Image, detections: Detections, size: int) -> Image:
+    """Each face upright and framed as in FERPlus, (n, size, size, 3) uint8 RGB.
+
+    Large faces are averaged down, not sampled, so that no pixel is skipped. Beyond the image's edge the edge pixels
+    are repeated. A face whose landmarks do not determine a frame is cut by its box, made square.
+
+    Args:
+        image: (H, W, 3) RGB uint8.
+        detections: its n faces; none gives an empty array.
+        size: side of the result, pixels, at least 1.
+
+    Raises:
+        ValueError: the image has another shape or type, or the size is below 1.
+    """
+    check_image(image)
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    crops = np.empty((len(detections), size, size, 3), np.uint8)
+    for crop, frame in zip(crops, crop_frames(detections), strict=True):
+        _sample(image, frame, crop)
+    return crops
+
+
+def aligned_landmarks(detections: Detections) -> NDArray[np.float32]:
+    """Landmarks (n, 5, 2) float32 as x y in 0..1 of the crop that ``align_faces`` makes of each face.
+
+    A point outside the crop is outside 0..1.
+    """
+    frames = crop_frames(detections)
+    corner, across, down = frames[:, None, 0], frames[:, 1], frames[:, 2]
+    points = detections.landmarks - corner
+    side = np.square(across).sum(axis=1)[:, None]
+    x = np.einsum("nkd,nd->nk", points, across) / side
+    y = np.einsum("nkd,nd->nk", points, down) / side
+    return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+def crop_frames(detections: Detections) -> NDArray[np.float64]:
+    """Where each crop lies in the image, (n, 3, 2) pixels: its top left corner, its top edge and its left edge."""
+    fit = fit_face(detections.landmarks)
+    centre = fit.shift + fit.scale[:, None] * (rotation(fit.angles) @ CROP_CENTRE)[:, :2]
+    half = fit.scale * CROP_SIDE / 2
+    roll = fit.angles[:, 2]
+    lost = ~np.isfinite(half)
+    boxes = detections.boxes[lost].astype(np.float64)
+    centre[lost] = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half[lost] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=1.0) / 2
+    roll[lost] = 0.0
+    right = half[:, None] * np.stack([np.cos(roll), np.sin(roll)], axis=1)
+    down = np.stack([-right[:, 1], right[:, 0]], axis=1)
+    return np.stack([centre - right - down, 2 * right, 2 * down], axis=1)
+
+
+def _sample(image: Image, frame: Doubles, crop: Image) -> None:
+    """Fill the crop (size, size, 3) from its frame in the image."""
+    size = len(crop)
+    corner, across, down = frame
+    image, corner = _cut(image, corner, across, down)
+    # Average down until a step from pixel to pixel of the crop is below two pixels of the image.
+    shrink = max(1.0, np.hypot(*across) / size)
+    if shrink > 1:
+        height, width = image.shape[:2]
+        small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        scale = np.array(small) / (width, height)
+        image = area_resize(image, small)
+        corner, across, down = corner * scale, across * scale, down * scale
+    first = corner + (across + down) / (2 * size) - 0.5  # centre of the first pixel, in OpenCV's counting
+    to_image = np.column_stack([across / size, down / size, first])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cv2.warpAffine(image, to_image, (size, size), crop, flags, cv2.BORDER_REPLICATE)
+
+
+def _cut(
+    image: NDArray[np.uint8], corner: Doubles, across: Doubles, down: Doubles
+) -> tuple[NDArray[np.uint8], Doubles]:
+    """The part of the image that the frame touches, with a margin, and the corner's place in it."""
+    corners = corner + np.array([0 * across, across, down, across + down])
+    margin = np.hypot(*across) * 0.1 + 2
+    height, width = image.shape[:2]
+    x1, y1 = np.floor(corners.min(axis=0) - margin).astype(int)
+    x2, y2 = np.ceil(corners.max(axis=0) + margin).astype(int)
+    x1, y1 = np.clip(x1, 0, width - 1), np.clip(y1, 0, height - 1)
+    x2, y2 = np.clip(x2, x1 + 1, width), np.clip(y2, y1 + 1, height)
+    return image[y1:y2, x1:x2], corner - (x1, y1)

@@ -1,0 +1,259 @@
+"""MTCNN, the detector of the RAN paper: three small networks in a cascade, on ONNX Runtime.
+
+Source: Zhang, Zhang, Li, Qiao, 2016, "Joint Face Detection and Alignment using Multi-task Cascaded
+Convolutional Networks", arXiv:1604.02878. ``weights/PROVENANCE.md`` says where the weights come from.
+
+1. P-Net looks at every 12 x 12 window of an image pyramid and proposes boxes.
+2. R-Net looks at each proposal at 24 x 24 pixels, drops most and corrects the others.
+3. O-Net looks at what is left at 48 x 48 pixels, decides, and places the five landmarks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from regionfer.faces.detection import Detections, area_resize, check_image
+
+Floats = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+WINDOW = 12  # pixels that P-Net sees at once
+STRIDE = 2  # pixels from one of its windows to the next
+PYRAMID_STEP = 0.709  # about the root of 1/2: each level has half the area of the one before
+PER_LEVEL = 1000  # proposals kept a level; a portrait gives about 100, pure noise would give any number
+BATCH = 128  # windows in one run of R-Net or O-Net
+
+
+class MTCNN:
+    """Faces with five landmarks, by MTCNN.
+
+    One object may be used from several threads.
+
+    Args:
+        min_face: side of the smallest face to look for, pixels, at least 6. Half of it takes four times as long.
+        thresholds: scores that a window must exceed to pass P-Net, R-Net and O-Net, each in 0..1.
+        max_side: an image whose longer side exceeds this many pixels is shrunk to it before the search, so that
+            the time stays bounded. The smallest face then grows with the image: at 1,600, a photo of 4,000
+            pixels is searched for faces from 2.5 times ``min_face``. ``None`` searches every image as it is.
+        providers: ONNX Runtime's execution providers, first choice first; by default the CPU.
+        threads: threads that one run may use; by default as many as ONNX Runtime sees fit.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_face: float = 20,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
+        max_side: int | None = 1600,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if min_face < WINDOW / 2:
+            raise ValueError(f"min_face must be at least {WINDOW // 2} pixels, got {min_face}")
+        if len(thresholds) != 3 or not all(0 <= t < 1 for t in thresholds):
+            raise ValueError(f"thresholds must be three numbers in 0..1 (P-Net, R-Net, O-Net), got {thresholds}")
+        if max_side is not None and max_side < WINDOW:
+            raise ValueError(f"max_side must be at least {WINDOW} pixels or None, got {max_side}")
+        self.min_face = min_face
+        self.thresholds = thresholds
+        self.max_side = max_side
+        self._pnet, self._rnet, self._onet = (_load(name, providers, threads) for name in ("pnet", "rnet", "onet"))
+
+    def detect(self, image: Image) -> Detections:
+        """Faces of one image (H, W, 3) RGB uint8, highest score first.
+
+        Raises:
+            ValueError: the image has another shape or type.
+        """
+        check_image(image)
+        height, width = image.shape[:2]
+        image, scale = _shrink(image, self.max_side)
+        found = self._cascade(image)
+        boxes = (found.boxes / scale).reshape(-1, 2, 2).clip(0, (width, height)).reshape(-1, 4)
+        return Detections(boxes, found.scores, found.landmarks / scale)
+
+    def _cascade(self, image: Image) -> Detections:
+        octaves = _halvings(image)
+        squares = self._propose(image)
+        squares = self._refine(octaves, squares)
+        return self._decide(octaves, squares)
+
+    def _propose(self, image: Image) -> Floats:
+        """Squares (n, 4) that P-Net takes for a face, from all levels of the pyramid."""
+        proposals = [self._propose_in(level) for level in _pyramid(image, self.min_face)]
+        boxes = np.concatenate([boxes for boxes, _ in proposals])
+        scores = np.concatenate([scores for _, scores in proposals])
+        return _square(boxes[suppress(boxes, scores, 0.7)])
+
+    def _propose_in(self, level: Level) -> tuple[Floats, Floats]:
+        scores, offsets = self._pnet.run(["scores", "offsets"], {"images": level.pixels[None]})
+        scores, offsets = scores[0], offsets[0]
+        rows, columns = np.nonzero(scores > self.thresholds[0])
+        best = np.argsort(-scores[rows, columns], kind="stable")[:PER_LEVEL]
+        rows, columns = rows[best], columns[best]
+        corner = np.stack([columns, rows], axis=1) * STRIDE - level.margin
+        windows = np.concatenate([corner, corner + WINDOW], axis=1) / level.scale
+        boxes = _shift(windows.astype(np.float32), offsets[rows, columns])
+        kept = suppress(boxes, scores[rows, columns], 0.5)
+        return boxes[kept], scores[rows, columns][kept]
+
+    def _refine(self, octaves: list[Image], squares: Floats) -> Floats:
+        """Squares (m, 4), m <= n, that R-Net confirms, corrected."""
+        scores, offsets = _run(self._rnet, ["scores", "offsets"], _windows(octaves, squares, 24))
+        passed = scores > self.thresholds[1]
+        boxes = _shift(squares[passed], offsets[passed])
+        return _square(boxes[suppress(boxes, scores[passed], 0.7)])
+
+    def _decide(self, octaves: list[Image], squares: Floats) -> Detections:
+        """The faces among the squares, in pixels of the searched image."""
+        names = ["scores", "offsets", "landmarks"]
+        scores, offsets, points = _run(self._onet, names, _windows(octaves, squares, 48))
+        passed = scores > self.thresholds[2]
+        squares, scores = squares[passed], scores[passed]
+        landmarks = squares[:, None, :2] + points[passed] * (squares[:, None, 2:] - squares[:, None, :2])
+        boxes = _shift(squares, offsets[passed])
+        kept = suppress(boxes, scores, 0.7, of_smaller=True)
+        return Detections(boxes[kept], scores[kept], landmarks[kept])
+
+
+class Level(NamedTuple):
+    """One level of the pyramid: ``pixels = image * scale`` with ``margin`` pixels added on each side."""
+
+    pixels: Image
+    scale: Floats  # (4,), for x1 y1 x2 y2: width and height are rounded to whole pixels apart
+    margin: int
+
+
+def _load(name: str, providers: Sequence[str] | None, threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # warnings about fallbacks would reach the user's console
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        options.intra_op_num_threads = threads
+    chosen = ["CPUExecutionProvider"] if providers is None else list(providers)
+    if missing := set(chosen) - set(ort.get_available_providers()):
+        raise ValueError(f"providers {sorted(missing)} are not in this ONNX Runtime: {ort.get_available_providers()}")
+    weights = files("regionfer.faces").joinpath(f"weights/{name}.onnx").read_bytes()
+    return ort.InferenceSession(weights, options, providers=chosen)
+
+
+def _shrink(image: Image, max_side: int | None) -> tuple[Image, float]:
+    longer = max(image.shape[:2])
+    if max_side is None or longer <= max_side:
+        return image, 1.0
+    scale = max_side / longer
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return area_resize(image, size), scale
+
+
+def _pyramid(image: Image, min_face: float, margin: int = 6, largest: float = 1.0) -> Iterator[Level]:
+    """Levels on which P-Net's window spans from ``min_face`` to ``largest`` times the image's shorter side.
+
+    The margin lets a window reach over the image's edge, by half its side, for faces that the edge cuts or
+    that fill the frame.
+    """
+    height, width = image.shape[:2]
+    face = min_face
+    while face <= largest * min(height, width) or face == min_face:
+        size = (math.ceil(width * WINDOW / face), math.ceil(height * WINDOW / face))
+        pixels = np.full((size[1] + 2 * margin, size[0] + 2 * margin, 3), GREY, np.uint8)
+        pixels[margin:-margin, margin:-margin] = area_resize(image, size)
+        yield Level(pixels, np.array([size[0] / width, size[1] / height] * 2, np.float32), margin)
+        face /= PYRAMID_STEP
+
+
+GREY = (127, 127, 127)
+BORDER = cv2.BORDER_CONSTANT
+
+
+def _halvings(image: Image) -> list[Image]:
+    """The image, its half, its quarter ... down to 48 pixels."""
+    octaves = [image]
+    while min(octaves[-1].shape[:2]) >= 96:
+        height, width = octaves[-1].shape[:2]
+        octaves.append(area_resize(octaves[-1], (width // 2, height // 2)))
+    return octaves
+
+
+def _windows(octaves: list[Image], squares: Floats, side: int) -> Image:
+    """Each square's pixels, (n, side, side, 3).
+
+    Taken from the octave on which the square is once to twice as wide as ``side``: bilinear sampling of
+    anything larger would skip pixels.
+    """
+    result = np.empty((len(squares), side, side, 3), np.uint8)
+    height, width = octaves[0].shape[:2]
+    for i, (x1, y1, x2, _) in enumerate(squares):
+        octave = min(max(0, int(math.log2(max(1.0, (x2 - x1) / side)))), len(octaves) - 1)
+        source = octaves[octave]
+        fx, fy = source.shape[1] / width, source.shape[0] / height
+        step = (x2 - x1) / side
+        # From the centre of a target pixel to the octave's pixels, whose centres OpenCV gives whole numbers.
+        to_source = np.array(
+            [[step * fx, 0, (x1 + 0.5 * step) * fx - 0.5], [0, step * fy, (y1 + 0.5 * step) * fy - 0.5]]
+        )
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(source, to_source, (side, side), result[i], flags, BORDER, GREY)
+    return result
+
+
+def _run(network: ort.InferenceSession, names: list[str], images: Image) -> list[Floats]:
+    """The network's outputs on any number of images, none included, a bounded number at a time."""
+    starts = range(0, max(1, len(images)), BATCH)
+    parts = [network.run(names, {"images": images[i : i + BATCH]}) for i in starts]
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]
+
+
+def _shift(boxes: Floats, offsets: Floats) -> Floats:
+    """Boxes (n, 4) with corners moved by offsets (n, 4), shares of width and height."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return boxes + offsets * np.tile(sides, 2)
+
+
+def _square(boxes: Floats) -> Floats:
+    """The squares around the same centres with the longer side of each box."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=0) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def suppress(boxes: Floats, scores: Floats, threshold: float, *, of_smaller: bool = False) -> NDArray[np.intp]:
+    """Non-maximum suppression: rows to keep, highest score first.
+
+    A box goes if its overlap with a kept one of higher score exceeds ``threshold``.
+
+    Args:
+        boxes: (n, 4) x1 y1 x2 y2.
+        scores: (n,).
+        threshold: overlap in 0..1.
+        of_smaller: overlap as a share of the smaller box instead of the union, which also removes
+            a box inside another.
+
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
+    >>> suppress(boxes, np.array([0.8, 0.9, 0.7], np.float32), 0.5).tolist()
+    [1, 2]
+    """
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    order = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(order):
+        first, rest = order[0], order[1:]
+        kept.append(first)
+        low = np.maximum(boxes[first, :2], boxes[rest, :2])
+        high = np.minimum(boxes[first, 2:], boxes[rest, 2:])
+        common = (high - low).clip(0).prod(axis=1)
+        whole = np.minimum(areas[first], areas[rest]) if of_smaller else areas[first] + areas[rest] - common
+        order = rest[common <= threshold * whole]
+    return np.array(kept, dtype=np.intp)
