@@ -1,0 +1,303 @@
+"""The model file: what a good one gives, and what each kind of bad one gets."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from regionfer import onnx_model
+from regionfer.errors import ModelError
+from regionfer.labels import LABELS
+from regionfer.onnx_model import ExpressionModel, FusedModel, ModelCard, RegionCard, available_providers
+from regionfer.regions import fixed_regions, landmark_regions
+
+
+def some_faces(count, side=12, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def expected_probabilities(path: Path, faces):
+    """The tiny graph again, in NumPy."""
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    logits = faces.mean(axis=(1, 2)) / 255 @ weights["to_logits"]
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+class TestRun:
+    @pytest.mark.parametrize("count", [0, 1, 7, 32, 33, 70])
+    def test_any_number_of_faces(self, tiny_model, tiny_path, count):
+        output = tiny_model.run(faces := some_faces(count))
+        assert output.probabilities.shape == (count, 8)
+        assert output.mu.shape == output.nu.shape == output.attention.shape == (count, 6)
+        assert all(array.dtype == np.float32 for array in output)
+        np.testing.assert_allclose(output.probabilities, expected_probabilities(tiny_path, faces), atol=1e-5)
+        np.testing.assert_allclose(output.attention.sum(axis=1), 1, atol=1e-5)
+
+    @pytest.mark.parametrize(("batch_size", "expected"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (32, [5])])
+    def test_runs_are_of_bounded_size(self, tiny_path, monkeypatch, batch_size, expected):
+        model, sizes = ExpressionModel.load(tiny_path), []
+        session = model._session
+
+        class Counting:
+            def run(self, outputs, inputs):
+                sizes.append(len(inputs["faces"]))
+                return session.run(outputs, inputs)
+
+        monkeypatch.setattr(model, "_session", Counting())
+        model.run(some_faces(5), batch_size=batch_size)
+        assert sizes == expected
+
+    def test_any_side(self, tiny_model):
+        assert tiny_model.run(some_faces(2, side=31)).probabilities.shape == (2, 8)
+
+    def test_landmark_model(self, save_model, make_card):
+        model = ExpressionModel.load(save_model(make_card(landmarks=True)))
+        landmarks = np.full((3, 5, 2), 0.5, dtype=np.float32)
+        assert model.run(some_faces(3), landmarks, batch_size=2).mu.shape == (3, 6)
+        with pytest.raises(ValueError, match="landmarks must be given"):
+            model.run(some_faces(3))
+        with pytest.raises(ValueError, match=r"landmarks must have shape \(3, 5, 2\), got \(2, 5, 2\)"):
+            model.run(some_faces(3), landmarks[:2])
+
+    @pytest.mark.parametrize(
+        "faces",
+        [
+            pytest.param(np.zeros((2, 12, 12, 3), dtype=np.float32), id="float"),
+            pytest.param(np.zeros((12, 12, 3), dtype=np.uint8), id="one face without its axis"),
+            pytest.param(np.zeros((2, 3, 12, 12), dtype=np.uint8), id="channels first"),
+            pytest.param(np.zeros((2, 12, 10, 3), dtype=np.uint8), id="not square"),
+        ],
+    )
+    def test_refuses_other_arrays(self, tiny_model, faces):
+        with pytest.raises(ValueError, match=r"faces must be uint8 of shape \(n, S, S, 3\), got"):
+            tiny_model.run(faces)
+
+    def test_refuses_empty_batches(self, tiny_model):
+        with pytest.raises(ValueError, match="batch_size must be 1 or more"):
+            tiny_model.run(some_faces(1), batch_size=0)
+
+    def test_threads_agree(self, tiny_model):
+        inputs = [some_faces(9, seed=seed) for seed in range(24)]
+        alone = [tiny_model.run(faces).probabilities for faces in inputs]
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda faces: tiny_model.run(faces).probabilities, inputs))
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+class TestLoad:
+    def test_card_and_hash(self, tiny_path, make_card):
+        model = ExpressionModel.load(str(tiny_path))
+        assert model.card == make_card()
+        assert model.card.labels == LABELS
+        assert model.sha256 == hashlib.sha256(tiny_path.read_bytes()).hexdigest()
+        assert model.providers == ("CPUExecutionProvider",)
+        assert "tiny 0.0.1" in repr(model)
+
+    def test_own_labels(self, save_model, make_card):
+        model = ExpressionModel.load(save_model(make_card(labels=("calm", "tense"))))
+        assert model.run(some_faces(3)).probabilities.shape == (3, 2)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            pytest.param(None, "no such model file", id="missing"),
+            pytest.param(b"", "not an ONNX model", id="empty"),
+            pytest.param(b"this is a text", "not an ONNX model", id="text"),
+            pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(500), "not an ONNX model", id="picture"),
+            pytest.param("truncated", "not an ONNX model", id="truncated"),
+            pytest.param("folder", "cannot be read as a model file", id="folder"),
+        ],
+    )
+    def test_not_a_model(self, tmp_path, tiny_path, content, message):
+        path = tmp_path / "model.onnx"
+        if content == "folder":
+            path.mkdir()
+        elif content is not None:
+            path.write_bytes(tiny_path.read_bytes()[:300] if content == "truncated" else content)
+        with pytest.raises(ModelError, match=message) as caught:
+            ExpressionModel.load(path)
+        assert_one_line(caught, path)
+
+    @pytest.mark.parametrize(
+        ("stored", "message"),
+        [
+            pytest.param(None, "of another kind, without 'regionfer'", id="another kind"),
+            pytest.param("{", "the metadata is not JSON", id="not JSON"),
+            pytest.param("[]", "must be a JSON object, found list", id="not an object"),
+            pytest.param({"schema": 2}, "made for schema version 2, this release reads 1", id="newer schema"),
+            pytest.param({"schema": None}, "made for schema version None", id="no schema"),
+            pytest.param({"labels": "gone"}, "'labels' is missing", id="missing key"),
+            pytest.param({"labels": ["one"]}, "two or more distinct names", id="one label"),
+            pytest.param({"face_size": 0}, "sizes must be positive", id="no size"),
+            pytest.param({"temperature": 0}, "temperature must be above 0", id="temperature"),
+            pytest.param({"color": "bgr"}, "color must be 'rgb' or 'grey', got 'bgr'", id="colour"),
+            pytest.param({"metrics": [{"dataset": "x"}]}, "a metric lacks accuracy, n", id="metric"),
+            pytest.param(
+                {"metrics": [{"dataset": "x", "n": 3, "accuracy": 84.0}]}, "accuracy must be in 0..1", id="percent"
+            ),
+            pytest.param({"labels": ["calm", "tense"]}, "wrong outputs: expected probabilities", id="labels"),
+        ],
+    )
+    def test_another_card(self, save_model, make_card, stored, message):
+        def edit(model):
+            del model.metadata_props[:]
+            if stored is None:
+                return
+            text = stored
+            if isinstance(stored, dict):
+                card = make_card().to_dict() | stored
+                text = json.dumps({key: value for key, value in card.items() if value != "gone"})
+            helper.set_model_props(model, {"regionfer": text})
+
+        path = save_model(edit=edit)
+        with pytest.raises(ModelError, match=message) as caught:
+            ExpressionModel.load(path)
+        assert_one_line(caught, path)
+
+    @pytest.mark.parametrize(
+        ("edit", "message"),
+        [
+            pytest.param(
+                lambda graph: graph.output.pop(), "wrong outputs: expected .*, found probabilities, mu, nu", id="output"
+            ),
+            pytest.param(
+                lambda graph: graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1])),
+                "wrong inputs: expected faces, found faces, age",
+                id="input",
+            ),
+            pytest.param(
+                lambda graph: graph.input[0].type.tensor_type.shape.dim[3].ClearField("dim_value"), None, id="open size"
+            ),
+            pytest.param(
+                lambda graph: graph.input[0].CopyFrom(
+                    helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["n", "side", "side", 3])
+                ),
+                r"expected faces as tensor\(uint8\) of shape \('any', 'any', 'any', 3\), found tensor\(float\)",
+                id="type",
+            ),
+        ],
+    )
+    def test_another_graph(self, save_model, edit, message):
+        path = save_model(edit=lambda model: edit(model.graph))
+        if message is None:
+            assert ExpressionModel.load(path)
+            return
+        with pytest.raises(ModelError, match=message) as caught:
+            ExpressionModel.load(path)
+        assert_one_line(caught, path)
+
+    def test_unknown_provider(self, tiny_path):
+        with pytest.raises(ModelError, match=r"provider MagicProvider is not available.*CPUExecutionProvider"):
+            ExpressionModel.load(tiny_path, providers=["MagicProvider", "CPUExecutionProvider"])
+
+    def test_providers_are_a_list(self):
+        with pytest.raises(TypeError, match="must be a list of names"):
+            available_providers("CPUExecutionProvider")
+
+    def test_threads_are_counted_from_one(self, tiny_path):
+        with pytest.raises(ValueError, match="threads must be 1 or more"):
+            ExpressionModel.load(tiny_path, threads=0)
+
+
+class TestShippedModel:
+    @pytest.fixture
+    def shipped(self, tmp_path, tiny_path, monkeypatch):
+        path = tmp_path / "default.onnx"
+        path.write_bytes(content := tiny_path.read_bytes())
+        path.with_name("SHA256SUMS").write_text(f"{hashlib.sha256(content).hexdigest()}  default.onnx\n")
+        monkeypatch.setattr(onnx_model, "DEFAULT_MODEL", path)
+        return path
+
+    def test_is_the_default(self, shipped):
+        assert ExpressionModel.load().source == shipped
+
+    def test_is_verified(self, shipped):
+        # Bytes that ONNX ignores would go unnoticed without the hash.
+        shipped.write_bytes(shipped.read_bytes() + b"\xd2\x3e\x00")
+        with pytest.raises(ModelError, match=r"damaged, its SHA-256 is .*install regionfer again") as caught:
+            ExpressionModel.load()
+        assert_one_line(caught, shipped)
+
+    def test_missing(self, shipped):
+        shipped.unlink()
+        with pytest.raises(ModelError, match="the default model is missing; install regionfer again"):
+            ExpressionModel.load()
+
+
+class TestRegionCard:
+    def test_fixed_boxes(self, make_card):
+        boxes = make_card().regions.place(faces=4)
+        np.testing.assert_array_equal(boxes[0], [0, 0, 1, 1])
+        np.testing.assert_array_equal(boxes[1:], fixed_regions())
+
+    def test_landmark_boxes(self, make_card):
+        regions = make_card(landmarks=True).regions
+        landmarks = np.random.default_rng(0).random((4, 5, 2), dtype=np.float32)
+        boxes = regions.place(4, landmarks)
+        assert boxes.shape == (4, 6, 4)
+        np.testing.assert_array_equal(boxes[:, 0], [[0, 0, 1, 1]] * 4)
+        np.testing.assert_array_equal(boxes[:, 1:], landmark_regions(landmarks, (0.25,)))
+        with pytest.raises(ValueError, match="landmarks must be given"):
+            regions.place(4)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            pytest.param(("fixed", ("nose",), ((0, 0, 1, 1),)), "begin with 'face'", id="whole face is not first"),
+            pytest.param(("fixed", ("face", "face"), ((0, 0, 1, 1),) * 2), "distinct", id="same name twice"),
+            pytest.param(("fixed", ("face", "nose"), ((0, 0, 1, 1),)), "for each of 2 names", id="a box too few"),
+            pytest.param(("fixed", ("face",), ((0, 0, 1),)), "box of four numbers", id="three numbers"),
+            pytest.param(("landmark", ("face", "nose"), None, (0.2,)), "do not fit 1 radii", id="radii"),
+        ],
+    )
+    def test_refuses(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            RegionCard(*arguments)
+
+
+def test_card_survives_json(make_card):
+    for card in (make_card(), make_card(landmarks=True), make_card(labels=("calm", "tense"), temperature=1.5)):
+        assert ModelCard.from_json(card.to_json()) == card
+
+
+class TestFusedModel:
+    @pytest.mark.parametrize(("weights", "share"), [(None, 0.5), ([3, 1], 0.75), ([0, 2], 0.0)])
+    def test_mean_of_probabilities(self, save_model, weights, share):
+        models = [ExpressionModel.load(save_model(seed=seed)) for seed in (1, 2)]
+        first, second = (model.run(some_faces(3)) for model in models)
+        fused = FusedModel(models, weights).run(some_faces(3))
+        expected = share * first.probabilities + (1 - share) * second.probabilities
+        np.testing.assert_allclose(fused.probabilities, expected, rtol=1e-6)
+        np.testing.assert_array_equal(fused.attention, first.attention)
+        assert fused.probabilities.dtype == np.float32
+
+    def test_faces_are_as_large_as_the_largest_wants(self, save_model, make_card):
+        models = [ExpressionModel.load(save_model(make_card(face_size=size))) for size in (12, 20)]
+        assert FusedModel(models).card.face_size == 20
+
+    def test_refuses_other_labels(self, save_model, make_card, tiny_model):
+        other = ExpressionModel.load(save_model(make_card(labels=("calm", "tense"))))
+        with pytest.raises(ModelError, match=r"has the labels calm, tense, the first model has neutral"):
+            FusedModel([tiny_model, other])
+
+    @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [float("nan"), 1]])
+    def test_refuses_weights(self, tiny_model, weights):
+        with pytest.raises(ValueError, match="weights must be 2 numbers"):
+            FusedModel([tiny_model, tiny_model], weights)
+
+    def test_refuses_no_model(self):
+        with pytest.raises(ValueError, match="one model or more"):
+            FusedModel([])
+
+
+def assert_one_line(caught, path):
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
