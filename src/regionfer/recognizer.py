@@ -1,0 +1,412 @@
+"""From images to expressions: the class that most users meet.
+
+>>> from regionfer import Recognizer
+>>> recognizer = Recognizer()                              # doctest: +SKIP
+>>> recognizer.recognize("photo.jpg")[0].expression        # doctest: +SKIP
+'happiness'
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Literal, NamedTuple, TypeVar, cast, overload
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.errors import ImageError, ModelError
+from regionfer.faces import MTCNN, Detections, FaceDetector, align_faces, aligned_landmarks, head_pose
+from regionfer.faces.alignment import crop_frames
+from regionfer.images import ImageSource, read_image
+from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel
+from regionfer.results import Expressions
+
+ChannelOrder = Literal["rgb", "bgr"]
+Model = str | Path | Classifier
+
+MIN_CONFIDENCE = 0.9
+"""Faces of which the detector is less sure are left out, unless the caller says otherwise."""
+
+HELD_PIXELS = 50_000_000
+"""Pixels of images kept for the caller while their faces wait for a run of the network (150 MB)."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one input of `Recognizer.stream`: a result, or the error that came instead.
+
+    Attributes:
+        source: the path as given; None for an image from memory.
+        result: the faces; None if the image could not be read.
+        error: why there is no result; None if there is one.
+        image: (H, W, 3) RGB uint8, as read; None unless ``keep_images`` was asked for.
+    """
+
+    source: str | None
+    result: Expressions | None = None
+    error: ImageError | None = None
+    image: NDArray[np.uint8] | None = None
+
+
+class Recognizer:
+    """Finds the faces in images and recognises their expressions. Safe to use from several threads.
+
+    Args:
+        model: a model file, a model already loaded, or several of either, whose probabilities are then averaged;
+            None for the model that comes with this package.
+        detector: finds the faces; None for MTCNN, which is loaded when first needed.
+        providers: ONNX Runtime's execution providers for model files and MTCNN, the preferred one first; None for
+            CUDA where the installed ONNX Runtime has it, else the CPU.
+        threads: CPU threads to use, also for reading images ahead; None for one a core.
+
+    Raises:
+        ModelError: a model file that cannot be used, or a provider that is not available.
+
+    Attributes:
+        model: the model, or the `FusedModel` of several.
+    """
+
+    def __init__(
+        self,
+        model: Model | Sequence[Model] | None = None,
+        detector: FaceDetector | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be 1 or more, got {threads}")
+        self._providers = providers
+        self._threads = threads
+        self._workers = threads or _cores()
+        self._detector = detector
+        self._detector_lock = Lock()
+        if isinstance(model, list | tuple):
+            self.model: Classifier = FusedModel([self._load(each) for each in model])
+        else:
+            self.model = self._load(model)  # type: ignore[arg-type]  # a str is a Sequence, too
+
+    def __repr__(self) -> str:
+        return f"Recognizer({self.model!r})"
+
+    @property
+    def detector(self) -> FaceDetector:
+        """What finds the faces."""
+        with self._detector_lock:
+            if self._detector is None:
+                self._detector = MTCNN(providers=self._providers, threads=self._threads)
+            return self._detector
+
+    @overload
+    def recognize(  # type: ignore[overload-overlap]  # a str is a Sequence of str, too; it is taken for a path
+        self,
+        images: ImageSource,
+        *,
+        channel_order: ChannelOrder = ...,
+        min_confidence: float = ...,
+        batch_size: int = ...,
+    ) -> Expressions: ...
+    @overload
+    def recognize(
+        self,
+        images: Sequence[ImageSource],
+        *,
+        channel_order: ChannelOrder = ...,
+        min_confidence: float = ...,
+        batch_size: int = ...,
+    ) -> list[Expressions]: ...
+    def recognize(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        *,
+        channel_order: ChannelOrder = "rgb",
+        min_confidence: float = MIN_CONFIDENCE,
+        batch_size: int = MAX_FACES_PER_RUN,
+    ) -> Expressions | list[Expressions]:
+        """Recognise the expressions in one image, or in a list of images together.
+
+        An image without faces gives a result of length 0. A list is much faster than its images one by one; for
+        many images, or where some may be unreadable, see `stream`.
+
+        Args:
+            images: a path, bytes of an image file, PIL image or array; or a list of these, or an array
+                (n, H, W, 3). See `regionfer.images.read_image`.
+            channel_order: order of an array's colours; "bgr" for OpenCV's.
+            min_confidence: leave out faces of which the detector is less sure, 0..1.
+            batch_size: largest number of faces in one run of the network.
+
+        Returns:
+            The faces of the image, the surest first; for a list, one result an image, in its order.
+
+        Raises:
+            ImageError: an image cannot be read; of a list, the first one.
+        """
+        options = _Options(channel_order, min_confidence)
+        several = _as_list(images)
+        if several is None:
+            photo = self._find_faces(cast(ImageSource, images), options)
+            return _split(self._classify([photo], batch_size), [photo])[0]
+        results = []
+        for outcome in self._stream(several, options, batch_size):
+            if outcome.result is None:
+                assert outcome.error is not None
+                raise outcome.error
+            results.append(outcome.result)
+        return results
+
+    def recognize_crops(
+        self,
+        faces: ImageSource | Sequence[ImageSource],
+        landmarks: NDArray[np.float32] | None = None,
+        *,
+        channel_order: ChannelOrder = "rgb",
+        batch_size: int = MAX_FACES_PER_RUN,
+    ) -> Expressions:
+        """Recognise the expressions of images that each are one face already, without looking for faces.
+
+        Args:
+            faces: n crops of any sizes, as an array (n, H, W, 3) or a list of paths, bytes, PIL images or arrays;
+                or one crop. Each is resized to the model's face size.
+            landmarks: (n, 5, 2) float32, x y in 0..1 of the crop, in ``LANDMARKS`` order; only for models whose
+                regions follow them.
+            channel_order: order of an array's colours; "bgr" for OpenCV's.
+            batch_size: largest number of faces in one run of the network.
+
+        Returns:
+            One result whose face i is crop i: its box is the whole crop, its pose and the detector's score are
+            unknown (NaN). There is no ``source`` and, if there are several crops, no ``image_size``.
+
+        Raises:
+            ImageError: a crop cannot be read.
+            ValueError: no landmarks for a model whose regions follow them.
+        """
+        several = _as_list(faces)
+        crops = [cast(ImageSource, faces)] if several is None else several
+        options = _Options(channel_order)
+        photos = list(_map_ahead(lambda crop: self._take_crop(crop, options), crops, self._workers))
+        result = self._classify(photos, batch_size, landmarks)
+        return replace(result, image_size=photos[0].size) if len(photos) == 1 else result
+
+    def stream(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        detect: bool = True,
+        channel_order: ChannelOrder = "rgb",
+        min_confidence: float = MIN_CONFIDENCE,
+        batch_size: int = MAX_FACES_PER_RUN,
+        keep_images: bool = False,
+    ) -> Iterator[Outcome]:
+        """Recognise the expressions in any number of images, with bounded memory, one `Outcome` an image.
+
+        Images are read and searched a few ahead by several threads; their faces are gathered and go through the
+        network together. An image that cannot be read gives an outcome with an error, and the others go on.
+
+        Args:
+            images: paths, bytes, PIL images or arrays; taken one by one as they are needed.
+            detect: False if each image is one face already, see `recognize_crops`.
+            channel_order: order of an array's colours; "bgr" for OpenCV's.
+            min_confidence: leave out faces of which the detector is less sure, 0..1.
+            batch_size: largest number of faces in one run of the network, and of images waiting for it.
+            keep_images: give each outcome its image, for drawing.
+
+        Raises:
+            ModelError: ``detect`` is False, and the model's regions follow landmarks, which crops lack.
+        """
+        if not detect and self.model.card.regions.boxes is None:
+            raise ModelError(
+                f"{self.model!r}: its regions follow the landmarks, which are found in photos only; "
+                "give photos, or choose a model with fixed regions"
+            )
+        return self._stream(images, _Options(channel_order, min_confidence, detect, keep_images), batch_size)
+
+    def _load(self, model: Model | None) -> Classifier:
+        if model is None or isinstance(model, str | Path):
+            return ExpressionModel.load(model, providers=self._providers, threads=self._threads)
+        return model
+
+    def _stream(self, images: Iterable[ImageSource], options: "_Options", batch_size: int) -> Iterator[Outcome]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+
+        def prepare(source: ImageSource) -> _Photo | Outcome:
+            try:
+                return self._find_faces(source, options) if options.detect else self._take_crop(source, options)
+            except ImageError as error:
+                return Outcome(_name(source), error=error)
+
+        waiting: list[_Photo | Outcome] = []
+        for item in _map_ahead(prepare, images, self._workers):
+            waiting.append(item)
+            if _is_full(waiting, batch_size):
+                yield from self._outcomes(waiting, batch_size)
+                waiting = []
+        yield from self._outcomes(waiting, batch_size)
+
+    def _outcomes(self, waiting: "list[_Photo | Outcome]", batch_size: int) -> Iterator[Outcome]:
+        photos = [item for item in waiting if isinstance(item, _Photo)]
+        results = iter(_split(self._classify(photos, batch_size), photos) if photos else ())
+        for item in waiting:
+            yield Outcome(item.source, next(results), image=item.image) if isinstance(item, _Photo) else item
+
+    def _find_faces(self, source: ImageSource, options: "_Options") -> "_Photo":
+        image = read_image(source, channel_order=options.channel_order)
+        found = self.detector.detect(image)
+        found = found[found.scores >= options.min_confidence]
+        faces = align_faces(image, found, self.model.card.face_size)
+        return _Photo(_name(source), _size(image), faces, found, image if options.keep_image else None)
+
+    def _take_crop(self, source: ImageSource, options: "_Options") -> "_Photo":
+        image = read_image(source, channel_order=options.channel_order)
+        faces = _resize(image, self.model.card.face_size)[None]
+        return _Photo(_name(source), _size(image), faces, None, image if options.keep_image else None)
+
+    def _classify(
+        self, photos: "Sequence[_Photo]", batch_size: int, points: NDArray[np.float32] | None = None
+    ) -> Expressions:
+        """Run the network on the faces of all photos together; they come back in order, as if of one image."""
+        card = self.model.card
+        faces = np.concatenate([np.empty((0, card.face_size, card.face_size, 3), np.uint8), *(p.faces for p in photos)])
+        found = [photo.found for photo in photos if photo.found is not None]
+        # The poses of many faces take little longer than those of one.
+        places, points = _find_places(found) if found else (_fill_places(photos), points)
+        output = self.model.run(faces, points, batch_size=batch_size)
+        return Expressions(
+            **places._asdict(),
+            **output._asdict(),
+            regions=card.regions.place(len(faces), points),
+            region_names=card.regions.names,
+            labels=card.labels,
+        )
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How images are to be read and searched; see `Recognizer.stream`."""
+
+    channel_order: ChannelOrder = "rgb"
+    min_confidence: float = MIN_CONFIDENCE
+    detect: bool = True
+    keep_image: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"min_confidence must be in 0..1, got {self.min_confidence}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Photo:
+    """An image whose n faces are ready for the network.
+
+    Attributes:
+        source: its name, if it has one.
+        size: width, height in pixels.
+        faces: (n, S, S, 3) uint8 RGB, aligned.
+        found: where the faces are; None for a crop.
+        image: the image itself, if the caller wants it back.
+    """
+
+    source: str | None
+    size: tuple[int, int]
+    faces: NDArray[np.uint8]
+    found: Detections | None
+    image: NDArray[np.uint8] | None
+
+
+class _Places(NamedTuple):
+    """Where n faces are; fields as in `Expressions`."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    aligned: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None
+
+
+def _find_places(found: Sequence[Detections]) -> tuple[_Places, NDArray[np.float32]]:
+    """Places of the faces of several images in a row, and their landmarks (n, 5, 2) in 0..1 of the aligned face."""
+    joint = Detections(
+        np.concatenate([each.boxes for each in found]),
+        np.concatenate([each.scores for each in found]),
+        np.concatenate([each.landmarks for each in found]),
+    )
+    frames = crop_frames(joint)
+    corner, across, down = frames[:, 0], frames[:, 1], frames[:, 2]
+    aligned = np.stack([corner, corner + across, corner + across + down, corner + down], axis=1)
+    pose = head_pose(joint.landmarks)
+    places = _Places(joint.boxes, joint.scores, pose, aligned.astype(np.float32), joint.landmarks)
+    return places, aligned_landmarks(joint)
+
+
+def _fill_places(crops: Sequence[_Photo]) -> _Places:
+    """Places of faces that fill their images."""
+    sides = np.array([crop.size for crop in crops], dtype=np.float32).reshape(-1, 1, 2)  # (n, 1, width height)
+    corners = sides * np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float32)  # (n, 4, 2)
+    boxes = corners[:, [0, 2]].reshape(-1, 4)
+    unknown = np.full((len(crops), 3), np.nan, dtype=np.float32)
+    return _Places(boxes, unknown[:, 0], unknown, corners, None)
+
+
+def _split(joint: Expressions, photos: Sequence[_Photo]) -> list[Expressions]:
+    """Give each photo its own faces."""
+    results, start = [], 0
+    for photo in photos:
+        stop = start + len(photo.faces)
+        results.append(replace(joint[start:stop], source=photo.source, image_size=photo.size))
+        start = stop
+    return results
+
+
+def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource] | None:
+    """The images of a list, a tuple or an array (n, H, W, C); None for a single image."""
+    if isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4):
+        return list(images)
+    return None
+
+
+def _name(source: ImageSource) -> str | None:
+    return str(source) if isinstance(source, str | Path) else None
+
+
+def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def _resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    # INTER_AREA averages where it shrinks; where it enlarges it would only repeat pixels.
+    way = cv2.INTER_AREA if min(image.shape[:2]) >= side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
+
+
+def _is_full(waiting: Sequence[_Photo | Outcome], batch_size: int) -> bool:
+    """Whether there are faces enough for a run, or images enough that the caller should not wait longer."""
+    faces = sum(len(item.faces) for item in waiting if isinstance(item, _Photo))
+    pixels = sum(item.image.size // 3 for item in waiting if item.image is not None)
+    return faces >= batch_size or len(waiting) >= batch_size or pixels >= HELD_PIXELS
+
+
+def _map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
+    """Results in the order of the items, computed by threads at most ``2 * workers`` items ahead."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="regionfer")
+    ahead: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
