@@ -35,24 +35,12 @@ def read_tfjs(path: str | Path) -> dict[str, NDArray[Any]]:
         CheckpointError: a file is missing, is no graph model, or is shorter or longer than its manifest says.
     """
     path = Path(path)
-    weights: dict[str, NDArray[Any]] = {}
-    for group in _manifest(path):
-        content = b"".join(_shard(path, name) for name in group["paths"])
-        offset = 0
-        for entry in group["weights"]:
-            stored = _stored_type(path, entry)
-            count = math.prod(entry["shape"])
-            end = offset + count * stored.itemsize
-            if end <= len(content):
-                values = np.frombuffer(content, stored, count, offset).reshape(entry["shape"])
-                weights[entry["name"]] = _restore(values, entry)
-            offset = end
-        if offset != len(content):
-            raise CheckpointError(
-                f"{path}: the manifest describes {offset} bytes of weights, {', '.join(group['paths'])} "
-                f"{'has' if len(group['paths']) == 1 else 'have'} {len(content)}; download the model again"
-            )
-    return weights
+    try:
+        return _read_groups(path, _manifest(path))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: the weights manifest is damaged ({error!r}); download the model again"
+        ) from error
 
 
 def mobilenetv1_face_state(path: str | Path) -> dict[str, torch.Tensor]:
@@ -110,6 +98,27 @@ def _weight(weights: Mapping[str, NDArray[Any]], name: str, axes: int, path: str
 
 def _tensor(values: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+
+
+def _read_groups(path: Path, manifest: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    weights: dict[str, NDArray[Any]] = {}
+    for group in manifest:
+        content = b"".join(_shard(path, name) for name in group["paths"])
+        offset = 0
+        for entry in group["weights"]:
+            stored = _stored_type(path, entry)
+            count = math.prod(entry["shape"])
+            end = offset + count * stored.itemsize
+            if end <= len(content):
+                values = np.frombuffer(content, stored, count, offset).reshape(entry["shape"])
+                weights[entry["name"]] = _restore(values, entry)
+            offset = end
+        if offset != len(content):
+            raise CheckpointError(
+                f"{path}: the manifest describes {offset} bytes of weights, {', '.join(group['paths'])} "
+                f"{'has' if len(group['paths']) == 1 else 'have'} {len(content)}; download the model again"
+            )
+    return weights
 
 
 def _manifest(path: Path) -> list[dict[str, Any]]:
