@@ -140,6 +140,18 @@ def test_reliability_agrees_with_scikit_learn(case, bins):
     assert np.ptp(curve.counts) <= 2  # equal mass
 
 
+def test_reliability_keeps_equal_confidences_together():
+    generator = np.random.default_rng(3)
+    sure = generator.uniform(0.5, 1, 300).round(1)  # few distinct values: most bin edges fall on one
+    labels, probabilities = generator.integers(0, 2, 300), np.stack([1 - sure, sure], axis=1)
+    accuracy, confidence = calibration_curve(probabilities.argmax(1) == labels, sure, n_bins=15, strategy="quantile")
+    curve = metrics.reliability_curve(labels, probabilities)
+    np.testing.assert_allclose(curve.accuracy, accuracy)
+    np.testing.assert_allclose(curve.confidence, confidence)
+    turned = metrics.reliability_curve(labels[::-1], probabilities[::-1])
+    np.testing.assert_allclose(turned.accuracy, accuracy)
+
+
 def naive_calibration_error(labels, probabilities, bins):
     ranked = sorted(zip(probabilities.max(1), probabilities.argmax(1) == labels, strict=True))
     groups = [g for g in np.array_split(np.array(ranked, dtype=float), bins) if len(g)]

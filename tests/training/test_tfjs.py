@@ -59,7 +59,7 @@ def test_golden_faces_are_told_apart(golden):
     """Guards the golden values themselves: a broken run would give the same features for all."""
     plain, mirrored, grey, shifted = golden["faceres-deep/112"]
     for other in (mirrored, grey, shifted):
-        assert 0.02 < np.linalg.norm(plain - other) / np.linalg.norm(plain) < 1
+        assert 0.2 < np.linalg.norm(plain - other) / np.linalg.norm(plain) < 1
 
 
 def write_model(folder: Path, weights: list[dict], content: bytes, **changes) -> Path:
