@@ -1,0 +1,375 @@
+"""Draw the faces of an image, their expressions, and the regions that decided them.
+
+Colours are RGB, points are x y in pixels, (0, 0) is the outer corner of the top left pixel.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from regionfer.results import Expressions, Face, Region
+
+Colour: TypeAlias = tuple[int, int, int]
+Rectangle: TypeAlias = tuple[float, float, float, float]  # x1 y1 x2 y2
+
+MAX_CARDS = 24
+"""Cards beside a photo at most. Further faces have their box, label and shading in the photo only."""
+
+COLOURS: Mapping[str, Colour] = MappingProxyType(
+    {
+        "neutral": (176, 184, 196),
+        "happiness": (255, 200, 50),
+        "surprise": (255, 140, 60),
+        "sadness": (92, 150, 255),
+        "anger": (255, 84, 84),
+        "disgust": (120, 205, 90),
+        "fear": (245, 130, 200),
+        "contempt": (70, 205, 200),
+    }
+)
+"""Colour of each expression; the names of other label sets are grey."""
+
+_OTHER: Colour = (176, 184, 196)
+_SHADE: Colour = (110, 40, 255)  # far from any skin
+_OPACITY = 0.42  # of the strongest shade
+_FULL_SHADE = 0.25  # share of the decision that has the strongest shade, unless a place of the face has more
+_HEAT_SIDE = 128  # resolution of the shading over a face
+_BARS = 8
+_SMALLEST_TEXT = 10  # pixels
+_PANEL: Colour = (22, 24, 29)
+_CARD: Colour = (36, 39, 46)
+_TRACK: Colour = (58, 62, 71)
+_BRIGHT: Colour = (244, 246, 249)
+_DIM: Colour = (168, 174, 184)
+_INK: Colour = (18, 19, 22)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Lengths in pixels, all from the text's size, so that a drawing looks the same at any resolution."""
+
+    text: int
+
+    @property
+    def line(self) -> int:
+        return max(2, round(self.text / 7))
+
+    @property
+    def pad(self) -> int:
+        return max(3, round(self.text * 0.45))
+
+    @property
+    def row(self) -> int:
+        return round(self.text * 1.35)
+
+
+def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = True) -> NDArray[np.uint8]:
+    """Return a copy of the image with its faces drawn.
+
+    In the photo each face has its box and a label with the expression and its probability, both in the
+    expression's colour, and is shaded violet by attention: a place is the darker, the more weight the regions
+    that cover it have beyond the least region of this face. Regions that all weigh the same leave no shade.
+
+    Beside the photo, where they hide nothing, each face has a card: the face enlarged, with an outline around the
+    region of the largest weight; the bars of its expressions, the eight most probable ones where there are more;
+    that region's name and weight; and the head pose.
+
+    Args:
+        image: (H, W, 3) RGB uint8, the image that the expressions are of. It is not changed.
+        expressions: the faces of the image.
+        cards: add the cards, to the right of the photo or below it, as fits better; the photo stays at the top
+            left. A photo whose longer side has less than 720 pixels is enlarged to that, so that the text has
+            room. Without cards the result is as large as the image, which is what a video needs.
+
+    Returns:
+        RGB uint8, (H, W, 3) without cards and larger with them.
+
+    Raises:
+        ValueError: the image has another form, or another size than the one the expressions are of.
+    """
+    _check(image, expressions)
+    scale = max(1.0, 720 / max(image.shape[:2])) if cards else 1.0
+    photo = _resized(image, scale)
+    sizes = _Sizes(max(13 if cards else _SMALLEST_TEXT, round(max(photo.shape[:2]) / 64)))
+    faces = list(expressions)
+    corners = [_corners(expressions, index) for index in range(len(faces))]
+    boxes = [_scaled(face.box, scale) for face in faces]
+    for face, box, square in zip(faces, boxes, corners, strict=True):
+        _shade(photo, _heat(face.regions), square * scale)
+        _frame(photo, box, _colour(face.expression), sizes)
+    _label_faces(photo, faces, boxes, sizes)
+    if not cards:
+        return photo
+    if not faces:
+        _paste(photo, _tag("no face found", _OTHER, sizes), (sizes.pad, sizes.pad))
+        return photo
+    count = min(len(faces), MAX_CARDS)
+    drawn = [_card(image, faces[i], i, corners[i], sizes, named=len(faces) > 1) for i in range(count)]
+    return _with_panel(photo, drawn, sizes)
+
+
+def _check(image: NDArray[np.uint8], expressions: Expressions) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"image must be RGB uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
+    size = (image.shape[1], image.shape[0])
+    if expressions.image_size is not None and size != tuple(expressions.image_size):
+        raise ValueError(f"the expressions are of an image of {expressions.image_size} pixels, got one of {size}")
+
+
+def _resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    if scale == 1:
+        return image.copy()
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return _pixels(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA))
+
+
+def _scaled(box: Rectangle, scale: float) -> Rectangle:
+    x1, y1, x2, y2 = box
+    return x1 * scale, y1 * scale, x2 * scale, y2 * scale
+
+
+def _pixels(array: object) -> NDArray[np.uint8]:
+    return np.asarray(array, dtype=np.uint8)
+
+
+# --- in the photo -------------------------------------------------------------------------------------------------
+
+
+def _corners(expressions: Expressions, index: int) -> NDArray[np.float32]:
+    """Corners (4, 2) of what the network saw: the aligned face, or the box where the faces were not aligned."""
+    if expressions.aligned is not None:
+        return np.asarray(expressions.aligned[index])
+    x1, y1, x2, y2 = expressions.boxes[index]
+    return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float32)
+
+
+def _heat(regions: Sequence[Region]) -> NDArray[np.float32]:
+    """Shading of an aligned face, (side, side) in 0..1.
+
+    A place gets the attention of all regions that cover it, each counted from the face's least region upwards:
+    crops overlap so much that the full weights would show their geometry only.
+    """
+    heat = np.zeros((_HEAT_SIDE, _HEAT_SIDE), np.float32)
+    least = min(region.attention for region in regions)
+    for region in regions:
+        x1, y1, x2, y2 = (round(min(max(value, 0.0), 1.0) * _HEAT_SIDE) for value in region.box)
+        heat[y1:y2, x1:x2] += region.attention - least
+    heat /= max(float(heat.max()), _FULL_SHADE)
+    return np.asarray(cv2.GaussianBlur(heat, (0, 0), _HEAT_SIDE / 50), dtype=np.float32)
+
+
+def _shade(photo: NDArray[np.uint8], heat: NDArray[np.float32], corners: NDArray[np.float32]) -> None:
+    left, top = np.maximum(np.floor(corners.min(0)), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(0)), photo.shape[1::-1]).astype(int)
+    if right <= left or bottom <= top or not heat.any():
+        return
+    # OpenCV's (0, 0) is the centre of the top left pixel, hence the halves.
+    side = _HEAT_SIDE
+    grid = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float32) - np.float32(0.5)
+    local = (corners - np.array([left + 0.5, top + 0.5])).astype(np.float32)
+    warped = cv2.warpPerspective(heat, cv2.getPerspectiveTransform(grid, local), (int(right - left), int(bottom - top)))
+    opacity = (warped * _OPACITY)[..., None]
+    part = photo[top:bottom, left:right]
+    part[:] = (part * (1 - opacity) + np.array(_SHADE, np.float32) * opacity + 0.5).astype(np.uint8)
+
+
+def _strongest(regions: Sequence[Region]) -> Region:
+    return max(regions, key=lambda region: region.attention)
+
+
+def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, sizes: _Sizes) -> None:
+    x1, y1, x2, y2 = (round(value) for value in box)
+    for tint, width in ((_INK, sizes.line + 2), (colour, sizes.line)):
+        cv2.rectangle(photo, (x1, y1), (x2 - 1, y2 - 1), tint, width, cv2.LINE_AA)
+
+
+def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequence[Rectangle], sizes: _Sizes) -> None:
+    names = [f"{face.expression} {face.probability:.0%}" for face in faces]
+    texts = names if len(faces) == 1 else [f"{index + 1}  {name}" for index, name in enumerate(names)]
+    while True:
+        tags = [_tag(text, _colour(face.expression), sizes) for text, face in zip(texts, faces, strict=True)]
+        corners, hidden = _place_all([tag.size for tag in tags], boxes, photo.shape[1::-1], sizes.line)
+        if hidden == 0 or sizes.text <= _SMALLEST_TEXT:
+            break
+        sizes = _Sizes(max(_SMALLEST_TEXT, round(sizes.text * 0.8)))  # in a crowd, smaller labels hide fewer faces
+    for tag, corner in zip(tags, corners, strict=True):
+        _paste(photo, tag, corner)
+
+
+def _place_all(
+    sizes: Sequence[tuple[int, int]], boxes: Sequence[Rectangle], canvas: Sequence[int], gap: int
+) -> tuple[list[tuple[int, int]], float]:
+    """Corners of the labels of all boxes, and how many pixels of other faces and labels they hide."""
+    taken = list(boxes)
+    corners, hidden = [], 0.0
+    for index, (size, box) in enumerate(zip(sizes, boxes, strict=True)):
+        others = taken[:index] + taken[index + 1 :]
+        (x, y), cost = _place(size, box, others, canvas, gap)
+        corners.append((x, y))
+        taken.append((x, y, x + size[0], y + size[1]))
+        hidden += cost
+    return corners, hidden
+
+
+def _place(
+    size: tuple[int, int], box: Rectangle, others: Sequence[Rectangle], canvas: Sequence[int], gap: int
+) -> tuple[tuple[int, int], float]:
+    """Corner of a label near its box that hides least of the others and of its box, and what it hides of the others."""
+    width, height = size
+    x1, y1, x2, y2 = box
+    left, right, above, below = x1 - gap, x2 + gap - width, y1 - gap - height, y2 + gap
+    spots = [(left, above), (left, below), (right, above), (right, below)]
+    spots += [(x, y) for y in (y1, y2 - height) for x in (x2 + gap, x1 - gap - width)]
+    limit = (max(0, canvas[0] - width), max(0, canvas[1] - height))
+    inside = [(round(min(max(x, 0), limit[0])), round(min(max(y, 0), limit[1]))) for x, y in spots]
+
+    def covers(spot: tuple[int, int], obstacles: Sequence[Rectangle]) -> float:
+        here = (spot[0], spot[1], spot[0] + width, spot[1] + height)
+        return sum(_overlap(here, obstacle) for obstacle in obstacles)
+
+    best = min(inside, key=lambda spot: covers(spot, [*others, box]))
+    return best, covers(best, others)
+
+
+def _overlap(one: Rectangle, other: Rectangle) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+# --- labels and cards ---------------------------------------------------------------------------------------------
+
+
+def _colour(expression: str) -> Colour:
+    return COLOURS.get(expression, _OTHER)
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow's wheels have FreeType"
+    return font
+
+
+def _rounded(size: tuple[int, int], radius: int, colour: Colour) -> Image.Image:
+    """A filled rectangle with smooth round corners; Pillow's own have steps."""
+    mask = Image.new("L", (size[0] * 3, size[1] * 3))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), radius * 3, fill=255)
+    shape = Image.new("RGBA", size, colour)
+    shape.putalpha(mask.resize(size, Image.Resampling.BOX))
+    return shape
+
+
+def _tag(text: str, colour: Colour, sizes: _Sizes) -> Image.Image:
+    font = _font(sizes.text)
+    width = math.ceil(font.getlength(text)) + 2 * sizes.pad
+    tag = _rounded((width, sizes.text + 2 * (sizes.pad // 2 + 1)), sizes.pad // 2, colour)
+    ImageDraw.Draw(tag).text((sizes.pad, tag.height / 2), text, _INK, font, anchor="lm")
+    return tag
+
+
+def _paste(photo: NDArray[np.uint8], patch: Image.Image, corner: tuple[int, int]) -> None:
+    x, y = corner
+    part = photo[y : y + patch.height, x : x + patch.width]
+    pixels = np.asarray(patch)[: part.shape[0], : part.shape[1]].astype(np.float32)
+    opacity = pixels[..., 3:] / 255
+    part[:] = (part * (1 - opacity) + pixels[..., :3] * opacity + 0.5).astype(np.uint8)
+
+
+def _card(
+    image: NDArray[np.uint8], face: Face, index: int, corners: NDArray[np.float32], sizes: _Sizes, *, named: bool
+) -> Image.Image:
+    """The face enlarged, its bars, pose and region."""
+    shown = sorted(face.probabilities, key=face.probabilities.__getitem__, reverse=True)[:_BARS]
+    bars = [(name, value) for name, value in face.probabilities.items() if name in shown]
+    font, pad, row = _font(sizes.text), sizes.pad, sizes.row
+    name_width = math.ceil(max(font.getlength(name) for name, _ in bars))
+    bar_width, value_width = 7 * sizes.text, math.ceil(font.getlength("100%"))
+    side = max(len(bars), 5) * row
+    bars_left = 4 * pad + side
+    width = bars_left + name_width + bar_width + value_width + 4 * pad
+    top = 2 * pad + round(1.3 * sizes.text)
+    card = _rounded((width, top + side + 2 * row + 2 * pad), pad, _CARD)
+    pen = ImageDraw.Draw(card)
+
+    title = f"{index + 1}  {face.expression}" if named else face.expression
+    pen.text((2 * pad, pad + 0.65 * sizes.text), title, _colour(face.expression), _font(round(1.3 * sizes.text)), "lm")
+    card.paste(_enlarged(image, face, corners, side, sizes), (2 * pad, top))
+    for place, (name, value) in enumerate(bars):
+        middle = top + (place + 0.5) * row
+        chosen = name == face.expression
+        pen.text((bars_left, middle), name, _BRIGHT if chosen else _DIM, font, "lm")
+        start, half = bars_left + name_width + pad, 0.3 * sizes.text
+        pen.rectangle((start, middle - half, start + bar_width, middle + half), fill=_TRACK)
+        if value * bar_width >= 1:
+            pen.rectangle((start, middle - half, start + value * bar_width, middle + half), fill=_colour(name))
+        pen.text((width - 2 * pad, middle), f"{value:.0%}", _BRIGHT if chosen else _DIM, font, "rm")
+    for place, text in enumerate(_notes(face)):
+        pen.text((2 * pad, top + side + pad + (place + 0.5) * row), text, _DIM, font, "lm")
+    return card
+
+
+def _notes(face: Face) -> tuple[str, str]:
+    region = _strongest(face.regions)
+    pose = "head pose unknown"
+    if face.pose is not None:
+        pose = "yaw {:+d}°   pitch {:+d}°   roll {:+d}°".format(*map(round, face.pose))
+    return f"strongest region: {region.name}, {region.attention:.0%}", pose
+
+
+def _enlarged(
+    image: NDArray[np.uint8], face: Face, corners: NDArray[np.float32], side: int, sizes: _Sizes
+) -> Image.Image:
+    """The aligned face with its shading, side x side."""
+    shrink = min(1.0, 2 * side / max(float(np.ptp(corners, axis=0).max()), 1.0))  # a warp alone would alias
+    left, top = np.floor(np.clip(corners.min(0), 0, image.shape[1::-1])).astype(int)
+    right, bottom = np.ceil(np.clip(corners.max(0), 0, image.shape[1::-1])).astype(int)
+    square = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float32)
+    if right <= left or bottom <= top:
+        return Image.new("RGB", (side, side), _PANEL)
+    part = _resized(image[top:bottom, left:right], shrink)
+    shrunk = np.array(part.shape[1::-1]) / (right - left, bottom - top)
+    local = ((corners - (left, top)) * shrunk).astype(np.float32)
+    to_square = cv2.getPerspectiveTransform(local - np.float32(0.5), square - np.float32(0.5))
+    view = _pixels(cv2.warpPerspective(part, to_square, (side, side), flags=cv2.INTER_CUBIC, borderValue=_PANEL))
+    _shade(view, _heat(face.regions), square)
+    _outline(view, _strongest(face.regions), max(2, sizes.text // 10))
+    return Image.fromarray(view)
+
+
+def _outline(view: NDArray[np.uint8], region: Region, width: int) -> None:
+    """Outline a region of an aligned face that fills the view, without leaving the view."""
+    x1, y1, x2, y2 = (round(value * len(view)) for value in region.box)
+    for tint, line in ((_INK, width + 2), (_BRIGHT, width)):
+        inset = width // 2 + 1
+        cv2.rectangle(view, (x1 + inset, y1 + inset), (x2 - 1 - inset, y2 - 1 - inset), tint, line)
+
+
+def _with_panel(photo: NDArray[np.uint8], cards: Sequence[Image.Image], sizes: _Sizes) -> NDArray[np.uint8]:
+    """The photo with the cards in a grid at its right or below it."""
+    height, width = photo.shape[:2]
+    pad = 2 * sizes.pad
+    step_x, step_y = max(card.width for card in cards) + pad, max(card.height for card in cards) + pad
+    used = width * height + len(cards) * step_x * step_y
+    layouts: list[tuple[float, int, int, int, tuple[int, int]]] = []  # cost, columns, left, top, size of the page
+    for columns in range(1, len(cards) + 1):
+        grid = (columns * step_x + pad, math.ceil(len(cards) / columns) * step_y + pad)
+        for left, top in ((width, 0), (0, height)):
+            size = (max(width, left + grid[0]), max(height, top + grid[1]))
+            extent = max(size[0] / 3, size[1] / 2)  # how small it is shown on a 3:2 screen
+            cost = extent * (math.prod(size) / used) ** 1.5  # and how much is left empty; weighed by eye
+            layouts.append((cost, columns, left, top, size))
+    _, columns, left, top, size = min(layouts)
+    page = np.full((size[1], size[0], 3), _PANEL, np.uint8)
+    page[:height, :width] = photo
+    for index, card in enumerate(cards):
+        _paste(page, card, (left + pad + index % columns * step_x, top + pad + index // columns * step_y))
+    return page
