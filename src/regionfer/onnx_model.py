@@ -421,6 +421,8 @@ def _verify_shipped(source: Path, sha256: str) -> None:
 def _open_session(source: Path, content: bytes, providers: list[str], threads: int | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # warnings about a graph's details are of no use to who runs it
+    # Threads that wait by spinning take their core from those that read and search the next images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads must be 1 or more, got {threads}")
