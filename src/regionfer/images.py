@@ -142,7 +142,7 @@ def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     if not prefix:
         raise ImageError(f"{name}: is empty; expected an image")
     Image.init()
-    damage: BaseException | None = None
+    damage: ImageError | None = None
     for format_name in FORMATS:
         if format_name not in Image.OPEN:  # an older Pillow, or one built without this format
             continue
@@ -153,9 +153,9 @@ def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
         try:
             return make(file, name)
         except _DAMAGE as error:
-            damage = error
+            damage = ImageError(f"{name}: has a damaged or cut off {format_name} header: {_one_line(error)}")
     if damage is not None:
-        raise _damaged(name, damage)
+        raise damage
     raise ImageError(f"{name}: is not an image in a known format; expected one of {', '.join(FORMATS)}")
 
 
@@ -172,7 +172,7 @@ def _from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except _DAMAGE as error:
-        raise _damaged(name, error) from error
+        raise ImageError(f"{name}: is damaged or cut off: {_one_line(error)}") from error
 
 
 def _orientation(image: Image.Image) -> int:
@@ -248,10 +248,6 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ImageError(
             f"{name}: {width} x {height} pixels are too many; expected at most {MAX_PIXELS:,}; reduce the image first"
         )
-
-
-def _damaged(name: str, error: BaseException) -> ImageError:
-    return ImageError(f"{name}: is damaged or cut off: {_one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:
