@@ -12,6 +12,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Boxes = NDArray[np.float32]
+"""(..., 4), x1 y1 x2 y2 in 0..1 of the aligned face."""
+
 WHOLE_FACE: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 FIXED_REGIONS: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
@@ -29,7 +32,7 @@ LANDMARKS: tuple[str, ...] = ("left eye", "right eye", "nose", "left mouth corne
 """MTCNN's five points in the order all detectors here return them; sides are the viewer's."""
 
 
-def fixed_regions() -> NDArray[np.float32]:
+def fixed_regions() -> Boxes:
     """Boxes of the paper's five fixed crops, (5, 4).
 
     >>> fixed_regions()[2].tolist()
@@ -44,7 +47,7 @@ def random_regions(
     count: int = 5,
     *,
     side: tuple[float, float] = (0.70, 0.95),
-) -> NDArray[np.float32]:
+) -> Boxes:
     """Boxes of square crops, drawn anew for every face, (faces, count, 4).
 
     Args:
@@ -67,7 +70,7 @@ def random_regions(
     return np.concatenate([corner, corner + sides], axis=-1).astype(np.float32)
 
 
-def landmark_regions(landmarks: ArrayLike, radii: tuple[float, ...] = (0.2, 0.3)) -> NDArray[np.float32]:
+def landmark_regions(landmarks: ArrayLike, radii: tuple[float, ...] = (0.2, 0.3)) -> Boxes:
     """Square boxes around five landmarks, one set a radius, (n, 5 * len(radii), 4).
 
     A box that would leave the face is cut at its edge, so that it shows no padding. The radius is

@@ -1,0 +1,162 @@
+"""FERPlus (Barsoum et al., 2016, arXiv:1608.01041): FER2013's faces with ten crowd votes each.
+
+Two layouts are read:
+
+- the folders that Microsoft's FER+ scripts write: ``FER2013Train``, ``FER2013Valid``, ``FER2013Test``, each with
+  48 x 48 grey PNG files and a ``label.csv`` of name, box and ten vote counts;
+- the original pair of tables, ``fer2013.csv`` (emotion, pixels, Usage) and ``fer2013new.csv`` (usage, image name, votes).
+
+The majority protocol is the one of the RAN paper's lists: votes of 1 or less are dropped, and an image is kept if one of
+the eight classes has more than half of the votes that remain, "unknown" and "not a face" counted among them.
+It leaves 25,045 training, 3,191 validation and 3,137 test images.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.datasets.manifest import Manifest
+from regionfer.errors import DatasetError
+from regionfer.labels import LABELS
+
+FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
+USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+VOTES = (*LABELS, "unknown", "not a face")
+SIDE = 48
+PROTOCOL = "majority"
+
+
+def majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32]]:
+    """Apply the majority protocol.
+
+    Args:
+        votes: (n, 10) counts, columns as ``VOTES``.
+
+    Returns:
+        (n,) which images are kept; (n,) their label; (n, 8) the cleaned vote shares of the eight classes, rows that are
+        kept sum to 1.
+
+    >>> kept, label, shares = majority(np.array([[1, 6, 3, 0, 0, 0, 0, 0, 0, 0], [5, 0, 0, 5, 0, 0, 0, 0, 0, 0]]))
+    >>> kept.tolist(), int(label[0]), shares[0, 1:3].round(2).tolist()
+    ([True, False], 1, [0.67, 0.33])
+    """
+    cleaned = np.where(votes > 1, votes, 0)
+    label = cleaned.argmax(1)
+    kept = (2 * cleaned.max(1) > cleaned.sum(1)) & (label < len(LABELS))
+    expressions = cleaned[:, : len(LABELS)].astype(np.float32)
+    shares = expressions / np.maximum(expressions.sum(1, keepdims=True), 1)
+    return kept, label, shares
+
+
+def read_ferplus(root: str | Path) -> Manifest:
+    """Read FERPlus from a folder, in either layout, with the majority protocol.
+
+    Args:
+        root: the folder with ``FER2013Train`` and so on, or with the two tables.
+
+    Returns:
+        A manifest of all splits that are there. Images in a table come along as pixels.
+
+    Raises:
+        DatasetError: neither layout is there, or a table has a row of another form.
+    """
+    root = Path(root)
+    present = {split: root / folder for split, folder in FOLDERS.items() if (root / folder / "label.csv").is_file()}
+    if present:
+        return _read_folders(root, present)
+    if (root / "fer2013.csv").is_file() and (root / "fer2013new.csv").is_file():
+        return _read_tables(root)
+    found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "no such folder"
+    raise DatasetError(
+        f"{root}: expected FERPlus, either folders {', '.join(FOLDERS.values())} with a label.csv each, "
+        f"or fer2013.csv and fer2013new.csv; found: {found or 'an empty folder'}"
+    )
+
+
+def _read_folders(root: Path, folders: dict[str, Path]) -> Manifest:
+    names: list[str] = []
+    votes: list[list[int]] = []
+    splits: list[str] = []
+    for split, folder in folders.items():
+        table = folder / "label.csv"
+        for line, row in _rows(table):
+            if len(row) != 2 + len(VOTES):
+                raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
+            names.append(f"{folder.name}/{row[0]}")
+            votes.append(_counts(row[2:], table, line))
+            splits.append(split)
+    return _manifest(root, names, votes, splits)
+
+
+def _read_tables(root: Path) -> Manifest:
+    """Join the two tables line by line; images without a name were dropped by the FER+ authors."""
+    pixels_table, votes_table = root / "fer2013.csv", root / "fer2013new.csv"
+    names: list[str] = []
+    votes: list[list[int]] = []
+    splits: list[str] = []
+    pixels: list[NDArray[np.uint8]] = []
+    pixel_rows, vote_rows = _rows(pixels_table), _rows(votes_table)
+    next(pixel_rows, None), next(vote_rows, None)  # the headers
+    try:
+        for (line, picture), (_, row) in zip(pixel_rows, vote_rows, strict=True):
+            if len(row) != 2 + len(VOTES) or len(picture) != 3 or row[0] not in USAGES:
+                raise DatasetError(f"{root}: line {line} of fer2013.csv or fer2013new.csv is not of its form")
+            if not row[1]:
+                continue
+            names.append(row[1])
+            votes.append(_counts(row[2:], votes_table, line))
+            splits.append(USAGES[row[0]])
+            pixels.append(_pixels(picture[1], pixels_table, line))
+    except ValueError as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
+    return _manifest(root, names, votes, splits, np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE))
+
+
+def _manifest(
+    root: Path,
+    names: list[str],
+    votes: list[list[int]],
+    splits: list[str],
+    pixels: NDArray[np.uint8] | None = None,
+) -> Manifest:
+    kept, labels, targets = majority(np.array(votes, dtype=np.int64).reshape(-1, len(VOTES)))
+    return Manifest(
+        dataset="FERPlus",
+        protocol=PROTOCOL,
+        root=root,
+        names=np.array(names, dtype=np.str_)[kept],
+        labels=labels[kept],
+        targets=targets[kept],
+        splits=np.array(splits, dtype=np.str_)[kept],
+        pixels=None if pixels is None else pixels[kept],
+    )
+
+
+def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    # A spreadsheet may have put a byte-order mark in front.
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        for line, row in enumerate(csv.reader(file), start=1):
+            if row:
+                yield line, row
+
+
+def _counts(row: list[str], table: Path, line: int) -> list[int]:
+    try:
+        return [int(count) for count in row]
+    except ValueError as error:
+        raise DatasetError(f"{table}, line {line}: expected {len(VOTES)} whole numbers of votes, found {row}") from error
+
+
+def _pixels(text: str, table: Path, line: int) -> NDArray[np.uint8]:
+    try:
+        values = np.array(text.split(), dtype=np.uint8)
+    except (ValueError, OverflowError) as error:
+        raise DatasetError(f"{table}, line {line}: pixels must be whole numbers in 0..255") from error
+    if values.size != SIDE * SIDE:
+        raise DatasetError(f"{table}, line {line}: expected {SIDE * SIDE} pixels, found {values.size}")
+    return values.reshape(SIDE, SIDE)

@@ -1,0 +1,1 @@
+"""The networks, in torch: backbones, attention, RAN and its losses. Needs the ``train`` extra."""

@@ -1,0 +1,128 @@
+"""Checkpoints: tensors in a safetensors file, everything else in a JSON file beside it. Nothing is ever unpickled."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from regionfer.errors import CheckpointError
+
+FORMAT = 1
+"""Version of the checkpoint format; raised when a key changes its meaning."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A training run as it stood after an epoch.
+
+    Attributes:
+        network: parameters and buffers of the network being trained.
+        averaged: the same of its moving average, which is what is evaluated.
+        optimiser: state tensors by ``<parameter number>.<name>``.
+        recipe: the resolved recipe.
+        classes: class names in output order.
+        epoch: epochs done.
+        history: one row of figures an epoch.
+        data: what it was trained on.
+    """
+
+    network: Mapping[str, Tensor]
+    averaged: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+    recipe: Mapping[str, Any]
+    classes: tuple[str, ...]
+    epoch: int
+    history: list[dict[str, float]] = field(default_factory=list)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+GROUPS = ("network", "averaged", "optimiser")
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write ``path`` (.safetensors) and its JSON, each whole or not at all."""
+    tensors = {
+        f"{group}/{name}": tensor.detach().contiguous().clone()
+        for group in GROUPS
+        for name, tensor in getattr(checkpoint, group).items()
+    }
+    facts = {
+        "format": FORMAT,
+        "epoch": checkpoint.epoch,
+        "classes": list(checkpoint.classes),
+        "recipe": checkpoint.recipe,
+        "history": checkpoint.history,
+        "data": checkpoint.data,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The JSON goes into the tensors' file too, so that the pair cannot come apart when the run is killed between the
+    # two renames; the file beside it is for people.
+    text = json.dumps(facts, indent=2)
+    _replace(path, lambda temporary: save_file(tensors, temporary, metadata={"regionfer": text}))
+    _replace(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind or of another version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        facts, tensors = _read(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a safetensors checkpoint of regionfer: {error}") from error
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {facts.get('format')}, this release reads {FORMAT}")
+    groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
+    for key, tensor in tensors.items():
+        group, name = key.split("/", 1)
+        groups[group][name] = tensor
+    return Checkpoint(
+        network=groups["network"],
+        averaged=groups["averaged"],
+        optimiser=groups["optimiser"],
+        recipe=facts["recipe"],
+        classes=tuple(facts["classes"]),
+        epoch=facts["epoch"],
+        history=facts["history"],
+        data=facts["data"],
+    )
+
+
+def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser as flat tensors."""
+    state: Mapping[int, Mapping[str, Tensor]] = optimiser.state_dict()["state"]
+    return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
+
+
+def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Undo `optimiser_tensors`; learning rates stay those of the optimiser given."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    if "regionfer" not in metadata:
+        raise ValueError("it carries no recipe")
+    return json.loads(metadata["regionfer"]), load_file(path)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    write(temporary)
+    temporary.replace(path)

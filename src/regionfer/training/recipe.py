@@ -1,0 +1,179 @@
+"""Training recipes: frozen, typed values read from TOML; a key that is not known is refused by name."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from regionfer.errors import RecipeError
+from regionfer.models.attention import Squash
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Degrees = Annotated[float, Field(ge=0, le=180)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
+
+
+class ModelRecipe(_Section):
+    """What is trained."""
+
+    backbone: str = "mobilenetv1-face"
+    """a name in `regionfer.models.backbones.BACKBONES`"""
+    pretrained: Path | None = None
+    """weights to start the backbone from; relative to the folder that holds the recipe's folder"""
+    aggregation: Literal["relation-attention", "self-attention", "mean"] = "relation-attention"
+    """RAN, RAN without its second step, or the plain mean"""
+    squash: Squash = "sigmoid"
+    """"sigmoid" as in the paper, "sigmoid-softmax" as in the released code"""
+    crop_stage: Annotated[int, Field(ge=0)] = 0
+    """0 crops the picture, as in the paper; k crops the feature map before the backbone's stage k"""
+    crop_size: Count | None = None
+    """side of a crop in samples of what is cropped; none: that of the whole"""
+    dropout: Share = 0.3
+
+
+class RegionsRecipe(_Section):
+    """Which crops the network looks at besides the face."""
+
+    generator: Literal["fixed", "random", "landmark", "none"] = "fixed"
+    count: Count = 5
+    """crops a face, for "random" only"""
+    radii: tuple[Positive, ...] = (0.2, 0.3)
+    """half sides of the squares, shares of the face, for "landmark" only"""
+
+
+class InputRecipe(_Section):
+    """How faces reach the network."""
+
+    face_size: Count = 48
+    """side in pixels of the aligned faces that are handed over; that of the training faces"""
+    size: Count = 112
+    """side in pixels of the network's own input"""
+    grey: bool = True
+    """replace colour by luma"""
+
+
+class AugmentationRecipe(_Section):
+    """How training faces are varied. All ranges are symmetric around no change."""
+
+    flip: Share = 0.5
+    """probability of a mirror image"""
+    rotation: Degrees = 15.0
+    scale: Share = 0.15
+    """largest change of size: 0.15 draws factors in 0.85..1.15"""
+    aspect: Share = 0.0
+    """largest change of width against height"""
+    shift: Share = 0.08
+    """largest shift, share of the side"""
+    contrast: Share = 0.4
+    brightness: Share = 0.15
+    """largest change, share of the full range"""
+    erase: Share = 0.4
+    """probability that a block is erased"""
+    erase_area: tuple[Share, Share] = (0.02, 0.25)
+    """smallest and largest erased share of the face"""
+
+
+class LossRecipe(_Section):
+    """What is minimised: cross-entropy and, with regions, the paper's RB-loss."""
+
+    soft_targets: Share = 1.0
+    """1 trains on vote shares, 0 on the label alone, between them a blend"""
+    region_biased: Annotated[float, Field(ge=0)] = 1.0
+    """weight of the RB-loss"""
+    margin: Share = 0.02
+    """alpha of the RB-loss"""
+    visibility: Annotated[float, Field(ge=0)] = 0.0
+    """weight of the visibility loss (not of the paper): an erased region must weigh less than a visible one"""
+
+
+class OptimiserRecipe(_Section):
+    """How it is minimised."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    backbone_lr: Positive = 2e-4
+    head_lr: Positive = 1e-3
+    """learning rate of attention and classifier"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    momentum: Share = 0.9
+    """for "sgd" only"""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
+    lr_drops: tuple[Count, ...] = (15, 30)
+    """epochs after which "steps" divides the learning rate by ten"""
+    batch: Count = 64
+    """faces a step, over all processes together"""
+    epochs: Count = 8
+    ema: Share = 0.999
+    """decay a step of the averaged weights, which are what is evaluated and kept; 0 averages nothing"""
+    gradient_clip: Positive | None = 5.0
+
+
+class Recipe(_Section):
+    """Everything that decides a training run, apart from the data and the machine."""
+
+    name: str
+    seed: int = 0
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """"bf16" computes in bfloat16 where that is safe; faster on GPUs and on processors with AMX, not on others"""
+    test_time_flip: bool = True
+    """evaluate the mean over a face and its mirror image"""
+    model: ModelRecipe = ModelRecipe()
+    regions: RegionsRecipe = RegionsRecipe()
+    input: InputRecipe = InputRecipe()
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    loss: LossRecipe = LossRecipe()
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.regions.generator == "none" and self.model.aggregation != "mean":
+            raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
+        if self.augmentation.erase_area[0] > self.augmentation.erase_area[1]:
+            raise ValueError("augmentation.erase_area must be an increasing pair")
+        return self
+
+
+def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
+    """Read a recipe from TOML.
+
+    Args:
+        path: the file. A relative ``model.pretrained`` is taken from the parent of the recipe's folder.
+        overrides: top-level keys that replace the file's, such as ``seed``.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, or has an unknown key or a value out of range; the message names
+            every such key.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from error
+    pretrained = values.get("model", {}).get("pretrained")
+    if isinstance(pretrained, str):
+        values["model"]["pretrained"] = path.resolve().parent.parent / pretrained
+    return parse_recipe(values | overrides, source=str(path))
+
+
+def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """Check a recipe that is already in memory; ``source`` names it in messages."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {_explain(fault['type'], fault['msg'])}"
+            for fault in error.errors()
+        )
+        raise RecipeError(f"{source}: {faults}") from error
+
+
+def _explain(kind: str, message: str) -> str:
+    return "unknown key" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
