@@ -152,6 +152,12 @@ def test_reliability_keeps_equal_confidences_together():
     np.testing.assert_allclose(turned.accuracy, accuracy)
 
 
+def test_a_confidence_on_a_bin_edge_belongs_to_the_lower_bin():
+    sure = np.array([0.5, 0.625, 0.75, 0.875, 1.0])  # the median is the edge
+    curve = metrics.reliability_curve([1] * 5, np.stack([1 - sure, sure], axis=1), bins=2)
+    assert curve.counts.tolist() == [3, 2]
+
+
 def naive_calibration_error(labels, probabilities, bins):
     ranked = sorted(zip(probabilities.max(1), probabilities.argmax(1) == labels, strict=True))
     groups = [g for g in np.array_split(np.array(ranked, dtype=float), bins) if len(g)]
