@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from regionfer.faces import Detections
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
 from regionfer.regions import FIXED_REGIONS, LANDMARKS, WHOLE_FACE
 
@@ -109,3 +111,46 @@ def tiny_path(save_model: SaveModel) -> Path:
 def tiny_model(tiny_path: Path) -> ExpressionModel:
     """The tiny model, loaded."""
     return ExpressionModel.load(tiny_path, threads=1)
+
+
+Colour = tuple[int, int, int]
+
+
+class SquareDetector:
+    """Takes each bright square on black ground for a face that looks straight ahead, the largest one first.
+
+    The k-th score is 0.95 - 0.1 k.
+    """
+
+    def detect(self, image: NDArray[np.uint8]) -> Detections:
+        bright = (image.max(axis=2) > 0).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
+        squares = sorted(stats[1:], key=lambda row: (-row[cv2.CC_STAT_AREA], row[0]))
+        if not squares:
+            return Detections.empty()
+        boxes = np.array([[x, y, x + w, y + h] for x, y, w, h, _ in squares], dtype=np.float32)
+        scores = 0.95 - 0.1 * np.arange(len(boxes), dtype=np.float32)
+        places = np.float32([[0.3, 0.35], [0.7, 0.35], [0.5, 0.57], [0.34, 0.8], [0.66, 0.8]])
+        sides = boxes[:, None, 2:] - boxes[:, None, :2]
+        return Detections(boxes, scores, boxes[:, None, :2] + places * sides)
+
+
+def squares(*colours: Colour, height: int = 90) -> NDArray[np.uint8]:
+    """An image with squares side by side, each a little smaller than the one before, for `SquareDetector`."""
+    image = np.zeros((height, max(80, 80 * len(colours)), 3), dtype=np.uint8)
+    for index, colour in enumerate(colours):
+        side = 60 - 4 * index
+        image[10 : 10 + side, 80 * index + 10 : 80 * index + 10 + side] = colour
+    return image
+
+
+@pytest.fixture
+def square_detector() -> SquareDetector:
+    """A detector for the images of `draw_squares`."""
+    return SquareDetector()
+
+
+@pytest.fixture(scope="session")
+def draw_squares() -> Callable[..., NDArray[np.uint8]]:
+    """`squares`, for tests to call."""
+    return squares

@@ -277,8 +277,10 @@ class Recognizer:
         card = self.model.card
         faces = np.concatenate([np.empty((0, card.face_size, card.face_size, 3), np.uint8), *(p.faces for p in photos)])
         found = [photo.found for photo in photos if photo.found is not None]
-        # The poses of many faces take little longer than those of one.
-        places, points = _find_places(found) if found else (_fill_places(photos), points)
+        joint = _join(found)
+        places = _find_places(joint) if found else _fill_places(photos)
+        if found and card.regions.boxes is None:
+            points = aligned_landmarks(joint)
         output = self.model.run(faces, points, batch_size=batch_size)
         return Expressions(
             **places._asdict(),
@@ -332,19 +334,21 @@ class _Places(NamedTuple):
     landmarks: NDArray[np.float32] | None
 
 
-def _find_places(found: Sequence[Detections]) -> tuple[_Places, NDArray[np.float32]]:
-    """Places of the faces of several images in a row, and their landmarks (n, 5, 2) in 0..1 of the aligned face."""
-    joint = Detections(
-        np.concatenate([each.boxes for each in found]),
-        np.concatenate([each.scores for each in found]),
-        np.concatenate([each.landmarks for each in found]),
+def _join(found: Sequence[Detections]) -> Detections:
+    """The faces of several images in a row: the poses of many take little longer than those of one."""
+    none = Detections.empty()
+    return Detections(
+        np.concatenate([none.boxes, *(each.boxes for each in found)]),
+        np.concatenate([none.scores, *(each.scores for each in found)]),
+        np.concatenate([none.landmarks, *(each.landmarks for each in found)]),
     )
-    frames = crop_frames(joint)
+
+
+def _find_places(found: Detections) -> _Places:
+    frames = crop_frames(found)
     corner, across, down = frames[:, 0], frames[:, 1], frames[:, 2]
-    aligned = np.stack([corner, corner + across, corner + across + down, corner + down], axis=1)
-    pose = head_pose(joint.landmarks)
-    places = _Places(joint.boxes, joint.scores, pose, aligned.astype(np.float32), joint.landmarks)
-    return places, aligned_landmarks(joint)
+    aligned = np.stack([corner, corner + across, corner + across + down, corner + down], axis=1).astype(np.float32)
+    return _Places(found.boxes, found.scores, head_pose(found.landmarks), aligned, found.landmarks)
 
 
 def _fill_places(crops: Sequence[_Photo]) -> _Places:

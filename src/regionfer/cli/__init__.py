@@ -1,0 +1,52 @@
+"""The command line: each command parses, imports what it needs, calls, and prints.
+
+A command is a module of this folder with a ``command``; ``COMMANDS`` names it. Modules of commands import nothing
+heavy at their top, so that ``regionfer --help`` answers at once.
+
+Exit codes: 0 all went well; 1 some inputs failed; 2 nothing was done, because the command line, or a file that it
+names for all the work (model, output), is wrong; 130 interrupted.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from regionfer.errors import RegionferError
+
+COMMANDS = {
+    "predict": "regionfer.cli.predict",
+    "info": "regionfer.cli.info",
+}
+
+
+class _Refusal(click.ClickException):
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of ours becomes one line."""
+        try:
+            return super().invoke(ctx)
+        except RegionferError as error:
+            raise _Refusal(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="regionfer")
+def main() -> None:
+    """Recognise facial expressions when faces are turned away or covered."""

@@ -1,0 +1,85 @@
+"""``regionfer info``: the model card, versions and providers."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionfer.regions import WHOLE_FACE
+
+if TYPE_CHECKING:
+    from regionfer.onnx_model import ExpressionModel, RegionCard
+
+PACKAGES = ("regionfer", "onnxruntime", "numpy", "opencv-python-headless", "pillow")
+
+
+@click.command("info")
+@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(model: str | None, as_json: bool) -> None:
+    """Show what a model is, and the versions and providers in use."""
+    from onnxruntime import get_available_providers
+
+    from regionfer.onnx_model import ExpressionModel
+
+    system = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
+    system["providers"] = ", ".join(get_available_providers())
+    if not as_json:  # before the model, which may be what is wrong
+        _print_table(system)
+    loaded = ExpressionModel.load(model)
+    if as_json:
+        click.echo(json.dumps(system | {"model": _describe(loaded)}, indent=2, ensure_ascii=False))
+        return
+    click.echo()
+    _print_table(_describe(loaded) | {"regions": _region_lines(loaded.card.regions)})
+
+
+def _describe(model: "ExpressionModel") -> dict[str, Any]:
+    file = {"file": str(model.source), "sha256": model.sha256, "runs on": ", ".join(model.providers)}
+    return file | model.card.to_dict()
+
+
+def _region_lines(regions: "RegionCard") -> dict[str, Any]:
+    squares = [f"square around it, half sides {_text(list(regions.radii))}"] * (len(regions.names) - 1)
+    boxes = regions.boxes or [WHOLE_FACE, *squares]
+    places = {name: _text(box) for name, box in zip(regions.names, boxes, strict=True)}
+    return {"generator": regions.generator, "x1 y1 x2 y2 in 0..1 of the face": places}
+
+
+def _print_table(values: Mapping[str, Any], indent: str = "") -> None:
+    width = max(map(len, values), default=0)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            click.echo(f"{indent}{key}")
+            _print_table(value, indent + "  ")
+        elif key == "metrics":
+            click.echo(f"{indent}{key}")
+            for metric in value:
+                click.echo(f"{indent}  {_metric_line(metric)}")
+        else:
+            click.echo(f"{indent}{key:{width}}  {_text(value)}")
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _metric_line(metric: Mapping[str, Any]) -> str:
+    """A measurement as one line, always with n and, where it is known, the interval."""
+    place = " ".join(str(metric[key]) for key in ("dataset", "split", "protocol") if key in metric)
+    parts = [f"{place}: accuracy {_accuracy(metric)}", f"n = {metric['n']}"]
+    if metric.get("mean_recall") is not None:
+        parts.append(f"mean recall {metric['mean_recall']:.1%}")
+    baseline = metric.get("baseline")
+    if isinstance(baseline, Mapping) and "accuracy" in baseline:
+        parts.append(f"plain backbone {_accuracy(baseline)}")
+    return ", ".join(parts)
+
+
+def _accuracy(metric: Mapping[str, Any]) -> str:
+    low, high = metric.get("accuracy_ci95") or (None, None)
+    interval = "" if low is None else f" (95 % interval {low:.1%} to {high:.1%})"
+    return f"{metric['accuracy']:.1%}{interval}"

@@ -1,0 +1,230 @@
+"""``regionfer predict``: photos to a table of faces, and pictures with the faces drawn."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from regionfer.output import PictureFolder, TableWriter
+    from regionfer.recognizer import Outcome
+    from regionfer.results import Expressions, Face
+
+
+@click.command("predict")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="Write a table: FILE.csv (a row a face), FILE.jsonl (a line an image), or - for CSV on the screen.",
+)
+@click.option("--draw", metavar="DIR", help="Write each photo with faces to DIR, with the faces drawn.")
+@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder, too.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Faces in one run of the network, at most.",
+)
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Leave out faces of which the detector is less sure.",
+)
+@click.option("--no-detect", is_flag=True, help="Each input is one face already; do not look for faces.")
+@click.option(
+    "--on-no-face",
+    type=click.Choice(["report", "skip", "error"]),
+    default="report",
+    show_default=True,
+    help="A photo without faces: note it in the table and on the screen, only count it, or count it as failed.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    output: str | None,
+    draw: str | None,
+    model: str | None,
+    recursive: bool,
+    batch_size: int,
+    min_confidence: float,
+    no_detect: bool,
+    on_no_face: str,
+) -> None:
+    """Recognise the expressions in photos.
+
+    An INPUT is a photo, a folder of photos, or a pattern such as 'album/*.jpg'. Without --output, a table is
+    printed. An input that cannot be read is reported, and the others go on.
+
+    Exit code: 0 if all inputs were read, 1 if some failed, 2 if the command line is wrong.
+    """
+    from regionfer.images import find_images
+    from regionfer.output import PictureFolder, check_table, open_table
+    from regionfer.recognizer import Recognizer
+
+    if output is not None:
+        check_table(output)
+    recognizer = Recognizer(model)
+    found = find_images(inputs, recursive=recursive)
+    with ExitStack() as stack:
+        pictures = None if draw is None else PictureFolder(draw, found.paths)
+        screen = _ScreenTable()
+        table = screen if output is None else stack.enter_context(open_table(output, recognizer.model.card.labels))
+        progress = stack.enter_context(_progress(len(found.paths)))
+        run = _Run(table, pictures, on_no_face, lambda line: progress.console.print(line, soft_wrap=True))
+        for error in found.errors:
+            run.fail(str(error))
+        outcomes = recognizer.stream(
+            found.paths,
+            detect=not no_detect,
+            min_confidence=min_confidence,
+            batch_size=batch_size,
+            keep_images=draw is not None,
+        )
+        code = _follow(run, outcomes, progress)
+    screen.print()
+    click.echo(run.summary(interrupted=code == 130), err=True)
+    ctx.exit(code)
+
+
+@dataclass
+class _Run:
+    """What is done with each outcome, and the count of it."""
+
+    table: "TableWriter"
+    pictures: "PictureFolder | None"
+    on_no_face: str
+    say: Callable[[str], None]
+    images: int = 0
+    faces: int = 0
+    failures: int = 0
+    without_face: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def take(self, outcome: "Outcome") -> None:
+        self.images += 1
+        if outcome.result is None:
+            self.fail(str(outcome.error))
+        elif len(outcome.result) == 0:
+            self._take_faceless(outcome.result)
+        else:
+            self.faces += len(outcome.result)
+            self.table.write(outcome.result)
+            self._draw(outcome)
+
+    def fail(self, line: str) -> None:
+        self.failures += 1
+        self.say(line)
+
+    def _take_faceless(self, result: "Expressions") -> None:
+        self.without_face += 1
+        line = f"{result.source}: no face found"
+        if self.on_no_face == "error":
+            self.fail(line)
+        elif self.on_no_face == "report":
+            self.table.write(result)
+            self.say(line)
+
+    def _draw(self, outcome: "Outcome") -> None:
+        from regionfer.drawing import draw
+
+        if self.pictures is None:
+            return
+        assert outcome.result is not None
+        assert outcome.image is not None
+        assert outcome.source is not None
+        self.pictures.save(outcome.source, draw(outcome.image, outcome.result))
+
+    def summary(self, *, interrupted: bool) -> str:
+        seconds = time.perf_counter() - self.started
+        parts = (
+            _count(self.images, "image"),
+            _count(self.faces, "face"),
+            f"{self.failures} failed",
+            f"{self.without_face} without a face",
+            f"{seconds:.1f} s",
+            f"{self.images / seconds:.1f} images/s",
+        )
+        return ("interrupted after " if interrupted else "") + ", ".join(parts)
+
+
+def _follow(run: _Run, outcomes: "Iterator[Outcome]", progress: "Progress") -> int:
+    """Take all outcomes, and return the exit code."""
+    try:
+        for outcome in outcomes:
+            run.take(outcome)
+            progress.advance(progress.task_ids[0])
+    except KeyboardInterrupt:
+        return 130
+    return 1 if run.failures else 0
+
+
+@contextmanager
+def _progress(total: int) -> "Iterator[Progress]":
+    """A bar on stderr, if that is a terminal; its console prints lines above the bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task("photos", total=total)
+        yield progress
+
+
+class _ScreenTable:
+    """The table for reading: gathered face by face, printed at the end, when the widths are known."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, ...]] = []
+
+    def write(self, result: "Expressions") -> None:
+        name = str(result.source).encode(errors="backslashreplace").decode()
+        rows = [(name, str(index), *_cells(face)) for index, face in enumerate(result)]
+        self._rows += rows or [(name, "-", "no face", "", "", "")]
+
+    def print(self) -> None:
+        from rich.console import Console
+
+        if not self._rows:
+            return
+        console = Console(markup=False, highlight=False, emoji=False)
+        if not console.is_terminal:  # a file or a pipe has no width that lines must be cut to
+            console = Console(markup=False, highlight=False, emoji=False, width=10_000)
+        console.print(self._table())
+
+    def _table(self) -> "Table":
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD)
+        table.add_column("file", overflow="fold")
+        table.add_column("face", justify="right")
+        table.add_column("expression")
+        table.add_column("probability", justify="right")
+        table.add_column("head pose\nyaw pitch roll", justify="right")
+        table.add_column("region with\nlargest weight")
+        for row in self._rows:
+            table.add_row(*row)
+        return table
+
+
+def _cells(face: "Face") -> tuple[str, str, str, str]:
+    pose = "unknown" if face.pose is None else " ".join(f"{angle:+4.0f}°" for angle in face.pose)
+    return face.expression, f"{face.probability:.0%}", pose, face.region
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

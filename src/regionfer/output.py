@@ -1,0 +1,175 @@
+"""Where results go: tables written as they come, and a folder of drawn pictures.
+
+Both are checked before the work begins, so that hours of it are not lost to a mistyped path.
+"""
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regionfer.errors import OutputError
+from regionfer.labels import LABELS
+from regionfer.results import Expressions, row_columns
+
+TABLE_SUFFIXES = (".csv", ".jsonl")
+
+
+class TableWriter(Protocol):
+    """Takes results one by one; each is on disk when ``write`` returns."""
+
+    def write(self, result: Expressions) -> None:
+        """Add the faces of an image, or a note that it has none."""
+        ...
+
+
+class CsvWriter:
+    """A table with a header and a row a face, in the columns of `regionfer.results.row_columns`.
+
+    An image without faces gives a row with its name only. Numbers have six significant digits.
+    """
+
+    def __init__(self, file: TextIO, labels: Sequence[str] = LABELS) -> None:
+        self._file = file
+        self._rows = csv.DictWriter(file, row_columns(labels), restval="", lineterminator="\n")
+        self._rows.writeheader()
+        file.flush()
+
+    def write(self, result: Expressions) -> None:
+        """Add a row a face."""
+        rows = result.to_rows() or [{"image": result.source}]
+        self._rows.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        self._file.flush()
+
+
+class JsonLinesWriter:
+    """A JSON object a line and image, in the form of docs/results.md."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, result: Expressions) -> None:
+        """Add a line."""
+        self._file.write(result.to_json() + "\n")
+        self._file.flush()
+
+
+def check_table(path: str | Path) -> None:
+    """Check that a path names a kind of table that can be written.
+
+    Raises:
+        OutputError: the suffix is another one.
+
+    >>> check_table("faces.xlsx")
+    Traceback (most recent call last):
+    regionfer.errors.OutputError: faces.xlsx: unknown kind of table '.xlsx'; expected a name that ends in .csv or .jsonl
+    """
+    suffix = Path(path).suffix
+    if str(path) != "-" and suffix.lower() not in TABLE_SUFFIXES:
+        raise OutputError(
+            f"{path}: unknown kind of table {suffix!r}; expected a name that ends in {' or '.join(TABLE_SUFFIXES)}"
+        )
+
+
+@contextmanager
+def open_table(path: str | Path, labels: Sequence[str] = LABELS) -> Iterator[TableWriter]:
+    """Open a file for results; what it held before is lost.
+
+    Args:
+        path: a name that ends in .csv (a row a face) or .jsonl (a line an image), or "-" for CSV on stdout.
+        labels: the model's labels, which name columns of the CSV.
+
+    Raises:
+        OutputError: another suffix, or the file cannot be written, now or later.
+    """
+    check_table(path)
+    if str(path) == "-":
+        yield CsvWriter(sys.stdout, labels)
+        return
+    path = Path(path)
+    # A file name that is not valid UTF-8 must not stop a batch: its odd bytes are written as \udcXX.
+    with _explained(path), path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield CsvWriter(file, labels) if path.suffix.lower() == ".csv" else JsonLinesWriter(file)
+
+
+class PictureFolder:
+    """A folder of drawn pictures, made if it is missing.
+
+    A picture is named after its image, with the folder of the image before it where two images have the same name.
+    A picture never replaces one of the images, even in their own folder.
+
+    Args:
+        folder: where to.
+        images: all images that may be drawn, which settles the names.
+
+    Raises:
+        OutputError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: str | Path, images: Iterable[str | Path]) -> None:
+        self.folder = Path(folder)
+        with _explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{self.folder}: cannot be written to; check its permissions")
+        self._names = _choose_names(self.folder, [Path(image) for image in images])
+
+    def save(self, image: str | Path, picture: NDArray[np.uint8]) -> Path:
+        """Write the picture (H, W, 3) RGB uint8 of an image as JPEG, and return its path.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.folder / self._names[Path(image)]
+        with _explained(path):
+            Image.fromarray(picture).save(path, format="JPEG", quality=92)
+        return path
+
+
+def _choose_names(folder: Path, images: Sequence[Path]) -> dict[Path, str]:
+    originals = {os.path.realpath(image) for image in images}
+    taken: set[str] = set()
+    names: dict[Path, str] = {}
+    for image in images:
+        for stem in _stems(image):
+            name = f"{stem}.jpg"
+            # Some file systems do not tell upper from lower case.
+            if name.casefold() not in taken and os.path.realpath(folder / name) not in originals:
+                break
+        taken.add(name.casefold())
+        names[image] = name
+    return names
+
+
+def _stems(image: Path) -> Iterator[str]:
+    yield image.stem
+    long = "_".join(part for part in (image.absolute().parent.name, image.stem) if part)
+    yield long
+    number = 2
+    while True:
+        yield f"{long}-{number}"
+        number += 1
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the system's errors into ours."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,297 @@
+"""From images to expressions: every kind of input, batches, bad images, threads."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regionfer.errors import ImageError, ModelError
+from regionfer.faces import MTCNN
+from regionfer.onnx_model import ExpressionModel, FusedModel
+from regionfer.recognizer import Recognizer
+from regionfer.regions import landmark_regions
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+RED, GREEN, BLUE, WHITE = (250, 20, 20), (20, 250, 20), (20, 20, 250), (240, 240, 240)
+
+
+@pytest.fixture
+def recognizer(tiny_model, square_detector):
+    return Recognizer(tiny_model, square_detector, threads=2)
+
+
+@pytest.fixture(scope="module")
+def photos(draw_squares):
+    """Nine images with 0 to 3 faces of different colours."""
+    colours = [(), (RED,), (GREEN, BLUE), (WHITE,), (), (RED, GREEN, BLUE), (BLUE,), (WHITE, RED), (GREEN,)]
+    return [draw_squares(*each) for each in colours]
+
+
+def assert_same(one, other):
+    """Equal up to the rounding of another batch size."""
+    assert (one.source, one.image_size, len(one)) == (other.source, other.image_size, len(other))
+    assert one.region_names == other.region_names
+    for name in (
+        "boxes",
+        "scores",
+        "pose",
+        "probabilities",
+        "mu",
+        "nu",
+        "attention",
+        "regions",
+        "landmarks",
+        "aligned",
+    ):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+class TestInputs:
+    def test_every_kind_gives_the_same(self, recognizer, draw_squares, tmp_path):
+        array = draw_squares(RED, BLUE)
+        path = tmp_path / "photo.png"
+        Image.fromarray(array).save(path)
+        kinds = [path, str(path), path.read_bytes(), Image.fromarray(array), array]
+        results = [recognizer.recognize(kind, min_confidence=0) for kind in kinds]
+        assert [result.source for result in results] == [str(path), str(path), None, None, None]
+        for result in results:
+            assert result.image_size == (160, 90)
+            np.testing.assert_array_equal(result.boxes, [[10, 10, 70, 70], [90, 10, 146, 66]])
+            np.testing.assert_array_equal(result.probabilities, results[0].probabilities)
+        assert results[0].expressions[0] != results[0].expressions[1]
+
+    def test_bgr(self, recognizer, draw_squares):
+        array = draw_squares(RED)
+        rgb = recognizer.recognize(array)
+        bgr = recognizer.recognize(array[:, :, ::-1], channel_order="bgr")
+        np.testing.assert_array_equal(rgb.probabilities, bgr.probabilities)
+        assert np.abs(rgb.probabilities - recognizer.recognize(array[:, :, ::-1]).probabilities).max() > 0.1
+
+    def test_no_faces(self, recognizer, draw_squares):
+        result = recognizer.recognize(draw_squares())
+        assert len(result) == 0
+        assert result.probabilities.shape == (0, 8)
+        assert result.image_size == (80, 90)
+
+    def test_min_confidence(self, recognizer, draw_squares):
+        array = draw_squares(RED, GREEN, BLUE)
+        assert [len(recognizer.recognize(array, min_confidence=least)) for least in (0, 0.8, 0.9, 1)] == [3, 2, 1, 0]
+
+    @pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
+    def test_min_confidence_out_of_range(self, recognizer, draw_squares, least):
+        with pytest.raises(ValueError, match=r"min_confidence must be in 0\.\.1"):
+            recognizer.recognize(draw_squares(), min_confidence=least)
+
+    def test_unreadable(self, recognizer, tmp_path):
+        with pytest.raises(ImageError, match=r"nothing\.jpg: no such file"):
+            recognizer.recognize(tmp_path / "nothing.jpg")
+
+    def test_another_type(self, recognizer):
+        with pytest.raises(TypeError, match="expected a path"):
+            recognizer.recognize(3)
+
+
+class TestLists:
+    def test_same_as_one_by_one(self, recognizer, photos):
+        expected = [recognizer.recognize(photo, min_confidence=0) for photo in photos]
+        assert [len(result) for result in expected] == [0, 1, 2, 1, 0, 3, 1, 2, 1]
+        for batch_size in (1, 2, 5, 100):
+            results = recognizer.recognize(photos, min_confidence=0, batch_size=batch_size)
+            for one, other in zip(results, expected, strict=True):
+                assert_same(one, other)
+
+    def test_landmark_regions(self, save_model, make_card, square_detector, photos):
+        recognizer = Recognizer(save_model(make_card(landmarks=True)), square_detector)
+        results = recognizer.recognize(photos, min_confidence=0)
+        for photo, result in zip(photos, results, strict=True):
+            assert result.regions.shape == (len(result), 6, 4)
+            assert_same(result, recognizer.recognize(photo, min_confidence=0))
+
+    def test_faces_of_many_images_share_runs(self, recognizer, photos, monkeypatch):
+        sizes = []
+        run = recognizer.model.run
+
+        def counting(faces, *arguments, **options):
+            sizes.append(len(faces))
+            return run(faces, *arguments, **options)
+
+        monkeypatch.setattr(recognizer.model, "run", counting)
+        recognizer.recognize(photos, min_confidence=0, batch_size=100)
+        assert sizes == [11]
+
+    @pytest.mark.parametrize("several", [tuple, list, np.stack], ids=["tuple", "list", "array"])
+    def test_kinds_of_lists(self, recognizer, draw_squares, several):
+        results = recognizer.recognize(several([draw_squares(RED), draw_squares(), draw_squares(BLUE)]))
+        assert [len(result) for result in results] == [1, 0, 1]
+
+    def test_empty_list(self, recognizer):
+        assert recognizer.recognize([]) == []
+
+    def test_first_error_is_raised(self, recognizer, photos):
+        with pytest.raises(ImageError, match="b\\.jpg"):
+            recognizer.recognize([photos[0], "b.jpg", "c.jpg"])
+
+
+class TestStream:
+    def test_bad_images_do_not_stop_it(self, recognizer, photos):
+        outcomes = list(recognizer.stream([photos[1], b"", photos[2], "missing.jpg", photos[3]], min_confidence=0))
+        assert [outcome.result is None for outcome in outcomes] == [False, True, False, True, False]
+        assert [len(outcome.result) for outcome in outcomes if outcome.result is not None] == [1, 2, 1]
+        assert str(outcomes[3].error).startswith("missing.jpg: ")
+        assert outcomes[3].source == "missing.jpg"
+        assert isinstance(outcomes[1].error, ImageError)
+
+    @pytest.mark.parametrize("batch_size", [1, 4])
+    def test_looks_ahead_a_bounded_way(self, recognizer, photos, batch_size):
+        taken = 0
+
+        def endless():
+            nonlocal taken
+            for number in count():
+                taken += 1
+                yield photos[number % len(photos)]
+
+        outcomes = recognizer.stream(endless(), batch_size=batch_size, detect=False)
+        for given in range(1, 30):
+            next(outcomes)
+            # 2 threads, each with one image at work and one ahead, one to hand over, and a batch.
+            assert taken <= given + 5 + batch_size
+        outcomes.close()
+
+    def test_keeps_images_on_request(self, recognizer, photos):
+        kept = list(recognizer.stream(photos, keep_images=True))
+        assert all(np.array_equal(outcome.image, photo) for outcome, photo in zip(kept, photos, strict=True))
+        assert all(outcome.image is None for outcome in recognizer.stream(photos))
+
+    def test_without_detection(self, recognizer, photos):
+        for outcome in recognizer.stream(photos, detect=False):
+            assert len(outcome.result) == 1
+            np.testing.assert_array_equal(outcome.result.boxes, [[0, 0, *outcome.result.image_size]])
+
+    def test_crops_do_not_fit_landmark_regions(self, save_model, make_card, square_detector):
+        recognizer = Recognizer(save_model(make_card(landmarks=True)), square_detector)
+        with pytest.raises(ModelError, match="its regions follow the landmarks"):
+            recognizer.stream(["a.jpg"], detect=False)
+
+    def test_batch_size(self, recognizer):
+        with pytest.raises(ValueError, match="batch_size must be 1 or more"):
+            list(recognizer.stream([], batch_size=0))
+
+
+class TestCrops:
+    def test_many(self, recognizer, tiny_model):
+        faces = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
+        result = recognizer.recognize_crops(faces)
+        np.testing.assert_allclose(result.probabilities, tiny_model.run(faces).probabilities, rtol=1e-5)
+        np.testing.assert_array_equal(result.boxes, [[0, 0, 12, 12]] * 5)
+        np.testing.assert_array_equal(result.aligned[0], [[0, 0], [12, 0], [12, 12], [0, 12]])
+        assert np.isnan(result.scores).all()
+        assert result[0].pose is None
+        assert result.landmarks is None
+        assert result.image_size is None
+
+    def test_any_size(self, recognizer, tiny_model):
+        result = recognizer.recognize_crops(
+            [np.full((h, w, 3), RED, np.uint8) for h, w in ((5, 5), (12, 12), (200, 90))]
+        )
+        np.testing.assert_allclose(result.probabilities, np.tile(result.probabilities[:1], (3, 1)), atol=1e-6)
+        np.testing.assert_array_equal(result.boxes[:, 2:], [[5, 5], [12, 12], [90, 200]])
+
+    def test_shrinks_by_area(self, recognizer, tiny_model):
+        noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        means = noise.reshape(12, 8, 12, 8, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+        result = recognizer.recognize_crops(noise)
+        np.testing.assert_allclose(result.probabilities, tiny_model.run(means[None]).probabilities, atol=1e-3)
+
+    def test_one(self, recognizer, draw_squares):
+        result = recognizer.recognize_crops(draw_squares(RED))
+        assert len(result) == 1
+        assert result.image_size == (80, 90)
+
+    def test_none(self, recognizer):
+        assert len(recognizer.recognize_crops([])) == 0
+
+    def test_landmarks(self, save_model, make_card):
+        recognizer = Recognizer(save_model(make_card(landmarks=True)))
+        landmarks = np.random.default_rng(0).random((2, 5, 2), dtype=np.float32)
+        result = recognizer.recognize_crops(np.zeros((2, 12, 12, 3), np.uint8), landmarks)
+        np.testing.assert_array_equal(result.regions[:, 1:], landmark_regions(landmarks, (0.25,)))
+        with pytest.raises(ValueError, match="landmarks must be given"):
+            recognizer.recognize_crops(np.zeros((2, 12, 12, 3), np.uint8))
+
+
+class TestConstruction:
+    def test_loads_the_detector_late_and_once(self, tiny_path):
+        recognizer = Recognizer(tiny_path)
+        assert recognizer._detector is None
+        barrier = Barrier(4)
+
+        def ask(_):
+            barrier.wait()
+            return recognizer.detector
+
+        with ThreadPoolExecutor(4) as pool:
+            detectors = list(pool.map(ask, range(4)))
+        assert isinstance(detectors[0], MTCNN)
+        assert all(each is detectors[0] for each in detectors)
+
+    def test_several_models_are_fused(self, save_model, square_detector, draw_squares):
+        paths = [save_model(seed=seed) for seed in (1, 2)]
+        photo = draw_squares(RED)
+        fused = Recognizer([paths[0], ExpressionModel.load(paths[1])], square_detector)
+        assert isinstance(fused.model, FusedModel)
+        one, other = (Recognizer(path, square_detector).recognize(photo) for path in paths)
+        mean = (one.probabilities + other.probabilities) / 2
+        np.testing.assert_allclose(fused.recognize(photo).probabilities, mean, rtol=1e-5)
+
+    def test_unknown_provider(self, tiny_path):
+        with pytest.raises(ModelError, match="provider MagicProvider is not available"):
+            Recognizer(tiny_path, providers=["MagicProvider"])
+
+    def test_no_threads(self, tiny_path):
+        with pytest.raises(ValueError, match="threads must be 1 or more"):
+            Recognizer(tiny_path, threads=0)
+
+    def test_bad_model(self, tmp_path):
+        (tmp_path / "model.onnx").write_text("a text")
+        with pytest.raises(ModelError, match=r"model\.onnx: not an ONNX model"):
+            Recognizer(tmp_path / "model.onnx")
+
+
+def test_threads_agree(tiny_model):
+    """Eight threads share a recogniser with the real detector, each with a list and with single photos."""
+    recognizer = Recognizer(tiny_model)
+    paths = [EXAMPLES / name for name in ("astronaut.jpg", "hopper.jpg", "turned.jpg")]
+    expected = [recognizer.recognize(path) for path in paths]
+    with ThreadPoolExecutor(8) as pool:
+        lists = [pool.submit(recognizer.recognize, paths) for _ in range(2)]
+        singles = [pool.submit(recognizer.recognize, path) for path in paths * 2]
+        for future in lists:
+            for one, other in zip(future.result(), expected, strict=True):
+                assert_same(one, other)
+        for future, other in zip(singles, expected * 2, strict=True):
+            assert_same(future.result(), other)
+
+
+def test_a_real_photo(tiny_model):
+    photo = EXAMPLES / "astronaut.jpg"
+    (face,) = result = Recognizer(tiny_model).recognize(photo)
+    x1, y1, x2, y2 = face.box
+    assert x1 < 224 < x2
+    assert y1 < 115 < y2
+    # The aligned square holds the landmarks, and its corners run clockwise from the top left.
+    corners = result.aligned[0]
+    assert corners[0, 0] < result.landmarks[0, :, 0].min() < result.landmarks[0, :, 0].max() < corners[1, 0]
+    assert corners[0, 1] < result.landmarks[0, :, 1].min() < result.landmarks[0, :, 1].max() < corners[3, 1]
+
+
+def test_unreadable_bytes_are_named(recognizer):
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(buffer, "PNG")
+    with pytest.raises(ImageError, match="bytes: is damaged or cut off"):
+        recognizer.recognize(buffer.getvalue()[:60])
