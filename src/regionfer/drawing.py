@@ -4,7 +4,7 @@ Colours are RGB, points are x y in pixels, (0, 0) is the outer corner of the top
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -105,11 +105,11 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     for face, box, square in zip(faces, boxes, corners, strict=True):
         _shade(photo, _heat(face.regions), square * scale)
         _frame(photo, box, _colour(face.expression), sizes)
-    _label_faces(photo, faces, boxes, sizes)
-    if not cards:
-        return photo
-    if not faces:
+    if faces:
+        _label_faces(photo, faces, boxes, sizes)
+    elif cards:
         _paste(photo, _tag("no face found", _OTHER, sizes), (sizes.pad, sizes.pad))
+    if not faces or not cards:
         return photo
     count = min(len(faces), MAX_CARDS)
     drawn = [_card(image, faces[i], i, corners[i], sizes, named=len(faces) > 1) for i in range(count)]
@@ -192,57 +192,64 @@ def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, sizes: _Siz
 
 
 def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequence[Rectangle], sizes: _Sizes) -> None:
-    names = [f"{face.expression} {face.probability:.0%}" for face in faces]
-    texts = names if len(faces) == 1 else [f"{index + 1}  {name}" for index, name in enumerate(names)]
-    while True:
-        tags = [_tag(text, _colour(face.expression), sizes) for text, face in zip(texts, faces, strict=True)]
-        corners, hidden = _place_all([tag.size for tag in tags], boxes, photo.shape[1::-1], sizes.line)
-        if hidden == 0 or sizes.text <= _SMALLEST_TEXT:
+    for texts, fitting in _wordings(faces, sizes):
+        extents = [_tag_size(text, fitting) for text in texts]
+        corners, hidden = _place_all(extents, boxes, photo.shape[1::-1], fitting.line)
+        if hidden == 0:
             break
-        sizes = _Sizes(max(_SMALLEST_TEXT, round(sizes.text * 0.8)))  # in a crowd, smaller labels hide fewer faces
-    for tag, corner in zip(tags, corners, strict=True):
-        _paste(photo, tag, corner)
+    for text, face, corner in zip(texts, faces, corners, strict=True):
+        _paste(photo, _tag(text, _colour(face.expression), fitting), corner)
+
+
+def _wordings(faces: Sequence[Face], sizes: _Sizes) -> Iterator[tuple[list[str], _Sizes]]:
+    """Ways to write the labels, the best first; in a crowd, smaller and shorter ones hide fewer faces."""
+    numbers = [f"{index + 1}  " if len(faces) > 1 else "" for index in range(len(faces))]
+    names = [number + face.expression for number, face in zip(numbers, faces, strict=True)]
+    full = [f"{name} {face.probability:.0%}" for name, face in zip(names, faces, strict=True)]
+    yield full, sizes
+    while sizes.text > _SMALLEST_TEXT:
+        sizes = _Sizes(max(_SMALLEST_TEXT, round(sizes.text * 0.8)))
+        yield full, sizes
+    yield names, sizes
+    if len(faces) > 1:
+        yield [number.strip() for number in numbers], sizes
 
 
 def _place_all(
-    sizes: Sequence[tuple[int, int]], boxes: Sequence[Rectangle], canvas: Sequence[int], gap: int
+    extents: Sequence[tuple[int, int]], boxes: Sequence[Rectangle], canvas: Sequence[int], gap: int
 ) -> tuple[list[tuple[int, int]], float]:
-    """Corners of the labels of all boxes, and how many pixels of other faces and labels they hide."""
-    taken = list(boxes)
+    """Corners of the labels of all boxes, and how many pixels of other faces and earlier labels they hide."""
+    n = len(boxes)
+    taken = np.array([*boxes, *[(0, 0, 0, 0)] * n], np.float64).reshape(2 * n, 4)  # boxes, then labels
     corners, hidden = [], 0.0
-    for index, (size, box) in enumerate(zip(sizes, boxes, strict=True)):
-        others = taken[:index] + taken[index + 1 :]
-        (x, y), cost = _place(size, box, others, canvas, gap)
-        corners.append((x, y))
-        taken.append((x, y, x + size[0], y + size[1]))
-        hidden += cost
+    for index, extent in enumerate(extents):
+        spots = _spots(extent, boxes[index], canvas, gap)
+        covered = _overlaps(spots, taken[: n + index])
+        best = covered.sum(1).argmin()
+        taken[n + index] = spots[best]
+        corners.append((int(spots[best, 0]), int(spots[best, 1])))
+        hidden += float(covered[best].sum() - covered[best, index])
     return corners, hidden
 
 
-def _place(
-    size: tuple[int, int], box: Rectangle, others: Sequence[Rectangle], canvas: Sequence[int], gap: int
-) -> tuple[tuple[int, int], float]:
-    """Corner of a label near its box that hides least of the others and of its box, and what it hides of the others."""
-    width, height = size
+def _spots(extent: tuple[int, int], box: Rectangle, canvas: Sequence[int], gap: int) -> NDArray[np.float64]:
+    """Places (8, 4) for a label around its box and inside the canvas, the most usual first, x1 y1 x2 y2."""
+    width, height = extent
     x1, y1, x2, y2 = box
     left, right, above, below = x1 - gap, x2 + gap - width, y1 - gap - height, y2 + gap
-    spots = [(left, above), (left, below), (right, above), (right, below)]
-    spots += [(x, y) for y in (y1, y2 - height) for x in (x2 + gap, x1 - gap - width)]
-    limit = (max(0, canvas[0] - width), max(0, canvas[1] - height))
-    inside = [(round(min(max(x, 0), limit[0])), round(min(max(y, 0), limit[1]))) for x, y in spots]
-
-    def covers(spot: tuple[int, int], obstacles: Sequence[Rectangle]) -> float:
-        here = (spot[0], spot[1], spot[0] + width, spot[1] + height)
-        return sum(_overlap(here, obstacle) for obstacle in obstacles)
-
-    best = min(inside, key=lambda spot: covers(spot, [*others, box]))
-    return best, covers(best, others)
+    corners = [(left, above), (left, below), (right, above), (right, below)]
+    corners += [(x, y) for y in (y1, y2 - height) for x in (x2 + gap, x1 - gap - width)]
+    limit = np.maximum(np.array(canvas) - extent, 0)
+    inside = np.clip(np.round(corners), 0, limit)
+    return np.concatenate([inside, inside + extent], axis=1)
 
 
-def _overlap(one: Rectangle, other: Rectangle) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0.0) * max(height, 0.0)
+def _overlaps(spots: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area (k, m) that k rectangles share with m others."""
+    low = np.maximum(spots[:, None, :2], others[None, :, :2])
+    high = np.minimum(spots[:, None, 2:], others[None, :, 2:])
+    shared: NDArray[np.float64] = np.clip(high - low, 0, None).prod(axis=-1)
+    return shared
 
 
 # --- labels and cards ---------------------------------------------------------------------------------------------
@@ -268,11 +275,13 @@ def _rounded(size: tuple[int, int], radius: int, colour: Colour) -> Image.Image:
     return shape
 
 
+def _tag_size(text: str, sizes: _Sizes) -> tuple[int, int]:
+    return math.ceil(_font(sizes.text).getlength(text)) + 2 * sizes.pad, sizes.text + 2 * (sizes.pad // 2 + 1)
+
+
 def _tag(text: str, colour: Colour, sizes: _Sizes) -> Image.Image:
-    font = _font(sizes.text)
-    width = math.ceil(font.getlength(text)) + 2 * sizes.pad
-    tag = _rounded((width, sizes.text + 2 * (sizes.pad // 2 + 1)), sizes.pad // 2, colour)
-    ImageDraw.Draw(tag).text((sizes.pad, tag.height / 2), text, _INK, font, anchor="lm")
+    tag = _rounded(_tag_size(text, sizes), sizes.pad // 2, colour)
+    ImageDraw.Draw(tag).text((sizes.pad, tag.height / 2), text, _INK, _font(sizes.text), anchor="lm")
     return tag
 
 
@@ -368,8 +377,9 @@ def _with_panel(photo: NDArray[np.uint8], cards: Sequence[Image.Image], sizes: _
             cost = extent * (math.prod(size) / used) ** 1.5  # and how much is left empty; weighed by eye
             layouts.append((cost, columns, left, top, size))
     _, columns, left, top, size = min(layouts)
-    page = np.full((size[1], size[0], 3), _PANEL, np.uint8)
-    page[:height, :width] = photo
+    page = _pixels(
+        cv2.copyMakeBorder(photo, 0, size[1] - height, 0, size[0] - width, cv2.BORDER_CONSTANT, value=_PANEL)
+    )
     for index, card in enumerate(cards):
         _paste(page, card, (left + pad + index % columns * step_x, top + pad + index // columns * step_y))
     return page

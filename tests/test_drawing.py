@@ -1,0 +1,241 @@
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from regionfer.drawing import _INK, COLOURS, MAX_CARDS, _heat, _place_all, draw
+from regionfer.labels import LABELS
+from regionfer.regions import FIXED_REGIONS, WHOLE_FACE
+from regionfer.results import Expressions, Region
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = ("face", *FIXED_REGIONS)
+REGIONS = np.array([WHOLE_FACE, *FIXED_REGIONS.values()], np.float32)
+EVEN = (1 / 6,) * 6
+TOP_LEFT = (0.1, 0.5, 0.1, 0.1, 0.1, 0.1)
+PROBABILITIES = (0.05, 0.4, 0.2, 0.1, 0.1, 0.05, 0.05, 0.05)
+
+
+def expressions(
+    boxes: Sequence[Sequence[float]],
+    *,
+    attention: Sequence[float] = EVEN,
+    probabilities: Sequence[float] = PROBABILITIES,
+    labels: tuple[str, ...] = LABELS,
+    aligned: NDArray[np.float32] | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Expressions:
+    n = len(boxes)
+    weights = np.tile(np.array(attention, np.float32), (n, 1))
+    return Expressions(
+        boxes=np.array(boxes, np.float32).reshape(n, 4),
+        scores=np.full(n, 0.99, np.float32),
+        pose=np.tile(np.array([-12.4, 3.0, np.nan], np.float32), (n, 1)),
+        probabilities=np.tile(np.array(probabilities, np.float32), (n, 1)),
+        mu=weights,
+        nu=weights,
+        attention=weights,
+        regions=REGIONS,
+        region_names=NAMES,
+        labels=labels,
+        aligned=aligned,
+        image_size=image_size,
+    )
+
+
+def grey(width: int, height: int) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def longest_run(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
+    """Length of the longest row of pixels of exactly this colour."""
+    same = np.pad((image == colour).all(axis=-1), ((0, 0), (1, 1)))
+    ends = np.flatnonzero(np.diff(same.ravel().astype(np.int8)))
+    return int((ends[1::2] - ends[::2]).max(initial=0))
+
+
+def test_the_image_is_not_changed_and_stays_at_the_top_left() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (800, 1000, 3), np.uint8)
+    before = image.copy()
+    drawn = draw(image, expressions([(400, 300, 600, 550)]))
+    assert drawn.dtype == np.uint8
+    assert (image == before).all()
+    assert (drawn[600:800, :300] == image[600:800, :300]).all()
+    assert drawn.size > image.size
+
+
+@pytest.mark.parametrize("size", [(200, 150), (1000, 700), (4000, 3000)], ids=["small", "medium", "large"])
+@pytest.mark.parametrize("faces", [1, 5])
+def test_bars_are_in_proportion_and_large_enough_at_any_size(size: tuple[int, int], faces: int) -> None:
+    width, height = size
+    side = width // 10
+    boxes = [(side * (2 * i), side, side * (2 * i + 1), 2.2 * side) for i in range(faces)]
+    drawn = draw(grey(width, height), expressions(boxes))
+    scale = max(1, 720 / max(size))
+    beside, below = drawn[::3, round(width * scale) :], drawn[round(height * scale) :: 3]
+    bars = {
+        name: max(longest_run(beside, COLOURS[name]), longest_run(below, COLOURS[name]))
+        for name in ("happiness", "surprise", "sadness")
+    }
+    unit = bars["happiness"] / 0.4
+    assert unit >= 90  # pixels of a full bar
+    # as a share of the picture, which is shown on one screen whatever its size
+    assert unit / max(drawn.shape) > 0.04
+    assert bars["surprise"] == pytest.approx(0.2 * unit, abs=2)
+    assert bars["sadness"] == pytest.approx(0.1 * unit, abs=2)
+
+
+def test_without_cards_the_size_stays() -> None:
+    for width, height in ((200, 150), (1000, 700), (8, 5)):
+        drawn = draw(grey(width, height), expressions([(2, 2, 6, 5)]), cards=False)
+        assert drawn.shape == (height, width, 3)
+        assert (drawn != 128).any()
+
+
+def test_box_and_label_have_the_colour_of_the_expression() -> None:
+    drawn = draw(grey(1000, 700), expressions([(400, 300, 600, 500)]), cards=False)
+    assert tuple(drawn[400, 400]) == COLOURS["happiness"]  # middle of the left edge
+    assert tuple(drawn[500, 500]) == COLOURS["happiness"]
+    label = (drawn[270:298, 380:620] == COLOURS["happiness"]).all(axis=-1)
+    assert label.sum() > 1000  # above the box
+
+
+def test_every_label_has_a_colour_on_which_its_text_can_be_read() -> None:
+    def luminance(colour: Sequence[int]) -> float:  # WCAG 2.1
+        linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    assert set(COLOURS) == set(LABELS)
+    assert len(set(COLOURS.values())) == len(LABELS)
+    for colour in COLOURS.values():
+        assert (luminance(colour) + 0.05) / (luminance(_INK) + 0.05) >= 4.5
+
+
+# --- attention ----------------------------------------------------------------------------------------------------
+
+
+def regions(attention: Sequence[float]) -> list[Region]:
+    boxes = [tuple(box) for box in REGIONS.tolist()]
+    return [Region(name, box, 0.5, 0.5, w) for name, box, w in zip(NAMES, boxes, attention, strict=True)]
+
+
+@pytest.mark.parametrize("attention", [EVEN, (1.0,)], ids=["equal", "plain backbone"])
+def test_equal_weights_leave_no_shade(attention: Sequence[float]) -> None:
+    assert (_heat(regions(EVEN)[: len(attention)]) == 0).all()
+
+
+def test_the_shade_is_darkest_where_the_strongest_region_is() -> None:
+    heat = _heat(regions(TOP_LEFT))
+    side = len(heat)
+    assert heat[: side // 2, : side // 2].min() > 0.95
+    assert heat[-side // 8 :].max() < 0.05
+    assert heat[:, -side // 8 :].max() < 0.05
+    weaker = _heat(regions((0.16, 0.2, 0.16, 0.16, 0.16, 0.16)))
+    assert 0.1 < weaker[0, 0] < 0.3
+
+
+def test_regions_are_shaded_in_the_aligned_face() -> None:
+    # a face that lies on its side: its top left is at the image's top right
+    turned = np.array([[(600, 300), (600, 500), (400, 500), (400, 300)]], np.float32)
+    drawn = draw(grey(1000, 700), expressions([(400, 300, 600, 500)], attention=TOP_LEFT, aligned=turned), cards=False)
+    violet = drawn[..., 2].astype(int) - drawn[..., 1]
+    assert violet[310:440, 460:590].min() > 40
+    assert abs(violet[310:490, 408:440]).max() <= 1  # the face's bottom
+    assert abs(violet[460:490, 410:590]).max() <= 1  # the face's right
+    assert abs(violet[:, 620:]).max() == 0
+
+
+# --- several faces ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 100, 100), (900, 0, 1000, 90), (0, 600, 90, 700), (920, 620, 1000, 700), (0, 0, 1000, 700)]
+)
+def test_labels_stay_in_the_photo(box: tuple[float, ...]) -> None:
+    drawn = draw(grey(1000, 700), expressions([box]), cards=False)
+    fill = (drawn == COLOURS["happiness"]).all(axis=-1)
+    assert longest_run(drawn, COLOURS["happiness"]) > 60 or fill.sum() > 1500
+
+
+def test_labels_hide_no_face() -> None:
+    boxes = [(100 * i, 100 * j + 40, 100 * i + 50, 100 * j + 90) for i in range(5) for j in range(3)]
+    corners, hidden = _place_all([(90, 20)] * len(boxes), boxes, (600, 400), 2)
+    assert hidden == 0
+    placed = [(x, y, x + 90, y + 20) for x, y in corners]
+    for index, one in enumerate(placed):
+        for other in placed[:index] + boxes:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+            assert apart
+
+
+@pytest.mark.parametrize("step", [75, 45, 35], ids=["loose", "dense", "packed"])
+def test_labels_shrink_until_a_crowd_can_be_seen(step: int) -> None:
+    boxes = [(step * i + 5, step * j + 25, step * i + 30, step * j + 50) for i in range(12) for j in range(6)]
+    image = np.random.default_rng(0).integers(0, 120, (500, 1000, 3), np.uint8)
+    drawn = draw(image, expressions(boxes), cards=False)
+    for x1, y1, _, _ in boxes:
+        assert (drawn[y1 + 12, x1 + 12] == image[y1 + 12, x1 + 12]).all()
+
+
+def test_the_number_of_cards_is_bounded() -> None:
+    boxes = [(45 * i + 5, 45 * j + 5, 45 * i + 30, 45 * j + 30) for i in range(6) for j in range(6)]
+    crowd = expressions(boxes)
+    assert len(crowd) > MAX_CARDS
+    assert draw(grey(500, 500), crowd).shape == draw(grey(500, 500), crowd[:MAX_CARDS]).shape
+
+
+def test_no_faces() -> None:
+    drawn = draw(grey(1000, 700), expressions([]))
+    assert drawn.shape == (700, 1000, 3)
+    assert (drawn[:40, :200] != 128).any()
+    assert (drawn[40:] == 128).all()
+    assert (draw(grey(1000, 700), expressions([]), cards=False) == 128).all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(-50, -30, 40, 60), (180, 140, 400, 300), (300, 300, 400, 400), (50, 50, 50, 50), (50.2, 50.7, 51.1, 51.4)],
+    ids=["across the corner", "across the edges", "outside", "empty", "one pixel"],
+)
+@pytest.mark.parametrize("attention", [EVEN, TOP_LEFT], ids=["even", "top left"])
+def test_faces_at_the_edge_and_without_extent(box: tuple[float, ...], attention: tuple[float, ...]) -> None:
+    drawn = draw(grey(200, 150), expressions([box, (20, 20, 60, 70)], attention=attention))
+    assert longest_run(drawn, COLOURS["happiness"]) > 30
+
+
+@pytest.mark.parametrize("count", [2, 3, 12])
+def test_other_labels(count: int) -> None:
+    labels = tuple(f"label {index}" for index in range(count))
+    faces = expressions([(50, 50, 100, 100)], labels=labels, probabilities=np.full(count, 1 / count))
+    faces = replace(faces, pose=np.zeros((1, 3), np.float32))
+    assert draw(grey(300, 200), faces).size > 720 * 480 * 3
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((5, 5), np.uint8), r"RGB uint8 of shape \(H, W, 3\), got uint8 of shape \(5, 5\)"),
+        (np.zeros((5, 5, 3), np.float32), r"got float32 of shape \(5, 5, 3\)"),
+        (np.zeros((0, 5, 3), np.uint8), r"got uint8 of shape \(0, 5, 3\)"),
+        (np.zeros((6, 5, 3), np.uint8), r"of an image of \(6, 5\) pixels, got one of \(5, 6\)"),
+    ],
+    ids=["grey", "float", "empty", "of another size"],
+)
+def test_wrong_images(image: NDArray[np.uint8], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw(image, expressions([], image_size=(6, 5)))
+
+
+def test_large_faces_are_averaged_into_their_card_not_sampled() -> None:
+    stripes = grey(2000, 2000)
+    stripes[::2] = 255
+    stripes[1::2] = 0
+    drawn = draw(stripes, expressions([(0, 0, 2000, 2000)]))
+    card = drawn[:, 2000:]
+    lively = card[..., 0].astype(float)[200:300, 90:200]
+    assert math.isclose(lively.mean(), 127, abs_tol=12)
+    assert lively.std() < 12
