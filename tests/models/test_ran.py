@@ -6,9 +6,10 @@ from torch import nn  # noqa: E402
 
 from regionfer.models.attention import MeanAggregation, RelationAttention, SelfAttention  # noqa: E402
 from regionfer.models.backbones import Backbone, Normalisation, Preprocessing  # noqa: E402
-from regionfer.models.classifier import ExpressionClassifier  # noqa: E402
+from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions  # noqa: E402
 from regionfer.models.ran import RegionAttentionNetwork  # noqa: E402
 from regionfer.models.resampling import crop_regions  # noqa: E402
+from regionfer.regions import landmark_regions  # noqa: E402
 
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
 REGIONS = torch.tensor([[0.0, 0.0, 0.75, 0.75], [0.25, 0.0, 1.0, 0.75], [0.05, 0.05, 0.95, 0.95]])
@@ -174,12 +175,34 @@ def test_classifier_resizes_as_pillow_does(faces):
     np.testing.assert_allclose(seen[0][0, 1], expected, atol=1e-3)
 
 
-def test_classifier_prefers_the_regions_given_with_the_faces(faces):
-    own = torch.stack([REGIONS, REGIONS.flip(0)])
+LANDMARKS = torch.tensor(
+    [
+        [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]],
+        [[0.05, 0.4], [0.5, 0.35], [0.2, 0.6], [-0.1, 0.9], [0.4, 1.2]],  # turned away, two points outside
+    ]
+)
+
+
+def test_landmark_regions_are_those_of_the_dataset_side():
+    expected = landmark_regions(LANDMARKS.numpy(), (0.2, 0.3))
+    np.testing.assert_allclose(LandmarkRegions((0.2, 0.3))(LANDMARKS), expected, atol=1e-6)
+
+
+def test_classifier_crops_around_the_landmarks_of_each_face(faces):
+    places = LandmarkRegions((0.2,))
     with torch.no_grad():
-        found, expected = classifier()(faces, own), classifier(regions=REGIONS.flip(0))(faces)
-    torch.testing.assert_close(found.mu[1], expected.mu[1])
-    assert not torch.allclose(found.mu[0], expected.mu[0])
+        found = classifier(regions=places)(faces, LANDMARKS)
+        for face in range(2):
+            boxes = places(LANDMARKS[face : face + 1])[0]
+            expected = classifier(regions=boxes)(faces[face : face + 1])
+            torch.testing.assert_close(found.mu[face : face + 1], expected.mu)
+            torch.testing.assert_close(found.probabilities[face : face + 1], expected.probabilities)
+    assert found.mu.shape == (2, 6)
+
+
+def test_classifier_that_follows_landmarks_asks_for_them(faces):
+    with pytest.raises(ValueError, match="landmarks must be given"):
+        classifier(regions=LandmarkRegions((0.2,)))(faces)
 
 
 def test_temperature_softens_without_changing_the_answer(faces):
