@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from regionfer.models.losses import region_biased_loss, soft_cross_entropy  # noqa: E402
+from regionfer.models.losses import region_biased_loss, soft_cross_entropy, visibility_loss  # noqa: E402
 
 RB_CASES = {
     # mu of one face, margin, loss
@@ -51,3 +51,28 @@ def test_soft_cross_entropy_of_half_precision_is_computed_in_full():
     target = torch.tensor([[0.25, 0.25, 0.5]])
     expected = torch.nn.functional.cross_entropy(logits.float(), target)
     torch.testing.assert_close(soft_cross_entropy(logits, target), expected, atol=1e-6, rtol=0)
+
+
+def naive_visibility_loss(mu, covered, margin):
+    total = weight = 0.0
+    for weights, hidden in zip(mu.tolist(), covered.tolist(), strict=True):
+        for mu_i, c_i in zip(weights, hidden, strict=True):
+            for mu_j, c_j in zip(weights, hidden, strict=True):
+                if c_i > c_j:  # i is more covered, so j should weigh more
+                    total += (c_i - c_j) * max(0.0, margin * (c_i - c_j) - (mu_j - mu_i))
+                    weight += c_i - c_j
+    return total / weight if weight else 0.0
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.5])
+def test_visibility_loss_agrees_with_a_plain_loop(margin):
+    generator = torch.Generator().manual_seed(0)
+    mu, covered = torch.rand(5, 6, generator=generator), torch.rand(5, 6, generator=generator)
+    covered[0] = 0.0  # a face without cover
+    expected = naive_visibility_loss(mu, covered, margin)
+    assert expected > 0.01
+    assert visibility_loss(mu, covered, margin).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_visibility_loss_without_cover_is_zero():
+    assert visibility_loss(torch.rand(2, 3), torch.zeros(2, 3)).item() == 0.0
