@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from regionfer.faces import Detections
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
+from regionfer.recognizer import Recognizer
 from regionfer.regions import FIXED_REGIONS, LANDMARKS, WHOLE_FACE
 
 FIXED_CARD = RegionCard("fixed", ("face", *FIXED_REGIONS), (WHOLE_FACE, *FIXED_REGIONS.values()))
@@ -154,3 +155,9 @@ def square_detector() -> SquareDetector:
 def draw_squares() -> Callable[..., NDArray[np.uint8]]:
     """`squares`, for tests to call."""
     return squares
+
+
+@pytest.fixture
+def recognizer(tiny_model: ExpressionModel, square_detector: SquareDetector) -> Recognizer:
+    """The tiny model behind the detector of squares."""
+    return Recognizer(tiny_model, square_detector, threads=2)

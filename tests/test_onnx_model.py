@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from regionfer import onnx_model
 from regionfer.errors import ModelError
 from regionfer.labels import LABELS
-from regionfer.onnx_model import ExpressionModel, FusedModel, ModelCard, RegionCard, available_providers
+from regionfer.onnx_model import ExpressionModel, FusedModel, ModelCard, RegionCard
 from regionfer.regions import fixed_regions, landmark_regions
 
 
@@ -196,10 +196,6 @@ class TestLoad:
     def test_unknown_provider(self, tiny_path):
         with pytest.raises(ModelError, match=r"provider MagicProvider is not available.*CPUExecutionProvider"):
             ExpressionModel.load(tiny_path, providers=["MagicProvider", "CPUExecutionProvider"])
-
-    def test_providers_are_a_list(self):
-        with pytest.raises(TypeError, match="must be a list of names"):
-            available_providers("CPUExecutionProvider")
 
     def test_threads_are_counted_from_one(self, tiny_path):
         with pytest.raises(ValueError, match="threads must be 1 or more"):

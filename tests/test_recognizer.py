@@ -20,11 +20,6 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 RED, GREEN, BLUE, WHITE = (250, 20, 20), (20, 250, 20), (20, 20, 250), (240, 240, 240)
 
 
-@pytest.fixture
-def recognizer(tiny_model, square_detector):
-    return Recognizer(tiny_model, square_detector, threads=2)
-
-
 @pytest.fixture(scope="module")
 def photos(draw_squares):
     """Nine images with 0 to 3 faces of different colours."""

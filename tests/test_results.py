@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +213,17 @@ class TestForms:
     def test_pickle(self):
         whole = make_expressions()
         assert pickle.loads(pickle.dumps(whole)).to_dict() == whole.to_dict()
+
+
+NOT_SPELLED_OUT = {f"p_{label}" for label in LABELS[1:-1]}
+
+
+def test_the_documentation_names_every_key():
+    page = (Path(__file__).parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    documented, real = json.loads(example), make_expressions().to_dict()
+    assert list(documented) == list(real)
+    assert list(documented["faces"][0]) == list(real["faces"][0])
+    assert list(documented["faces"][0]["regions"][0]) == list(real["faces"][0]["regions"][0])
+    assert documented["schema_version"] == SCHEMA_VERSION
+    assert all(f"`{column}`" in page for column in row_columns() if column not in NOT_SPELLED_OUT)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from regionfer.errors import ModelError
 from regionfer.labels import LABELS
 from regionfer.regions import LANDMARKS, WHOLE_FACE, landmark_regions
+from regionfer.runtime import choose_providers, open_session
 
 SCHEMA = 1
 """Version of the metadata and of the graph's inputs and outputs that this release reads and writes."""
@@ -240,7 +240,7 @@ class ExpressionModel:
         sha256: hexadecimal SHA-256 of the file.
     """
 
-    def __init__(self, session: ort.InferenceSession, card: ModelCard, source: Path, sha256: str) -> None:
+    def __init__(self, session: Any, card: ModelCard, source: Path, sha256: str) -> None:
         self._session = session
         self._takes_landmarks = any(i.name == "landmarks" for i in session.get_inputs())
         self.card = card
@@ -268,17 +268,11 @@ class ExpressionModel:
                 schema version; or a provider is not available.
         """
         source = DEFAULT_MODEL if path is None else Path(path)
-        chosen = available_providers(providers)
         content = _read(source)
         sha256 = hashlib.sha256(content).hexdigest()
         if path is None:
             _verify_shipped(source, sha256)
-        session = _open_session(source, content, chosen, threads)
-        if providers and (lacking := set(chosen) - set(session.get_providers())):
-            raise ModelError(
-                f"{source}: ONNX Runtime could not start {', '.join(sorted(lacking))}; "
-                f"check its driver and libraries, or choose from {', '.join(ort.get_available_providers())}"
-            )
+        session = _open_session(source, content, providers, threads)
         try:
             card = _read_card(session)
             _check_graph(session, card)
@@ -373,30 +367,6 @@ class FusedModel:
         return outputs[0]._replace(probabilities=np.asarray(fused, dtype=np.float32))
 
 
-def available_providers(wanted: Sequence[str] | None = None) -> list[str]:
-    """Execution providers to use, the preferred one first.
-
-    Args:
-        wanted: names as ONNX Runtime spells them; None for CUDA where it is installed, then the CPU.
-
-    Raises:
-        ModelError: a name that the installed ONNX Runtime does not have.
-
-    >>> available_providers(["CPUExecutionProvider"])
-    ['CPUExecutionProvider']
-    """
-    installed = ort.get_available_providers()
-    if wanted is None:
-        return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in installed]
-    if isinstance(wanted, str):
-        raise TypeError(f"providers must be a list of names, got the text {wanted!r}")
-    if unknown := [name for name in wanted if name not in installed]:
-        raise ModelError(
-            f"provider {', '.join(unknown)} is not available; the installed ONNX Runtime has {', '.join(installed)}"
-        )
-    return list(wanted)
-
-
 def _read(source: Path) -> bytes:
     try:
         return source.read_bytes()
@@ -418,23 +388,27 @@ def _verify_shipped(source: Path, sha256: str) -> None:
         )
 
 
-def _open_session(source: Path, content: bytes, providers: list[str], threads: int | None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # warnings about a graph's details are of no use to who runs it
-    # Threads that wait by spinning take their core from those that read and search the next images.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads must be 1 or more, got {threads}")
-        options.intra_op_num_threads = threads
+def _open_session(source: Path, content: bytes, wanted: Sequence[str] | None, threads: int | None) -> Any:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be 1 or more, got {threads}")
     try:
-        return ort.InferenceSession(content, options, providers=providers)
+        providers = choose_providers(wanted)
+    except ValueError as error:
+        raise ModelError(f"{source}: {error}") from error
+    try:
+        session = open_session(content, providers=providers, threads=threads)
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this one
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{source}: not an ONNX model that ONNX Runtime {ort.__version__} reads: {reason}") from error
+        raise ModelError(f"{source}: not an ONNX model that ONNX Runtime reads: {reason}") from error
+    if wanted and (lacking := set(providers) - set(session.get_providers())):
+        raise ModelError(
+            f"{source}: ONNX Runtime could not start {', '.join(sorted(lacking))}; check its driver and libraries, "
+            "or choose another provider"
+        )
+    return session
 
 
-def _read_card(session: ort.InferenceSession) -> ModelCard:
+def _read_card(session: Any) -> ModelCard:
     stored = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if stored is None:
         raise ModelError(
@@ -444,7 +418,7 @@ def _read_card(session: ort.InferenceSession) -> ModelCard:
     return ModelCard.from_json(stored)
 
 
-def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
+def _check_graph(session: Any, card: ModelCard) -> None:
     """Compare inputs and outputs with the contract at the top of this file; sizes left open are not compared."""
     expected_inputs: dict[str, tuple[str, list[int | None]]] = {"faces": ("tensor(uint8)", [None, None, None, 3])}
     if card.regions.boxes is None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.regions import WHOLE_FACE
-
 if TYPE_CHECKING:
     from regionfer.onnx_model import ExpressionModel, RegionCard
 
@@ -21,12 +19,11 @@ PACKAGES = ("regionfer", "onnxruntime", "numpy", "opencv-python-headless", "pill
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str | None, as_json: bool) -> None:
     """Show what a model is, and the versions and providers in use."""
-    from onnxruntime import get_available_providers
-
     from regionfer.onnx_model import ExpressionModel
+    from regionfer.runtime import load_onnxruntime
 
     system = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
-    system["providers"] = ", ".join(get_available_providers())
+    system["providers"] = ", ".join(load_onnxruntime().get_available_providers())
     if not as_json:  # before the model, which may be what is wrong
         _print_table(system)
     loaded = ExpressionModel.load(model)
@@ -43,6 +40,8 @@ def _describe(model: "ExpressionModel") -> dict[str, Any]:
 
 
 def _region_lines(regions: "RegionCard") -> dict[str, Any]:
+    from regionfer.regions import WHOLE_FACE
+
     squares = [f"square around it, half sides {_text(list(regions.radii))}"] * (len(regions.names) - 1)
     boxes = regions.boxes or [WHOLE_FACE, *squares]
     places = {name: _text(box) for name, box in zip(regions.names, boxes, strict=True)}

@@ -1,0 +1,269 @@
+"""The commands, run in this process; the last tests run the real program."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import regionfer.recognizer
+from regionfer.cli import COMMANDS, main
+from regionfer.cli.predict import command as predict_command
+from regionfer.onnx_model import MAX_FACES_PER_RUN
+from regionfer.recognizer import MIN_CONFIDENCE, Recognizer
+from regionfer.results import row_columns
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+RED, GREEN, BLUE = (250, 20, 20), (20, 250, 20), (20, 20, 250)
+
+
+@pytest.fixture
+def run(tiny_path, square_detector, monkeypatch):
+    """Run ``regionfer predict`` with the tiny model and the detector of squares."""
+    monkeypatch.setattr(regionfer.recognizer, "MTCNN", lambda **_: square_detector)
+
+    def predict(*arguments):
+        return CliRunner().invoke(main, ["predict", "--model", str(tiny_path), *map(str, arguments)])
+
+    return predict
+
+
+@pytest.fixture
+def album(tmp_path, draw_squares):
+    """A folder with photos of two, one and no face, and one photo in a folder below it."""
+    folder = tmp_path / "album"
+    (folder / "below").mkdir(parents=True)
+    for name, colours in {"a.png": (RED, GREEN), "b.png": (BLUE,), "c.png": (), "below/a.png": (GREEN,)}.items():
+        Image.fromarray(draw_squares(*colours)).save(folder / name)
+    return folder
+
+
+def last_line(result):
+    return result.stderr.splitlines()[-1]
+
+
+def read_csv(path):
+    return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
+
+
+class TestPredict:
+    def test_table_on_screen(self, run, album):
+        result = run(album, "--min-confidence", "0.5")
+        assert result.exit_code == 0
+        lines = result.stdout.splitlines()
+        (first,) = [line for line in lines if "a.png" in line and line.split()[1] == "0"]
+        assert first.split()[0] == str(album / "a.png")
+        assert "°" in first
+        (none,) = [line for line in lines if "c.png" in line]
+        assert "no face" in none
+        assert last_line(result).startswith("3 images, 3 faces, 0 failed, 1 without a face, ")
+        assert last_line(result).endswith(" images/s")
+        assert f"{album / 'c.png'}: no face found" in result.stderr
+
+    def test_csv(self, run, album, tmp_path):
+        result = run(album, "--recursive", "--output", tmp_path / "faces.csv", "--min-confidence", "0.5")
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        rows = read_csv(tmp_path / "faces.csv")
+        assert tuple(rows[0]) == row_columns()
+        places = [(Path(row["image"]).relative_to(album).as_posix(), row["face"]) for row in rows]
+        assert places == [("a.png", "0"), ("a.png", "1"), ("b.png", "0"), ("c.png", ""), ("below/a.png", "0")]
+        shares = [float(rows[0][name]) for name in row_columns() if name.startswith("p_")]
+        assert sum(shares) == pytest.approx(1, abs=1e-4)
+        assert max(shares) == float(rows[0]["probability"])
+
+    def test_csv_on_stdout(self, run, album):
+        result = run(album / "b.png", "-o", "-")
+        assert result.stdout.splitlines()[0] == ",".join(row_columns())
+        assert len(result.stdout.splitlines()) == 2
+
+    def test_json_lines(self, run, album, tmp_path):
+        assert run(album, "-o", tmp_path / "faces.jsonl").exit_code == 0
+        images = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
+        assert [len(image["faces"]) for image in images] == [1, 1, 0]
+        assert images[0]["schema_version"] == 1
+
+    def test_glob(self, run, album):
+        assert last_line(run(album / "[ab].png")).startswith("2 images, 2 faces")
+
+    def test_min_confidence(self, run, album):
+        assert last_line(run(album / "a.png", "--min-confidence", "0.9")).startswith("1 image, 1 face,")
+        assert last_line(run(album / "a.png", "--min-confidence", "0.5")).startswith("1 image, 2 faces,")
+
+    @pytest.mark.parametrize("size", [1, 50])
+    def test_batch_size(self, run, album, monkeypatch, size):
+        seen = []
+        stream = Recognizer.stream
+        monkeypatch.setattr(Recognizer, "stream", lambda *a, **k: seen.append(k["batch_size"]) or stream(*a, **k))
+        assert last_line(run(album, "--batch-size", size)).startswith("3 images, 2 faces")
+        assert seen == [size]
+
+    def test_no_detect(self, run, album, tmp_path):
+        assert run(album, "--no-detect", "-o", tmp_path / "faces.csv").exit_code == 0
+        rows = read_csv(tmp_path / "faces.csv")
+        assert [row["x2"] for row in rows] == ["160", "80", "80"]
+        assert [row["yaw"] for row in rows] == ["", "", ""]
+
+    def test_draw(self, run, album, tmp_path):
+        result = run(album, "-r", "--draw", tmp_path / "drawn")
+        assert result.exit_code == 0
+        assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.jpg", "b.jpg", "below_a.jpg"]
+        with Image.open(tmp_path / "drawn" / "b.jpg") as drawn, Image.open(album / "b.png") as photo:
+            assert drawn.size >= photo.size
+
+    @pytest.mark.parametrize(
+        ("policy", "code", "line", "row", "summary"),
+        [
+            ("report", 0, True, True, "0 failed, 1 without a face"),
+            ("skip", 0, False, False, "0 failed, 1 without a face"),
+            ("error", 1, True, False, "1 failed, 1 without a face"),
+        ],
+    )
+    def test_no_face(self, run, album, tmp_path, policy, code, line, row, summary):
+        result = run(album, "--on-no-face", policy, "-o", tmp_path / "faces.csv")
+        assert result.exit_code == code
+        assert ("c.png: no face found" in result.stderr) == line
+        assert any(each["image"].endswith("c.png") for each in read_csv(tmp_path / "faces.csv")) == row
+        assert summary in last_line(result)
+
+    def test_interrupted(self, run, album, tmp_path, monkeypatch):
+        stream = Recognizer.stream
+
+        def interrupted(self, *arguments, **options):
+            outcomes = stream(self, *arguments, **options)
+            yield next(outcomes)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Recognizer, "stream", interrupted)
+        result = run(album, "-o", tmp_path / "faces.csv")
+        assert result.exit_code == 130
+        assert last_line(result).startswith("interrupted after 1 image, 1 face")
+        assert len(read_csv(tmp_path / "faces.csv")) == 1
+
+    def test_defaults_are_those_of_the_package(self):
+        defaults = {parameter.name: parameter.default for parameter in predict_command.params}
+        assert (defaults["min_confidence"], defaults["batch_size"]) == (MIN_CONFIDENCE, MAX_FACES_PER_RUN)
+
+
+class TestBadInput:
+    def test_the_others_go_on(self, run, album, tmp_path):
+        whole = (album / "b.png").read_bytes()
+        (album / "cut.png").write_bytes(whole[: len(whole) // 2])
+        (album / "empty.jpg").write_bytes(b"")
+        (album / "text.jpg").write_text("this is a text")
+        Image.new("1", (20_000, 20_000)).save(album / "bomb.png")
+        result = run(album, tmp_path / "missing.jpg", "-o", tmp_path / "faces.csv")
+        assert result.exit_code == 1
+        named = ["cut.png", "empty.jpg", "text.jpg", "bomb.png", "missing.jpg"]
+        for name in named:
+            (line,) = [each for each in result.stderr.splitlines() if name in each]
+            assert len(line) > len(name) + 15, "a reason follows the name"
+        assert last_line(result).startswith("7 images, 2 faces, 5 failed, 1 without a face")
+        assert [Path(row["image"]).name for row in read_csv(tmp_path / "faces.csv")] == ["a.png", "b.png", "c.png"]
+
+    def test_nothing_there(self, run, tmp_path):
+        result = run(tmp_path / "*.jpg")
+        assert result.exit_code == 1
+        assert "no file matches" in result.stderr
+        assert last_line(result).startswith("0 images, 0 faces, 1 failed")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            pytest.param([], "Missing argument 'INPUT...'", id="no input"),
+            pytest.param(["a.jpg", "--batch-size", "0"], "0 is not in the range x>=1", id="batch size"),
+            pytest.param(["a.jpg", "--min-confidence", "2"], "not in the range 0<=x<=1", id="confidence"),
+            pytest.param(["a.jpg", "--on-no-face", "cry"], "'cry' is not one of", id="policy"),
+            pytest.param(["a.jpg", "--colour"], "No such option", id="option"),
+            pytest.param(["a.jpg", "-o", "faces.xlsx"], "faces.xlsx: unknown kind of table '.xlsx'", id="table"),
+            pytest.param(["a.jpg", "-o", "no/faces.csv"], "no/faces.csv: cannot be written: No such file", id="place"),
+            pytest.param(["a.jpg", "--draw", "file"], "file: cannot be written: File exists", id="folder"),
+            pytest.param(["a.jpg", "--model", "none.onnx"], "none.onnx: no such model file", id="model"),
+            pytest.param(["a.jpg", "--model", "file"], "file: not an ONNX model", id="not a model"),
+        ],
+    )
+    def test_usage(self, run, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        Path("file").write_text("a text")
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_a_wrong_model_does_not_empty_the_table(self, run, tmp_path):
+        (tmp_path / "faces.csv").write_text("from an earlier run")
+        assert run("a.jpg", "--model", "none.onnx", "-o", tmp_path / "faces.csv").exit_code == 2
+        assert (tmp_path / "faces.csv").read_text() == "from an earlier run"
+
+
+class TestInfo:
+    def test_text(self, tiny_path):
+        result = CliRunner().invoke(main, ["info", "--model", str(tiny_path)])
+        assert result.exit_code == 0
+        for part in ("onnxruntime", "CPUExecutionProvider", str(tiny_path), "sha256", "top left", "neutral, happiness"):
+            assert part in result.stdout
+        assert "nothing valid: accuracy 50.0% (95 % interval 20.0% to 80.0%), n = 10" in result.stdout
+
+    def test_landmark_model(self, save_model, make_card):
+        result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(landmarks=True)))])
+        assert "square around it, half sides 0.25" in result.stdout
+
+    def test_baseline_stands_beside_the_model(self, save_model, make_card):
+        metric = {"dataset": "FERPlus", "split": "valid", "protocol": "majority", "n": 3191, "accuracy": 0.85}
+        metric |= {"mean_recall": 0.7, "baseline": {"accuracy": 0.84, "accuracy_ci95": [0.83, 0.85]}}
+        result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(metrics=(metric,))))])
+        expected = (
+            "FERPlus valid majority: accuracy 85.0%, n = 3191, mean recall 70.0%, "
+            "plain backbone 84.0% (95 % interval 83.0% to 85.0%)"
+        )
+        assert expected in result.stdout
+
+    def test_json(self, tiny_path, tiny_model):
+        result = CliRunner().invoke(main, ["info", "--json", "--model", str(tiny_path)])
+        stored = json.loads(result.stdout)
+        assert stored["model"]["sha256"] == tiny_model.sha256
+        assert stored["model"]["labels"] == list(tiny_model.card.labels)
+
+    def test_versions_are_shown_even_without_a_model(self, tmp_path):
+        result = CliRunner().invoke(main, ["info", "--model", str(tmp_path / "none.onnx")])
+        assert result.exit_code == 2
+        assert "onnxruntime" in result.stdout
+        assert "none.onnx: no such model file" in result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name):
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) > 4
+    assert name in CliRunner().invoke(main, ["--help"]).stdout
+
+
+def test_unknown_command():
+    result = CliRunner().invoke(main, ["predcit"])
+    assert result.exit_code == 2
+    assert "No such command" in result.stderr
+
+
+def test_the_program(tiny_path, tmp_path):
+    """A real photo through the real detector, as a user runs it."""
+    command = [sys.executable, "-W", "error", "-m", "regionfer", "predict", "--model", str(tiny_path)]
+    done = subprocess.run(
+        [*command, str(EXAMPLES / "astronaut.jpg"), "-o", "faces.csv", "--draw", "drawn"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("1 image, 1 face, 0 failed, 0 without a face")
+    assert len(read_csv(tmp_path / "faces.csv")) == 1
+    with Image.open(tmp_path / "drawn" / "astronaut.jpg") as picture:
+        assert np.asarray(picture).std() > 10
