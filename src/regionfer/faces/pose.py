@@ -14,13 +14,22 @@ from numpy.typing import ArrayLike, NDArray
 Doubles = NDArray[np.float64]
 
 FACE_MODEL: Doubles = np.array(
-    [[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.56, -0.40], [-0.41, 1.13, -0.02], [0.41, 1.13, -0.02]]
+    [[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.570, -0.40], [-0.422, 1.063, 0.08], [0.422, 1.063, 0.08]]
 )
 """The five landmarks of a mean face seen from the front, (5, 3).
 
 x to the image's right, y down, z away from the viewer, origin between the eyes. The unit is the distance
 between the eyes.
+
+Measured with this package's MTCNN on 2,010 faces of FERPlus Train (score above 0.95, images drawn at random): x and
+y are the mean over the 1,300 whose nose lies within 0.12 of the middle between the eyes, made symmetric; the two depths
+are those that leave the smallest residual when the model is fitted to faces turned every way (600 of them; 4 % of the
+eye distance a point). Pitch 0 is therefore the mean pitch of such photos.
 """
+
+FACE_SPREAD = 0.04  # how far a face's points lie from the fitted model, in eye distances: measured as above
+FACE_SIZE = float(np.linalg.norm(FACE_MODEL[:, :2] - FACE_MODEL[:, :2].mean(axis=0)))
+PITCH_SPREAD = np.radians(15)  # spread of pitch expected before looking; see _residual
 
 ITERATIONS = 30
 STARTS = np.radians([[-40.0, 0.0], [0.0, 0.0], [40.0, 0.0]])  # yaw, pitch: the fit has local minima
@@ -106,7 +115,7 @@ def _best_fit(points: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     for yaw, pitch in STARTS:
         start = np.zeros((len(points), 6))
         start[:, :3] = np.stack([np.full_like(roll, yaw), np.full_like(roll, pitch), roll], axis=1)
-        start[:, 3] = np.log(1 / np.sqrt(np.square(FACE_MODEL[:, :2] - FACE_MODEL[:, :2].mean(axis=0)).sum()))
+        start[:, 3] = -np.log(FACE_SIZE)
         start[:, 4:] = points[:, :2].mean(axis=1)
         candidates.append(_descend(points, start))
     best = np.argmin([error for _, error in candidates], axis=0)
@@ -136,11 +145,18 @@ def _descend(points: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def _residual(points: Doubles, parameters: Doubles) -> Doubles:
-    return (project(parameters) - points).reshape(len(points), -1)
+    """What the fit makes small, (n, 11): distances of the points in x and y, and the pitch.
+
+    Noses and mouths differ between people by as much as ten degrees of pitch move them: without a mild
+    expectation of a level head the pitch would mostly measure the length of the nose.
+    """
+    distances = (project(parameters) - points).reshape(len(points), -1)
+    pitch = parameters[:, 1:2] * (FACE_SPREAD / PITCH_SPREAD / FACE_SIZE)
+    return np.concatenate([distances, pitch], axis=1)
 
 
 def _slopes(points: Doubles, parameters: Doubles) -> Doubles:
-    """Derivatives (n, 10, 6) of the residual, by central differences."""
+    """Derivatives (n, 11, 6) of the residual, by central differences."""
     steps = np.eye(6) * 1e-5
     columns = [(_residual(points, parameters + h) - _residual(points, parameters - h)) / 2e-5 for h in steps]
     return np.stack(columns, axis=-1)
