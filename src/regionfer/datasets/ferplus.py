@@ -4,10 +4,10 @@ Two layouts are read:
 
 - the folders that Microsoft's FER+ scripts write: ``FER2013Train``, ``FER2013Valid``, ``FER2013Test``, each with
   48 x 48 grey PNG files and a ``label.csv`` of name, box and ten vote counts;
-- the original pair of tables, ``fer2013.csv`` (emotion, pixels, Usage) and ``fer2013new.csv`` (usage, image name, votes).
+- the original pair of tables, ``fer2013.csv`` (emotion, pixels, Usage) and ``fer2013new.csv`` (usage, name, votes).
 
-The majority protocol is the one of the RAN paper's lists: votes of 1 or less are dropped, and an image is kept if one of
-the eight classes has more than half of the votes that remain, "unknown" and "not a face" counted among them.
+The majority protocol is the one of the RAN paper's lists: votes of 1 or less are dropped, and an image is kept if one
+of the eight classes has more than half of the votes that remain, "unknown" and "not a face" counted among them.
 It leaves 25,045 training, 3,191 validation and 3,137 test images.
 """
 
@@ -149,7 +149,9 @@ def _counts(row: list[str], table: Path, line: int) -> list[int]:
     try:
         return [int(count) for count in row]
     except ValueError as error:
-        raise DatasetError(f"{table}, line {line}: expected {len(VOTES)} whole numbers of votes, found {row}") from error
+        raise DatasetError(
+            f"{table}, line {line}: expected {len(VOTES)} whole numbers of votes, found {row}"
+        ) from error
 
 
 def _pixels(text: str, table: Path, line: int) -> NDArray[np.uint8]:

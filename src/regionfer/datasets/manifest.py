@@ -1,10 +1,13 @@
 """The one type that every dataset reader gives, and its faces as one array."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +18,49 @@ from regionfer.images import read_image
 from regionfer.labels import LABELS
 
 
+SPLITS = ("train", "valid", "test")
+
+Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
+
+
+@dataclass(frozen=True, eq=False)
+class Dropped:
+    """The m images that a corpus lists and its protocol leaves out.
+
+    Attributes:
+        names: (m,) str, image files, relative to the manifest's root.
+        splits: (m,) str.
+        reasons: (m,) str, such as "no majority".
+    """
+
+    names: NDArray[np.str_]
+    splits: NDArray[np.str_]
+    reasons: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[str, str, str]] = ()) -> "Dropped":
+        """From rows of name, split and reason.
+
+        >>> Dropped.of([("1.jpg", "train", "no face")]).reasons.tolist()
+        ['no face']
+        """
+        columns = np.array(rows, dtype=np.str_).reshape(-1, 3).T
+        return cls(columns[0], columns[1], columns[2])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def counts(self, split: str) -> Mapping[str, int]:
+        """Number of images of a split by reason."""
+        reasons, counts = np.unique(self.reasons[self.splits == split], return_counts=True)
+        return {str(reason): int(count) for reason, count in zip(reasons, counts, strict=True)}
+
+
 @dataclass(frozen=True, eq=False)
 class Manifest:
     """The n labelled faces of a corpus.
+
+    Reading a corpus opens its tables, not its images: a listed image may be absent, see `missing_images`.
 
     Attributes:
         dataset: name of the corpus.
@@ -29,8 +72,13 @@ class Manifest:
         splits: (n,) str, "train", "valid" or "test".
         classes: C class names, in column order.
         pixels: (n, H, W) uint8 grey or (n, H, W, 3) uint8 RGB, where the corpus keeps images in a table; else None.
-        boxes: (n, 4) float32 face boxes, x1 y1 x2 y2 pixels of the image, or None for images that are faces already.
-        landmarks: (n, 5, 2) float32, x y pixels of the image, in the order of `regionfer.regions.LANDMARKS`, or None.
+        boxes: (n, 4) float32 face boxes that come with the corpus, x1 y1 x2 y2 pixels of the image; NaN where a face has
+            none. None if the corpus has no boxes.
+        landmarks: (n, 5, 2) float32 that come with the corpus, x y pixels of the image, in the order of
+            `regionfer.regions.LANDMARKS`; NaN where a face has none. None if the corpus has no landmarks.
+        attributes: what else is known of each image, (n, ...) arrays by name.
+        crops: the images are face crops. Otherwise they are photos, in which the face has to be found first.
+        dropped: images that the corpus lists and the protocol leaves out; they stay when rows are selected.
     """
 
     dataset: str
@@ -44,24 +92,34 @@ class Manifest:
     pixels: NDArray[np.uint8] | None = None
     boxes: NDArray[np.float32] | None = None
     landmarks: NDArray[np.float32] | None = None
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=lambda: MappingProxyType({}))
+    crops: bool = True
+    dropped: Dropped = field(default_factory=Dropped.of)
 
     def __post_init__(self) -> None:
         n = len(self.names)
-        for field in self._columns():
-            if len(getattr(self, field)) != n:
-                raise ValueError(f"{field} must have {n} rows, as names has, got {len(getattr(self, field))}")
+        for name, column in self._columns().items() | self.attributes.items():
+            if len(column) != n:
+                raise ValueError(f"{name} must have {n} rows, as names has, got {len(column)}")
         if self.targets.shape != (n, len(self.classes)):
             raise ValueError(f"targets must have shape {(n, len(self.classes))}, got {self.targets.shape}")
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def _columns(self) -> list[str]:
-        return [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "Manifest":
-        """The manifest of some rows, in their order."""
-        return replace(self, **{field: getattr(self, field)[rows] for field in self._columns()})
+    def select(self, rows: Rows) -> "Manifest":
+        """The manifest of some rows, in their order.
+
+        Neighbouring rows share the memory of this manifest, so that a split of a prepared corpus stays on disk.
+        """
+        rows = _as_slice(rows)
+        columns: dict[str, Any] = {name: column[rows] for name, column in self._columns().items()}
+        attributes = MappingProxyType({name: column[rows] for name, column in self.attributes.items()})
+        return replace(self, attributes=attributes, **columns)
 
     def split(self, name: str) -> "Manifest":
         """The rows of one split.
@@ -86,6 +144,33 @@ class Manifest:
         }
 
 
+def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Label distributions (n, classes) of labels that are certain.
+
+    >>> one_hot(np.array([1]), 3).tolist()
+    [[0.0, 1.0, 0.0]]
+    """
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def missing_images(manifest: Manifest) -> NDArray[np.bool_]:
+    """Which images of a manifest have no file, (n,). Each folder is listed once, so it is quick for any number."""
+    if manifest.pixels is not None:
+        return np.zeros(len(manifest), dtype=np.bool_)
+    there = files_in(manifest.root, manifest.names)
+    return np.array([str(name) not in there for name in manifest.names], dtype=np.bool_)
+
+
+def files_in(root: Path, names: NDArray[np.str_]) -> set[str]:
+    """Names, relative to the root, of all files in the folders that ``names`` are in."""
+    folders = {os.path.dirname(str(name)) for name in names}  # noqa: PTH120 (Path is slow for half a million names)
+    found: set[str] = set()
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as entries:
+            found.update(f"{folder}/{e.name}" if folder else e.name for e in entries if e.is_file())
+    return found
+
+
 def load_faces(manifest: Manifest, size: int) -> NDArray[np.uint8]:
     """Decode all faces of a manifest into one array.
 
@@ -97,23 +182,36 @@ def load_faces(manifest: Manifest, size: int) -> NDArray[np.uint8]:
         (n, size, size, 3) uint8 RGB.
 
     Raises:
+        DatasetError: the images are photos.
         ImageError: an image is missing or unreadable.
     """
+    if not manifest.crops:
+        raise DatasetError(
+            f"{manifest.root}: {manifest.dataset} has photos here, in which faces must be found first; "
+            "run 'regionfer data prepare' and use what it writes"
+        )
     faces = np.empty((len(manifest), size, size, 3), dtype=np.uint8)
 
     def load(row: int) -> None:
-        if manifest.pixels is None:
-            image = read_image(manifest.root / str(manifest.names[row]))
-        else:
-            image = manifest.pixels[row]
-            image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-        faces[row] = resize_face(image, size)
+        faces[row] = resize_face(load_image(manifest, row), size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # Consuming the results raises the first failure here.
         for _ in pool.map(load, range(len(manifest)), chunksize=64):
             pass
     return faces
+
+
+def load_image(manifest: Manifest, row: int) -> NDArray[np.uint8]:
+    """The image of a row, (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: it is missing or unreadable.
+    """
+    if manifest.pixels is None:
+        return read_image(manifest.root / str(manifest.names[row]))
+    image: NDArray[np.uint8] = manifest.pixels[row]
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
 
 
 def resize_face(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -123,3 +221,13 @@ def resize_face(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     method = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
     resized: NDArray[np.uint8] = cv2.resize(image, (size, size), interpolation=method).astype(np.uint8, copy=False)
     return resized
+
+
+def _as_slice(rows: Rows) -> Rows:
+    """A slice in place of rows that follow each other."""
+    if isinstance(rows, slice):
+        return rows
+    places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    if len(places) and places[0] >= 0 and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return rows
