@@ -98,7 +98,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         n = len(self.names)
-        for name, column in self._columns().items() | self.attributes.items():
+        for name, column in (self._columns() | dict(self.attributes)).items():
             if len(column) != n:
                 raise ValueError(f"{name} must have {n} rows, as names has, got {len(column)}")
         if self.targets.shape != (n, len(self.classes)):

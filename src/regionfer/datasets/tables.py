@@ -96,9 +96,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def delimiter_of(text: str) -> str:
-    """Comma, semicolon or tab: whichever is most frequent in the first line.
+    r"""Comma, semicolon or tab: whichever is most frequent in the first line.
 
-    >>> delimiter_of("image;label\\n1,5.jpg;fear")
+    >>> delimiter_of("image;label\n1,5.jpg;fear")
     ';'
     """
     header = text.lstrip().partition("\n")[0]
