@@ -73,9 +73,9 @@ def fit_face(landmarks: ArrayLike) -> FaceFit:
     points = np.asarray(landmarks, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (5, 2):
         raise ValueError(f"landmarks must have shape (n, 5, 2), got {points.shape}")
-    centre = points.mean(axis=1)
-    size = np.sqrt(np.square(points - centre[:, None]).sum(axis=(1, 2)))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        centre = points.mean(axis=1)
+        size = np.sqrt(np.square(points - centre[:, None]).sum(axis=(1, 2)))
         usable = np.isfinite(size) & (size > 1e-6)
     fit = FaceFit(*(np.full((len(points), *shape), np.nan) for shape in ((3,), (), (2,))))
     if usable.any():
