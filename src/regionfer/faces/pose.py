@@ -30,9 +30,10 @@ eye distance a point). Pitch 0 is therefore the mean pitch of such photos.
 FACE_SPREAD = 0.04  # how far a face's points lie from the fitted model, in eye distances: measured as above
 FACE_SIZE = float(np.linalg.norm(FACE_MODEL[:, :2] - FACE_MODEL[:, :2].mean(axis=0)))
 PITCH_SPREAD = np.radians(15)  # spread of pitch expected before looking; see _residual
+PITCH_WEIGHT = FACE_SPREAD / float(PITCH_SPREAD) / FACE_SIZE
 
 ITERATIONS = 30
-STARTS = np.radians([[-40.0, 0.0], [0.0, 0.0], [40.0, 0.0]])  # yaw, pitch: the fit has local minima
+STARTS = np.radians([-40.0, 0.0, 40.0])  # yaw: the fit has local minima
 
 
 class FaceFit(NamedTuple):
@@ -89,37 +90,44 @@ def fit_face(landmarks: ArrayLike) -> FaceFit:
 
 
 def rotation(angles: Doubles) -> Doubles:
-    """Rotation matrices (n, 3, 3) = Rz(roll) Ry(yaw) Rx(pitch) of angles (n, 3) yaw pitch roll in radians."""
-    cos, sin = np.cos(angles).T, np.sin(angles).T
-    zero, one = np.zeros(len(angles)), np.ones(len(angles))
-    yaw = [[cos[0], zero, -sin[0]], [zero, one, zero], [sin[0], zero, cos[0]]]
-    pitch = [[one, zero, zero], [zero, cos[1], sin[1]], [zero, -sin[1], cos[1]]]
-    roll = [[cos[2], -sin[2], zero], [sin[2], cos[2], zero], [zero, zero, one]]
-    rz, ry, rx = (np.moveaxis(np.array(r), -1, 0) for r in (roll, yaw, pitch))
-    return np.asarray(rz @ ry @ rx)
+    """Rotation matrices (n, 3, 3) = Rz(roll) Ry(yaw) Rx(pitch) of angles (n, 3) yaw pitch roll in radians.
+
+    >>> nose = np.array([0.0, 0.0, -1.0])
+    >>> (rotation(np.radians([[90.0, 0.0, 0.0]]))[0] @ nose).round().tolist()  # to the image's right
+    [1.0, 0.0, 0.0]
+    """
+    (cy, cp, cr), (sy, sp, sr) = np.cos(angles).T, np.sin(angles).T
+    across, down = _turned_axes(cy, sy, cp, sp)
+    depth = np.stack([sy, -cy * sp, cy * cp], axis=1)
+    cr, sr = cr[:, None], sr[:, None]
+    return np.stack([cr * across - sr * down, sr * across + cr * down, depth], axis=1)
 
 
-def project(parameters: Doubles, model: Doubles = FACE_MODEL) -> Doubles:
+def project(parameters: Doubles) -> Doubles:
     """Image points (n, 5, 2) of the model under parameters (n, 6): yaw, pitch, roll, log scale, shift x, shift y."""
-    turned = model @ rotation(parameters[:, :3]).swapaxes(1, 2)
+    turned = FACE_MODEL @ rotation(parameters[:, :3]).swapaxes(1, 2)
     return np.asarray(np.exp(parameters[:, 3, None, None]) * turned[..., :2] + parameters[:, None, 4:])
+
+
+def _turned_axes(cy: Doubles, sy: Doubles, cp: Doubles, sp: Doubles) -> tuple[Doubles, Doubles]:
+    """The first two rows, (n, 3) each, of Ry(yaw) Rx(pitch)."""
+    return np.stack([cy, sy * sp, -sy * cp], axis=1), np.stack([0 * cp, cp, sp], axis=1)
 
 
 def _best_fit(points: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Angles, scale and shift of the start that ends with the smallest residual."""
     eyes = points[:, 1] - points[:, 0]
-    down = points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)
+    middle = points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)
     # Two estimates of the roll, from the eye line and from the middle line, each weighted by its length.
-    roll = np.arctan2(eyes[:, 1] - down[:, 0], eyes[:, 0] + down[:, 1])
-    candidates = []
-    for yaw, pitch in STARTS:
-        start = np.zeros((len(points), 6))
-        start[:, :3] = np.stack([np.full_like(roll, yaw), np.full_like(roll, pitch), roll], axis=1)
-        start[:, 3] = -np.log(FACE_SIZE)
-        start[:, 4:] = points[:, :2].mean(axis=1)
-        candidates.append(_descend(points, start))
-    best = np.argmin([error for _, error in candidates], axis=0)
-    parameters = np.stack([p for p, _ in candidates])[best, np.arange(len(points))]
+    roll = np.arctan2(eyes[:, 1] - middle[:, 0], eyes[:, 0] + middle[:, 1])
+    start = np.zeros((len(STARTS), len(points), 6))
+    start[..., 0] = STARTS[:, None]
+    start[..., 2] = roll
+    start[..., 3] = -np.log(FACE_SIZE)
+    start[..., 4:] = points[:, :2].mean(axis=1)
+    ends, errors = _descend(np.tile(points, (len(STARTS), 1, 1)), start.reshape(-1, 6))
+    best = errors.reshape(len(STARTS), -1).argmin(axis=0)
+    parameters = ends.reshape(start.shape)[best, np.arange(len(points))]
     angles = (parameters[:, :3] + np.pi) % (2 * np.pi) - np.pi
     return angles, np.exp(parameters[:, 3]), parameters[:, 4:]
 
@@ -130,7 +138,7 @@ def _descend(points: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
     residual = _residual(points, parameters)
     error = np.square(residual).sum(axis=1)
     for _ in range(ITERATIONS):
-        slopes = _slopes(points, parameters)
+        slopes = _slopes(parameters)
         normal = slopes.swapaxes(1, 2) @ slopes + damping[:, None, None] * np.eye(6)
         step = np.linalg.solve(normal, slopes.swapaxes(1, 2) @ residual[..., None])[..., 0]
         tried = parameters - step
@@ -141,6 +149,8 @@ def _descend(points: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
         residual = np.where(better[:, None], new_residual, residual)
         error = np.where(better, new_error, error)
         damping = np.where(better, damping * 0.3, damping * 5).clip(1e-9, 1e6)
+        if np.abs(step).max() < 1e-5:
+            break
     return parameters, error
 
 
@@ -151,12 +161,31 @@ def _residual(points: Doubles, parameters: Doubles) -> Doubles:
     expectation of a level head the pitch would mostly measure the length of the nose.
     """
     distances = (project(parameters) - points).reshape(len(points), -1)
-    pitch = parameters[:, 1:2] * (FACE_SPREAD / PITCH_SPREAD / FACE_SIZE)
-    return np.concatenate([distances, pitch], axis=1)
+    return np.concatenate([distances, PITCH_WEIGHT * parameters[:, 1:2]], axis=1)
 
 
-def _slopes(points: Doubles, parameters: Doubles) -> Doubles:
-    """Derivatives (n, 11, 6) of the residual, by central differences."""
-    steps = np.eye(6) * 1e-5
-    columns = [(_residual(points, parameters + h) - _residual(points, parameters - h)) / 2e-5 for h in steps]
-    return np.stack(columns, axis=-1)
+def _slopes(parameters: Doubles) -> Doubles:
+    """Derivatives (n, 11, 6) of the residual by the parameters."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos(parameters[:, :3]).T, np.sin(parameters[:, :3]).T
+    zero = np.zeros_like(cy)
+    across, down = _turned_axes(cy, sy, cp, sp)
+    across_by_yaw = np.stack([-sy, cy * sp, -cy * cp], axis=1)
+    across_by_pitch = np.stack([zero, sy * cp, sy * sp], axis=1)
+    down_by_pitch = np.stack([zero, -sp, cp], axis=1)
+    cr, sr, scale = cr[:, None], sr[:, None], np.exp(parameters[:, 3])[:, None]
+
+    def placed(u: Doubles, v: Doubles) -> Doubles:
+        """Model points whose upright image axes are u and v (n, 3), tilted and scaled, (n, 5, 2)."""
+        x, y = u @ FACE_MODEL.T, v @ FACE_MODEL.T
+        return scale[..., None] * np.stack([cr * x - sr * y, sr * x + cr * y], axis=-1)
+
+    slopes = np.zeros((len(parameters), 11, 6))
+    points = slopes[:, :10].reshape(-1, 5, 2, 6)
+    points[..., 0] = placed(across_by_yaw, np.zeros_like(down))
+    points[..., 1] = placed(across_by_pitch, down_by_pitch)
+    points[..., 2] = placed(-down, across)
+    points[..., 3] = placed(across, down)
+    points[..., 4:] = np.eye(2)
+    slopes[:, :10] = points.reshape(-1, 10, 6)
+    slopes[:, 10, 1] = PITCH_WEIGHT
+    return slopes
