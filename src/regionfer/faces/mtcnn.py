@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,6 +32,8 @@ PER_LEVEL = 1000  # proposals kept a level; a portrait gives about 100, pure noi
 BATCH = 128  # windows in one run of R-Net or O-Net
 LARGEST_FACE = 1.5  # times the shorter side of the image, as P-Net frames a face; above 1 for faces that fill the frame
 GREY = (127, 127, 127)  # what lies beyond the image's edge; black, as in the original, finds 5 % fewer at the edge
+ROLLED = math.radians(20)  # roll above which the landmarks are placed once more
+SETTLING = 3  # how often at most
 RETRY_SIDE = 640  # longer side, pixels, of the image in the retries
 RETRY_CONTRAST = 0.8  # O-Net score to accept with raised contrast: no false face in 224 crops of textures
 RETRY_TURNED = 0.95  # and in a turned image: 5 false faces in them
@@ -118,7 +120,7 @@ class MTCNN:
     def _cascade(self, image: Image, threshold: float) -> Detections:
         octaves = _halvings(image)
         squares = self._refine(octaves, self._propose(image))
-        return self._decide(octaves, squares, threshold)
+        return self._settle(octaves, self._decide(octaves, squares, threshold))
 
     def _propose(self, image: Image) -> Floats:
         """Squares (n, 4) that P-Net takes for a face, from all levels of the pyramid."""
@@ -156,6 +158,29 @@ class MTCNN:
         boxes = _shift(squares, offsets[passed])
         kept = suppress(boxes, scores, 0.7, of_smaller=True)
         return Detections(boxes[kept], scores[kept], landmarks[kept])
+
+    def _settle(self, octaves: list[Image], faces: Detections) -> Detections:
+        """The faces with landmarks placed anew where the head is rolled, by O-Net in windows rolled alike.
+
+        O-Net places the landmarks of a rolled face too upright: at 60 degrees by a third of the eye distance.
+        A step of this kind is no part of the paper.
+        """
+        landmarks = faces.landmarks.copy()
+        for _ in range(SETTLING):
+            eyes = landmarks[:, 1] - landmarks[:, 0]
+            angles = np.arctan2(eyes[:, 1], eyes[:, 0])
+            rolled = np.flatnonzero(np.abs(angles) > ROLLED)
+            if not len(rolled):
+                break
+            squares, angles = _square(faces.boxes[rolled]), angles[rolled]
+            windows = _windows(octaves, squares, 48, angles)
+            scores, points = _run(self._onet, ["scores", "landmarks"], windows)
+            sides = (squares[:, 2] - squares[:, 0])[:, None, None]
+            middle = (squares[:, None, :2] + squares[:, None, 2:]) / 2
+            placed = middle + sides * np.einsum("nkd,ned->nke", points - np.float32(0.5), _rotation(angles))
+            sure = scores > RETRY_CONTRAST
+            landmarks[rolled[sure]] = placed[sure]
+        return Detections(faces.boxes, faces.scores, landmarks)
 
 
 class Level(NamedTuple):
@@ -248,26 +273,32 @@ def _halvings(image: Image) -> list[Image]:
     return octaves
 
 
-def _windows(octaves: list[Image], squares: Floats, side: int) -> Image:
-    """Each square's pixels, (n, side, side, 3).
+def _windows(octaves: list[Image], squares: Floats, side: int, angles: Floats | None = None) -> Image:
+    """Each square's pixels, (n, side, side, 3), the squares turned clockwise about their centres by angles in radians.
 
     Taken from the octave on which the square is once to twice as wide as ``side``: bilinear sampling of
     anything larger would skip pixels.
     """
     result = np.empty((len(squares), side, side, 3), np.uint8)
     height, width = octaves[0].shape[:2]
-    for i, (x1, y1, x2, _) in enumerate(squares):
+    turns = _rotation(np.zeros(len(squares)) if angles is None else angles)
+    for crop, turn, (x1, y1, x2, y2) in zip(result, turns, squares, strict=True):
         octave = min(max(0, int(math.log2(max(1.0, (x2 - x1) / side)))), len(octaves) - 1)
         source = octaves[octave]
-        fx, fy = source.shape[1] / width, source.shape[0] / height
-        step = (x2 - x1) / side
+        scale = np.array([[source.shape[1] / width], [source.shape[0] / height]])
+        step = turn * ((x2 - x1) / side)
         # From the centre of a target pixel to the octave's pixels, whose centres OpenCV gives whole numbers.
-        to_source = np.array(
-            [[step * fx, 0, (x1 + 0.5 * step) * fx - 0.5], [0, step * fy, (y1 + 0.5 * step) * fy - 0.5]]
-        )
+        first = np.array([[(x1 + x2) / 2], [(y1 + y2) / 2]]) - step @ np.full((2, 1), (side - 1) / 2)
+        to_source = np.hstack([step * scale, first * scale - 0.5])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(source, to_source, (side, side), result[i], flags, cv2.BORDER_CONSTANT, GREY)
+        cv2.warpAffine(source, to_source, (side, side), crop, flags, cv2.BORDER_CONSTANT, GREY)
     return result
+
+
+def _rotation(angles: NDArray[np.floating[Any]]) -> Floats:
+    """Matrices (n, 2, 2) that turn points clockwise, as seen in the image, by angles (n,) in radians."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.stack([np.stack([cos, -sin], axis=-1), np.stack([sin, cos], axis=-1)], axis=-2).astype(np.float32)
 
 
 def _run(network: ort.InferenceSession, names: list[str], images: Image) -> list[Floats]:

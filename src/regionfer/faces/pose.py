@@ -94,7 +94,7 @@ def rotation(angles: Doubles) -> Doubles:
 
     >>> nose = np.array([0.0, 0.0, -1.0])
     >>> (rotation(np.radians([[90.0, 0.0, 0.0]]))[0] @ nose).round().tolist()  # to the image's right
-    [1.0, 0.0, 0.0]
+    [1.0, 0.0, -0.0]
     """
     (cy, cp, cr), (sy, sp, sr) = np.cos(angles).T, np.sin(angles).T
     across, down = _turned_axes(cy, sy, cp, sp)
@@ -177,7 +177,7 @@ def _slopes(parameters: Doubles) -> Doubles:
     def placed(u: Doubles, v: Doubles) -> Doubles:
         """Model points whose upright image axes are u and v (n, 3), tilted and scaled, (n, 5, 2)."""
         x, y = u @ FACE_MODEL.T, v @ FACE_MODEL.T
-        return scale[..., None] * np.stack([cr * x - sr * y, sr * x + cr * y], axis=-1)
+        return np.asarray(scale[..., None] * np.stack([cr * x - sr * y, sr * x + cr * y], axis=-1))
 
     slopes = np.zeros((len(parameters), 11, 6))
     points = slopes[:, :10].reshape(-1, 5, 2, 6)
