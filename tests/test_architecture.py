@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "datasets": {"errors", "images", "labels", "regions"},
     "models": set(),
     "training": {"datasets", "errors", "images", "labels", "metrics", "models", "onnx_model", "regions"},
-    "evaluation": {"datasets", "metrics", "recognizer", "results"},
+    "evaluation": {"datasets", "errors", "labels", "metrics", "onnx_model", "recognizer", "results"},
     "annotation": {"datasets", "faces", "recognizer"},
     "batch": {"images", "recognizer", "results"},
     "service": {"drawing", "images", "recognizer", "results"},

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from regionfer.errors import ImageError, ModelError
-from regionfer.faces import MTCNN
+from regionfer.faces import MTCNN, Detections, aligned_landmarks
 from regionfer.onnx_model import ExpressionModel, FusedModel
 from regionfer.recognizer import Recognizer
 from regionfer.regions import landmark_regions
@@ -279,10 +279,13 @@ def test_a_real_photo(tiny_model):
     x1, y1, x2, y2 = face.box
     assert x1 < 224 < x2
     assert y1 < 115 < y2
-    # The aligned square holds the landmarks, and its corners run clockwise from the top left.
-    corners = result.aligned[0]
-    assert corners[0, 0] < result.landmarks[0, :, 0].min() < result.landmarks[0, :, 0].max() < corners[1, 0]
-    assert corners[0, 1] < result.landmarks[0, :, 1].min() < result.landmarks[0, :, 1].max() < corners[3, 1]
+    # The corners say where the aligned face lies: from the top left, right and down lead to the landmarks.
+    top_left, top_right, bottom_right, bottom_left = result.aligned[0]
+    found = Detections(result.boxes, result.scores, result.landmarks)
+    u, v = aligned_landmarks(found)[0].T[..., None]
+    places = top_left + u * (top_right - top_left) + v * (bottom_left - top_left)
+    np.testing.assert_allclose(places, result.landmarks[0], atol=0.05)
+    np.testing.assert_allclose(bottom_right - bottom_left, top_right - top_left, atol=0.01)
 
 
 def test_unreadable_bytes_are_named(recognizer):

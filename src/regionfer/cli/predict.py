@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=32,
+    default=8,
     show_default=True,
-    help="Faces in one run of the network, at most.",
+    help="Faces in one run of the network, at most; more is faster on a GPU only.",
 )
 @click.option(
     "--min-confidence",
