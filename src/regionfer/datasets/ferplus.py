@@ -40,8 +40,8 @@ def majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.in
         kept sum to 1.
 
     >>> kept, label, shares = majority(np.array([[1, 6, 3, 0, 0, 0, 0, 0, 0, 0], [5, 0, 0, 5, 0, 0, 0, 0, 0, 0]]))
-    >>> kept.tolist(), int(label[0]), shares[0, 1:3].round(2).tolist()
-    ([True, False], 1, [0.67, 0.33])
+    >>> kept.tolist(), int(label[0]), [f"{share:.2f}" for share in shares[0, 1:3]]
+    ([True, False], 1, ['0.67', '0.33'])
     """
     cleaned = np.where(votes > 1, votes, 0)
     label = cleaned.argmax(1)

@@ -1,42 +1,33 @@
 """Challenge lists: the occluded or turned faces of a corpus, joined to its manifest by name.
 
-The lists of the RAN paper have a form each. One reader takes them all, and lists of one's own:
-
-=====================  ==================================  =============================================================
-list                   a line                              its parts
-=====================  ==================================  =============================================================
-FERPlus occlusion      ``1_fer0030001.png 8 2``            label _ name, a constant, type of occlusion
-FERPlus pose           ``3/fer0030002.jpg``                label / name
-FERPlus train, test    ``0/fer0030003 6``                  label / name, number of views
-RAF-DB occlusion       ``test_9999_aligned 3 4``           name, label, type of occlusion
-RAF-DB pose            ``2/test_9998_aligned.jpg``         label / name
-AffectNet occlusion    ``val/0/<56 hexadecimal digits>/``  split / label / name
-AffectNet pose         ``0/<56 hexadecimal digits>.jpg``   label / name
-one's own              a name or path a line; or a CSV     columns ``image``, ``label`` (optional), and any other, such
-                       with a header                       as ``type`` or ``reason``, which become attributes
-=====================  ==================================  =============================================================
-
-Names are joined whatever their suffix, folder, case, zero padding, or RAF-DB's ``_aligned``. Which label a number
-stands for is not written in the lists, so the coding is taken that agrees with the manifest on the most lines.
+Which forms are read, `regionfer.datasets.list_entries` says. Which label a number stands for is not written in the
+lists, so the coding is taken that agrees with the manifest on the most lines.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.datasets.codes import CODINGS, native_coding
 from regionfer.datasets.findings import Finding
+from regionfer.datasets.list_entries import Entry, NameIndex, is_number, read_entries
 from regionfer.datasets.manifest import Manifest
-from regionfer.datasets.tables import delimiter_of, read_table, read_text
+from regionfer.datasets.official import OfficialList, official_list
 from regionfer.errors import DatasetError
-from regionfer.images import IMAGE_SUFFIXES
-from regionfer.labels import ALIASES, LABELS
+from regionfer.labels import ALIASES
+
+OCCLUSION_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"FERPlus": {"0": "upper", "1": "lower", "2": "sides", "3": "glasses"}}
+)
+"""Names of the types of occlusion. The authors give codes only; these come from looking at the images: 0 a fringe, a
+hat or a hand at the forehead; 1 a hand or an object at the mouth; 2 hands at the cheeks; 3 glasses, clear ones too.
+Codes of other corpora stay as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +37,10 @@ class Subset:
     Attributes:
         name: such as "occlusion".
         rows: (k,) intp, rows of the manifest, each once, in the order of the list.
-        attributes: (k,) str arrays by name: "type" where the list tells types apart, and the further columns of a table.
-            Empty where a line has none.
+        attributes: (k,) str arrays by name: "type" where the list tells types apart, and the further columns of a
+            table. Empty where a line has none.
         issues: all that is wrong with the list, line by line, then as a whole.
-        path: the list's file, or None.
+        path: the list's file, or None for a subset that is a column of the manifest.
         entries: entries in the list, repeated ones and those not found among them.
         published: number of entries that the authors give for this list, or None.
     """
@@ -64,6 +55,39 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def count(self, kind: str) -> int:
+        """Number of issues of a kind: "duplicate", "unknown", "ambiguous", "label", "unreadable", "coding", "count"."""
+        return sum(issue.kind == kind for issue in self.issues)
+
+    def summary(self) -> str:
+        """One line: what the list has, what was found, and how many issues of each kind."""
+        published = "" if self.published is None else f" ({self.published:,} published)"
+        line = f"{self.name}: {self.entries:,} entries{published}, {len(self):,} images"
+        kinds = Counter(issue.kind for issue in self.issues)
+        return line + "".join(f"; {count:,} x {_KINDS[kind]}" for kind, count in kinds.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts and issues, JSON-safe."""
+        return {
+            "name": self.name,
+            "file": None if self.path is None else str(self.path),
+            "entries": self.entries,
+            "published": self.published,
+            "images": len(self),
+            "issues": [issue.to_dict() for issue in self.issues],
+        }
+
+
+_KINDS = {
+    "duplicate": "named again",
+    "unknown": "not in the split",
+    "ambiguous": "fits several images",
+    "label": "label contradicts",
+    "unreadable": "unreadable line",
+    "coding": "other coding of labels",
+    "count": "count differs from the published",
+}
 
 
 def read_subset(path: str | Path, manifest: Manifest, *, name: str | None = None) -> Subset:
@@ -80,4 +104,183 @@ def read_subset(path: str | Path, manifest: Manifest, *, name: str | None = None
     Raises:
         DatasetError: the file cannot be read, has no entries, or none of its images is in the manifest.
     """
-    raise NotImplementedError
+    path = Path(path)
+    index = NameIndex(manifest)
+    lines = list(read_entries(path, index))
+    entries = [line for line in lines if isinstance(line, Entry)]
+    issues = [line for line in lines if isinstance(line, Finding)]
+    if not lines:
+        raise DatasetError(f"{path}: expected a list with an image a line, found an empty file")
+    found, failed = _join(entries, index, manifest)
+    issues += failed
+    if not found:
+        raise _no_match(path, lines, manifest)
+    found, repeated = _without_repeats(found)
+    issues += repeated
+    issues += _label_issues(found, manifest)
+    issues.sort(key=lambda issue: issue.line or 0)
+    name = name or guess_name(path)
+    official = official_list(manifest.dataset, guess_name(path, name))
+    if official is not None and not (manifest.splits == official.split).all():
+        official = None  # a subset of another split is not the published one
+    issues += _whole_issues(found, manifest, len(lines), official)
+    return Subset(
+        name=name,
+        rows=np.array([row for row, _ in found], dtype=np.intp),
+        attributes=_attributes([entry for _, entry in found], manifest),
+        issues=tuple(issues),
+        path=path,
+        entries=len(lines),
+        published=None if official is None else official.entries,
+    )
+
+
+def column_subset(manifest: Manifest, column: str) -> Subset:
+    """The rows that have a value in a column of one's own table; "0", "no" and "false" count as none.
+
+    Raises:
+        DatasetError: the manifest has no such column.
+    """
+    if column not in manifest.attributes:
+        found = ", ".join(manifest.attributes) or "none"
+        raise DatasetError(f"{manifest.dataset}: no column {column!r} to take a subset from; found: {found}")
+    values = np.array([str(value).strip() for value in manifest.attributes[column]], dtype=np.str_)
+    rows = np.flatnonzero([value.casefold() not in ("", "0", "no", "false") for value in values])
+    types = {"type": values[rows]} if len(set(values[rows].tolist())) > 1 else {}
+    return Subset(column, rows, MappingProxyType(types), entries=len(rows))
+
+
+def guess_name(path: Path, name: str | None = None) -> str:
+    """The subset that a name or a list's file stands for: "occlusion", "pose30", "pose45", or the name itself.
+
+    >>> guess_name(Path("pose_45_ferplus_list.txt")), guess_name(Path("mine.txt"), "Occluded")
+    ('pose45', 'occlusion')
+    """
+    for text in (name, path.stem):
+        lowered = (text or "").casefold()
+        if "occlu" in lowered:
+            return "occlusion"
+        for angle in ("30", "45"):
+            if "pose" in lowered and angle in lowered:
+                return f"pose{angle}"
+    # RAF-DB's pose lists do not say that they are about pose.
+    raf = {"val_raf_db_list": "pose30", "val_raf_db_list_45": "pose45"}
+    return raf.get(path.stem.casefold(), name or path.stem)
+
+
+_Found = list[tuple[int, Entry]]
+
+
+def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tuple[_Found, list[Finding]]:
+    found: _Found = []
+    issues = []
+    for entry in entries:
+        rows = index.find(entry.path)
+        if len(rows) == 1:
+            found.append((rows[0], entry))
+        elif rows:
+            names = tuple(str(manifest.names[row]) for row in rows[:3])
+            text = f"{entry.path} fits {len(rows)} images, such as {names[0]} and {names[1]}; write its folder, too"
+            issues.append(Finding("ambiguous", text, line=entry.line, examples=names))
+        else:
+            text = f"{entry.path} is not among the {len(manifest):,} images of {_describe(manifest)}"
+            issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
+    return found, issues
+
+
+def _without_repeats(found: _Found) -> tuple[_Found, list[Finding]]:
+    """Each row once, as it is named first."""
+    first: dict[int, Entry] = {}
+    issues = []
+    for row, entry in found:
+        if row not in first:
+            first[row] = entry
+            continue
+        before = first[row]
+        text = f"{entry.path} is named in line {before.line} already"
+        if (entry.label, entry.attributes) != (before.label, before.attributes):
+            text += ", with other values, which are kept"
+        issues.append(Finding("duplicate", text, line=entry.line, examples=(entry.path,)))
+    return list(first.items()), issues
+
+
+def _label_issues(found: _Found, manifest: Manifest) -> list[Finding]:
+    truth = [manifest.classes[manifest.labels[row]] for row, _ in found]
+    coding, issues = _choose_coding(found, truth, manifest)
+    for (_, entry), label in zip(found, truth, strict=True):
+        claimed = _claimed(entry.label, coding)
+        if entry.label and claimed.casefold() != label.casefold():
+            text = f"{entry.path}: the list says {_show(entry.label, claimed)}, {manifest.dataset} says {label}"
+            issues.append(Finding("label", text, line=entry.line, examples=(entry.path,)))
+    return issues
+
+
+def _claimed(label: str, coding: Mapping[int, str]) -> str:
+    if is_number(label):
+        return coding.get(int(label), "")
+    return ALIASES.get(label.casefold(), label.casefold())
+
+
+def _show(label: str, claimed: str) -> str:
+    return f"{label} ({claimed or 'no class'})" if claimed != label else label
+
+
+_SWITCH_SHARE = 0.8
+_SWITCH_LINES = 5
+"""Lines, and share of them, that must agree with another coding before it is taken for the list's."""
+
+
+def _choose_coding(found: _Found, truth: Sequence[str], manifest: Manifest) -> tuple[Mapping[int, str], list[Finding]]:
+    native = native_coding(manifest.dataset, manifest.classes)
+    labelled = [(entry.label, label) for (_, entry), label in zip(found, truth, strict=True) if entry.label]
+
+    def agreement(coding: Mapping[int, str]) -> int:
+        return sum(_claimed(claim, coding).casefold() == label.casefold() for claim, label in labelled)
+
+    best = max(CODINGS, key=lambda name: agreement(CODINGS[name]))
+    agreed = agreement(CODINGS[best])
+    if len(labelled) < _SWITCH_LINES or 2 * agreement(native) >= len(labelled):
+        return native, []
+    if agreed < _SWITCH_SHARE * len(labelled):
+        return native, []
+    text = f"labels are numbered as in {best}: so read, {agreed:,} of {len(labelled):,} lines agree with the manifest"
+    return CODINGS[best], [Finding("coding", text, severity="note")]
+
+
+def _whole_issues(found: _Found, manifest: Manifest, entries: int, official: OfficialList | None) -> Iterator[Finding]:
+    if official is not None and entries != official.entries and len(found) != official.images:
+        yield Finding(
+            "count",
+            f"expected {official.entries:,} entries ({official.images:,} images) as published, "
+            f"found {entries:,} entries, of which {len(found):,} images are in {_describe(manifest)}",
+            count=abs(entries - official.entries),
+        )
+
+
+def _attributes(entries: Sequence[Entry], manifest: Manifest) -> Mapping[str, NDArray[np.str_]]:
+    names = dict.fromkeys(name for entry in entries for name in entry.attributes)
+    columns = {name: [entry.attributes.get(name, "") for entry in entries] for name in names}
+    if "type" in columns:
+        types = OCCLUSION_TYPES.get(manifest.dataset, {})
+        columns["type"] = [types.get(value, value) for value in columns["type"]]
+    return MappingProxyType({name: np.array(values, dtype=np.str_) for name, values in columns.items()})
+
+
+def _no_match(path: Path, lines: Sequence[Entry | Finding], manifest: Manifest) -> DatasetError:
+    first = next((line.path for line in lines if isinstance(line, Entry)), None)
+    if first is None:
+        assert isinstance(lines[0], Finding)
+        return DatasetError(
+            f"{path}: expected a list with an image a line, found no line of that form; "
+            f"line {lines[0].line}: {lines[0].text}"
+        )
+    known = str(manifest.names[0]) if len(manifest) else "none"
+    return DatasetError(
+        f"{path}: none of its {len(lines):,} entries is in {_describe(manifest)}; it has names such as {first}, "
+        f"expected names such as {known}; give the list of this dataset and split"
+    )
+
+
+def _describe(manifest: Manifest) -> str:
+    splits = " and ".join(np.unique(manifest.splits).tolist())
+    return f"{manifest.dataset} {splits}".rstrip()

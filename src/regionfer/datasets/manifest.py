@@ -17,7 +17,6 @@ from regionfer.errors import DatasetError
 from regionfer.images import read_image
 from regionfer.labels import LABELS
 
-
 SPLITS = ("train", "valid", "test")
 
 Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
@@ -72,8 +71,8 @@ class Manifest:
         splits: (n,) str, "train", "valid" or "test".
         classes: C class names, in column order.
         pixels: (n, H, W) uint8 grey or (n, H, W, 3) uint8 RGB, where the corpus keeps images in a table; else None.
-        boxes: (n, 4) float32 face boxes that come with the corpus, x1 y1 x2 y2 pixels of the image; NaN where a face has
-            none. None if the corpus has no boxes.
+        boxes: (n, 4) float32 face boxes that come with the corpus, x1 y1 x2 y2 pixels of the image; NaN where a
+            face has none. None if the corpus has no boxes.
         landmarks: (n, 5, 2) float32 that come with the corpus, x y pixels of the image, in the order of
             `regionfer.regions.LANDMARKS`; NaN where a face has none. None if the corpus has no landmarks.
         attributes: what else is known of each image, (n, ...) arrays by name.

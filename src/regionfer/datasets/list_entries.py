@@ -1,0 +1,158 @@
+"""The entries of challenge lists, in every form they have, and names found again whatever their folder or suffix.
+
+The lists of the RAN paper have a form each; all are read by one set of rules, and so are lists of one's own:
+
+=====================  ==================================  =============================================================
+list                   a line                              its parts
+=====================  ==================================  =============================================================
+FERPlus occlusion      ``1_fer0030001.png 8 2``            label _ name, a constant, type of occlusion
+FERPlus pose           ``3/fer0030002.jpg``                label / name
+FERPlus train, test    ``0/fer0030003 6``                  label / name, number of views
+RAF-DB occlusion       ``test_9999_aligned 3 4``           name, label, type of occlusion
+RAF-DB pose            ``2/test_9998_aligned.jpg``         label / name
+AffectNet occlusion    ``val/0/<56 hexadecimal digits>/``  split / label / name
+AffectNet pose         ``0/<56 hexadecimal digits>.jpg``   label / name
+one's own              a name or path a line; or a CSV     columns ``image``, ``label`` (optional), and any other, such
+                       with a header                       as ``type`` or ``reason``, which become attributes
+=====================  ==================================  =============================================================
+
+Blank lines and lines that begin with ``#`` are passed over. Names are found whatever their suffix, folder, case and
+zero padding, and RAF-DB's ``_aligned``.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regionfer.datasets.findings import Finding
+from regionfer.datasets.manifest import Manifest
+from regionfer.datasets.tables import delimiter_of, read_table, read_text
+from regionfer.images import IMAGE_SUFFIXES
+from regionfer.labels import ALIASES, LABELS
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry: its line, its path as written, the label it claims ("" if none), and its attributes."""
+
+    line: int
+    path: str
+    label: str
+    attributes: Mapping[str, str]
+
+
+def read_entries(path: Path, index: "NameIndex") -> Iterator[Entry | Finding]:
+    """Each line that is neither blank nor a comment, read or as a finding."""
+    text = read_text(path)
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if lines and _is_header(lines[0][1]):
+        yield from _table_entries(path)
+        return
+    for number, line in lines:
+        yield _read_line(number, line, index)
+
+
+def _is_header(line: str) -> bool:
+    cells = [cell.strip().strip('"').casefold() for cell in line.split(delimiter_of(line))]
+    return "image" in cells
+
+
+def _table_entries(path: Path) -> Iterator[Entry | Finding]:
+    for line, row in read_table(path, ("image",)).rows:
+        others = {name.strip().casefold(): value for name, value in row.items() if name != "image"}
+        label = others.pop("label", "")
+        if row["image"]:
+            yield Entry(line, row["image"], label, others)
+        else:
+            yield Finding("unreadable", "no image is named", line=line)
+
+
+def is_number(text: str) -> bool:
+    """Whether a word of a list is a whole number."""
+    return re.fullmatch(r"-?\d+", text) is not None
+
+
+def _read_line(number: int, line: str, index: "NameIndex") -> Entry | Finding:
+    if index.find(line):  # a name with blanks in it
+        return Entry(number, line, index.split(line).label, {})
+    path, *values = re.split(r"[\s,;]+", line.rstrip(",; "))
+    label = index.split(path).label
+    if not all(is_number(value) for value in values) or len(values) > 2:
+        return Finding("unreadable", f"expected a name and at most two numbers, found {line[:80]!r}", line=number)
+    if is_number(path) and not index.find(path):
+        return Finding(
+            "unreadable", f"expected a name, found the number {path} (is this the file of labels?)", line=number
+        )
+    if not values:
+        return Entry(number, path, label, {})
+    if len(values) == 2:  # FERPlus has a constant where RAF-DB has the label
+        return Entry(number, path, label or values[0], {"type": values[1]})
+    return Entry(number, path, label, {"views": values[0]}) if label else Entry(number, path, values[0], {})
+
+
+@dataclass(frozen=True)
+class Name:
+    """A path taken apart: folders, innermost last; the stem without suffix; the label that stands before it, or ""."""
+
+    folders: tuple[str, ...]
+    stem: str
+    label: str
+
+
+class NameIndex:
+    """Rows of a manifest by name."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._folders: list[tuple[str, ...]] = []
+        self._exact: dict[str, list[int]] = {}
+        self._unpadded: dict[str, list[int]] = {}
+        self._classes = {name.casefold() for name in (*manifest.classes, *LABELS, *ALIASES)}
+        for row, name in enumerate(manifest.names):
+            *folders, stem = _parts(str(name))
+            self._folders.append(tuple(folders))
+            self._exact.setdefault(stem, []).append(row)
+            self._unpadded.setdefault(_unpad(stem), []).append(row)
+
+    def split(self, path: str) -> Name:
+        """A path of a list, with the label that its folder or its name begins with."""
+        *folders, stem = _parts(path) or [""]
+        label = folders[-1] if folders and self._is_label(folders[-1]) else ""
+        prefix, _, rest = stem.partition("_")
+        if not label and rest and stem not in self._exact and re.fullmatch(r"\d{1,2}", prefix):
+            return Name(tuple(folders), rest, prefix)
+        return Name(tuple(folders), stem, label)
+
+    def _is_label(self, folder: str) -> bool:
+        return re.fullmatch(r"\d{1,2}", folder) is not None or folder in self._classes
+
+    def find(self, path: str) -> list[int]:
+        """Rows of that name; of several, those whose folders agree the longest."""
+        name = self.split(path)
+        rows = self._exact.get(name.stem) or self._unpadded.get(_unpad(name.stem), [])
+        if len(rows) < 2:
+            return rows
+        agreement = [_common_end(self._folders[row], name.folders) for row in rows]
+        return [row for row, length in zip(rows, agreement, strict=True) if length == max(agreement)]
+
+
+def _parts(path: str) -> list[str]:
+    parts = [part for part in path.casefold().replace("\\", "/").split("/") if part not in ("", ".")]
+    if parts:
+        stem, dot, suffix = parts[-1].rpartition(".")
+        parts[-1] = (stem if dot and f".{suffix}" in IMAGE_SUFFIXES else parts[-1]).removesuffix("_aligned")
+    return parts
+
+
+def _unpad(stem: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", stem)
+
+
+def _common_end(a: Sequence[str], b: Sequence[str]) -> int:
+    length = 0
+    for x, y in zip(reversed(a), reversed(b), strict=False):
+        if x != y:
+            break
+        length += 1
+    return length
