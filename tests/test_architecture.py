@@ -44,6 +44,7 @@ EXTRAS: dict[str, set[str]] = {
     "faces": {"onnxruntime"},
     "models": {"torch", "torchvision"},
     "training": {"accelerate", "onnx", "pydantic", "safetensors", "tensorboard", "torch", "torchvision"},
+    "evaluation": {"jinja2", "matplotlib"},
     "batch": {"pandas", "pyarrow", "ray"},
     "service": {"fastapi", "pydantic", "python_multipart", "starlette", "uvicorn"},
 }

@@ -245,11 +245,11 @@ class TestConstruction:
         np.testing.assert_allclose(fused.recognize(photo).probabilities, mean, rtol=1e-5)
 
     def test_unknown_provider(self, tiny_path):
-        with pytest.raises(ModelError, match="provider MagicProvider is not available"):
+        with pytest.raises(ModelError, match="provider MagicProvider is not in this ONNX Runtime"):
             Recognizer(tiny_path, providers=["MagicProvider"])
 
     def test_no_threads(self, tiny_path):
-        with pytest.raises(ValueError, match="threads must be 1 or more"):
+        with pytest.raises(ValueError, match="threads must be at least 1"):
             Recognizer(tiny_path, threads=0)
 
     def test_bad_model(self, tmp_path):

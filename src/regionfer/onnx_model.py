@@ -393,7 +393,7 @@ def _verify_shipped(source: Path, sha256: str) -> None:
 
 def _open_session(source: Path, content: bytes, wanted: Sequence[str] | None, threads: int | None) -> Any:
     if threads is not None and threads < 1:
-        raise ValueError(f"threads must be 1 or more, got {threads}")
+        raise ValueError(f"threads must be at least 1, got {threads}")
     try:
         providers = choose_providers(wanted)
     except ValueError as error:

@@ -82,7 +82,7 @@ class Recognizer:
         threads: int | None = None,
     ) -> None:
         if threads is not None and threads < 1:
-            raise ValueError(f"threads must be 1 or more, got {threads}")
+            raise ValueError(f"threads must be at least 1, got {threads}")
         self._providers = providers
         self._threads = threads
         self._workers = threads or _cores()

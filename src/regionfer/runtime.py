@@ -44,9 +44,7 @@ def choose_providers(wanted: Sequence[str] | None = None) -> list[str]:
     if isinstance(wanted, str):
         raise TypeError(f"providers must be a list of names, got the text {wanted!r}")
     if unknown := [name for name in wanted if name not in installed]:
-        raise ValueError(
-            f"provider {', '.join(unknown)} is not available; the installed ONNX Runtime has {', '.join(installed)}"
-        )
+        raise ValueError(f"provider {', '.join(unknown)} is not in this ONNX Runtime, which has {', '.join(installed)}")
     return list(wanted)
 
 
@@ -70,7 +68,7 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         if threads < 1:
-            raise ValueError(f"threads must be 1 or more, got {threads}")
+            raise ValueError(f"threads must be at least 1, got {threads}")
         options.intra_op_num_threads = threads
     return runtime.InferenceSession(content, options, providers=list(providers))
 
