@@ -1,17 +1,31 @@
 """Expression corpora, one file each; all of them give a `Manifest`."""
 
+from regionfer.datasets.affectnet import read_affectnet
 from regionfer.datasets.ferplus import read_ferplus
 from regionfer.datasets.findings import Finding
-from regionfer.datasets.lists import Subset, read_subset
-from regionfer.datasets.manifest import Dropped, Manifest, load_faces, missing_images
+from regionfer.datasets.lists import Subset, column_subset, read_subset
+from regionfer.datasets.manifest import Dropped, Manifest, load_faces, load_image, missing_images
+from regionfer.datasets.own import read_csv, read_folder
+from regionfer.datasets.rafdb import read_rafdb
+from regionfer.datasets.registry import READERS, read_dataset
+from regionfer.datasets.sfew import read_sfew
 
 __all__ = [
+    "READERS",
     "Dropped",
     "Finding",
     "Manifest",
     "Subset",
+    "column_subset",
     "load_faces",
+    "load_image",
     "missing_images",
+    "read_affectnet",
+    "read_csv",
+    "read_dataset",
     "read_ferplus",
+    "read_folder",
+    "read_rafdb",
+    "read_sfew",
     "read_subset",
 ]

@@ -11,14 +11,15 @@ of the eight classes has more than half of the votes that remain, "unknown" and 
 It leaves 25,045 training, 3,191 validation and 3,137 test images.
 """
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.datasets.manifest import Manifest
+from regionfer.datasets.layout import choose_splits, wrong_folder
+from regionfer.datasets.manifest import Dropped, Manifest
+from regionfer.datasets.tables import read_cells
 from regionfer.errors import DatasetError
 from regionfer.labels import LABELS
 
@@ -51,38 +52,41 @@ def majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.in
     return kept, label, shares
 
 
-def read_ferplus(root: str | Path) -> Manifest:
+def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None) -> Manifest:
     """Read FERPlus from a folder, in either layout, with the majority protocol.
 
     Args:
         root: the folder with ``FER2013Train`` and so on, or with the two tables.
+        splits: only these, of "train", "valid" and "test".
 
     Returns:
         A manifest of all splits that are there. Images in a table come along as pixels.
 
     Raises:
-        DatasetError: neither layout is there, or a table has a row of another form.
+        DatasetError: neither layout is there, a table has a row of another form, or a split is missing.
     """
     root = Path(root)
     present = {split: root / folder for split, folder in FOLDERS.items() if (root / folder / "label.csv").is_file()}
     if present:
-        return _read_folders(root, present)
+        return _read_folders(root, choose_splits(root, "FERPlus", present, splits))
     if (root / "fer2013.csv").is_file() and (root / "fer2013new.csv").is_file():
-        return _read_tables(root)
-    found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "no such folder"
-    raise DatasetError(
-        f"{root}: expected FERPlus, either folders {', '.join(FOLDERS.values())} with a label.csv each, "
-        f"or fer2013.csv and fer2013new.csv; found: {found or 'an empty folder'}"
+        manifest = _read_tables(root)
+        found = {split: split for split in FOLDERS if split in manifest.splits}
+        return manifest.select(np.isin(manifest.splits, list(choose_splits(root, "FERPlus", found, splits))))
+    raise wrong_folder(
+        root,
+        "FERPlus",
+        f"folders {', '.join(FOLDERS.values())} with a label.csv each, or fer2013.csv and fer2013new.csv",
     )
 
 
-def _read_folders(root: Path, folders: dict[str, Path]) -> Manifest:
+def _read_folders(root: Path, folders: Mapping[str, Path]) -> Manifest:
     names: list[str] = []
     votes: list[list[int]] = []
     splits: list[str] = []
     for split, folder in folders.items():
         table = folder / "label.csv"
-        for line, row in _rows(table):
+        for line, row in read_cells(table):
             if len(row) != 2 + len(VOTES):
                 raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
             names.append(f"{folder.name}/{row[0]}")
@@ -98,7 +102,7 @@ def _read_tables(root: Path) -> Manifest:
     votes: list[list[int]] = []
     splits: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
-    pixel_rows, vote_rows = _rows(pixels_table), _rows(votes_table)
+    pixel_rows, vote_rows = read_cells(pixels_table), read_cells(votes_table)
     next(pixel_rows, None), next(vote_rows, None)  # the headers
     try:
         for (line, picture), (_, row) in zip(pixel_rows, vote_rows, strict=True):
@@ -124,25 +128,27 @@ def _manifest(
     splits: list[str],
     pixels: NDArray[np.uint8] | None = None,
 ) -> Manifest:
-    kept, labels, targets = majority(np.array(votes, dtype=np.int64).reshape(-1, len(VOTES)))
+    counts = np.array(votes, dtype=np.int64).reshape(-1, len(VOTES))
+    kept, labels, targets = majority(counts)
+    columns = np.array(names, dtype=np.str_), np.array(splits, dtype=np.str_)
     return Manifest(
         dataset="FERPlus",
         protocol=PROTOCOL,
         root=root,
-        names=np.array(names, dtype=np.str_)[kept],
+        names=columns[0][kept],
         labels=labels[kept],
         targets=targets[kept],
-        splits=np.array(splits, dtype=np.str_)[kept],
+        splits=columns[1][kept],
         pixels=None if pixels is None else pixels[kept],
+        dropped=Dropped(columns[0][~kept], columns[1][~kept], _reasons(counts[~kept])),
     )
 
 
-def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
-    # A spreadsheet may have put a byte-order mark in front.
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for line, row in enumerate(csv.reader(file), start=1):
-            if row:
-                yield line, row
+def _reasons(votes: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Why each image is dropped: the eight classes have no majority, or something else has it."""
+    cleaned = np.where(votes > 1, votes, 0)
+    winner = 2 * cleaned.max(1, initial=0) > cleaned.sum(1)
+    return np.where(winner, np.array(VOTES)[cleaned.argmax(1)], "no majority")
 
 
 def _counts(row: list[str], table: Path, line: int) -> list[int]:

@@ -3,7 +3,9 @@
 import codecs
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from regionfer.errors import DatasetError
@@ -17,17 +19,24 @@ def read_text(path: Path) -> str:
     Raises:
         DatasetError: it cannot be read, or is in another encoding.
     """
+    with explained(path):
+        return path.read_text(encoding=_encoding(path))
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a file of text into ours."""
     try:
-        data = path.read_bytes()
+        yield
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8-sig"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{path}: expected text in UTF-8, found byte {error.start} outside it; save it as UTF-8"
-        ) from error
+    except UnicodeError as error:
+        raise DatasetError(f"{path}: expected text in UTF-8, found other bytes; save it as UTF-8") from error
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
 
 
 @dataclass(frozen=True)
@@ -36,70 +45,77 @@ class Table:
 
     Attributes:
         path: its file.
-        columns: names in the order of the file, as written but for surrounding blanks.
-        rows: line number, from 1, and values by column name; blank lines are left out.
+        columns: names in the order of the file, without surrounding blanks.
+        rows: line number, from 1, and values by column name; blank lines are left out. Can be gone through once;
+            raises DatasetError at a row that has another number of values.
     """
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, Mapping[str, str]], ...]
+    rows: Iterator[tuple[int, Mapping[str, str]]]
 
 
-def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] | None = None) -> Table:
-    """Read a table; column names are compared without regard to case.
+_Line = tuple[int, list[str]]
+
+
+def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] = ()) -> Table:
+    """Open a table; column names are compared without regard to case.
 
     Args:
         path: the file.
         required: columns that must be there; they get the spelling given here.
-        columns: names for a table that may come without a header.
+        columns: names of all columns, for a table that may come without a header.
 
     Raises:
-        DatasetError: the file cannot be read, a column is missing, or a row has another number of values.
+        DatasetError: the file cannot be read, or a column is missing.
     """
-    lines = _lines(path)
+    lines = read_cells(path)
     first = next(lines, None)
     if first is None:
         raise DatasetError(f"{path}: expected a table with columns {', '.join(required)}, found an empty file")
-    header = [cell.strip() for cell in first[1]]
-    if columns is not None and required[0].casefold() not in {name.casefold() for name in header}:
-        return Table(path, tuple(columns), tuple(_rows(path, columns, [first, *lines])))
     spelling = {name.casefold(): name for name in required}
-    header = [spelling.get(name.casefold(), name) for name in header]
+    header = [spelling.get(name.strip().casefold(), name.strip()) for name in first[1]]
+    if columns and required[0] not in header and len(header) == len(columns):
+        return Table(path, tuple(columns), _rows(path, columns, chain([first], lines)))
     if missing := [name for name in required if name not in header]:
         raise DatasetError(
-            f"{path}: expected columns {', '.join(required)}; found {', '.join(header)}; missing: {', '.join(missing)}"
+            f"{path}: expected columns {', '.join(required)}; found {', '.join(header)[:200]}; "
+            f"missing: {', '.join(missing)}"
         )
     if len(set(header)) < len(header):
         raise DatasetError(f"{path}: a column name is there twice; found {', '.join(header)}")
-    return Table(path, tuple(header), tuple(_rows(path, header, lines)))
+    return Table(path, tuple(header), _rows(path, header, lines))
 
 
-def _rows(
-    path: Path, header: Sequence[str], lines: "Iterator[tuple[int, list[str]]] | list[tuple[int, list[str]]]"
-) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _rows(path: Path, header: Sequence[str], lines: Iterator[_Line]) -> Iterator[tuple[int, Mapping[str, str]]]:
     for line, cells in lines:
         if len(cells) != len(header):
             raise DatasetError(f"{path}, line {line}: expected {len(header)} values, found {len(cells)}: {cells[:8]}")
         yield line, dict(zip(header, (cell.strip() for cell in cells), strict=True))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not blank."""
-    text = read_text(path)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter_of(text))
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise DatasetError(f"{path}, line {reader.line_num}: not a table: {error}") from error
+def read_cells(path: Path) -> Iterator[_Line]:
+    """Line number, from 1, and cells of each line that is not blank.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    with explained(path), path.open(encoding=_encoding(path), newline="") as file:
+        first = next((line for line in file if line.strip()), "")
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter_of(first))
+        try:
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, cells
+        except csv.Error as error:
+            raise DatasetError(f"{path}, line {reader.line_num}: not a table: {error}") from error
 
 
-def delimiter_of(text: str) -> str:
-    r"""Comma, semicolon or tab: whichever is most frequent in the first line.
+def delimiter_of(line: str) -> str:
+    """Comma, semicolon or tab: whichever is most frequent in a line, usually the header.
 
-    >>> delimiter_of("image;label\n1,5.jpg;fear")
+    >>> delimiter_of("image;label")
     ';'
     """
-    header = text.lstrip().partition("\n")[0]
-    return max(",;\t", key=header.count)
+    return max(",;\t", key=line.count)

@@ -1,0 +1,280 @@
+"""Whether a copy of a corpus is whole: its counts against the official ones, missing, unreadable and repeated images."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.datasets.findings import Finding
+from regionfer.datasets.manifest import SPLITS, Manifest, files_in, load_image, missing_images
+from regionfer.datasets.official import OFFICIAL, OfficialSplit
+from regionfer.errors import ImageError
+from regionfer.images import IMAGE_SUFFIXES
+
+EXAMPLES = 5
+"""Names that a finding gives, at most."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and of all."""
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split of a corpus, beside the official figures where there are any.
+
+    Attributes:
+        split: its name.
+        listed: images that the corpus lists.
+        kept: images that the protocol keeps.
+        classes: images kept by class.
+        dropped: images left out by reason.
+        official: the published figures, or None.
+    """
+
+    split: str
+    listed: int
+    kept: int
+    classes: Mapping[str, int]
+    dropped: Mapping[str, int]
+    official: OfficialSplit | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; official figures that are not known are null."""
+        official = self.official
+        return {
+            "listed": self.listed,
+            "official_listed": None if official is None else official.listed,
+            "kept": self.kept,
+            "official_kept": None if official is None else official.kept,
+            "classes": dict(self.classes),
+            "official_classes": dict(official.classes) or None if official is not None else None,
+            "dropped": dict(self.dropped),
+        }
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        dataset: name of the corpus.
+        protocol: the rule by which images are kept.
+        root: where it lies.
+        splits: those that are there.
+        findings: what is not as it should be, the worst first.
+        images_read: images that were decoded.
+        sizes: smallest and largest width and height of these, or None.
+    """
+
+    dataset: str
+    protocol: str
+    root: str
+    splits: tuple[SplitReport, ...]
+    findings: tuple[Finding, ...]
+    images_read: int
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None
+
+    def ok(self, *, strict: bool = False) -> bool:
+        """Nothing is wrong; if ``strict``, there is no warning either."""
+        fatal = {"error", "warning"} if strict else {"error"}
+        return not any(finding.severity in fatal for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {
+            "schema_version": 1,
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+            "root": self.root,
+            "ok": self.ok(),
+            "splits": {split.split: split.to_dict() for split in self.splits},
+            "images_read": self.images_read,
+            "sizes": None if self.sizes is None else {"smallest": self.sizes[0], "largest": self.sizes[1]},
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def check_manifest(
+    manifest: Manifest,
+    *,
+    expected: Collection[str] | None = None,
+    read_images: bool = True,
+    workers: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> CheckReport:
+    """Check a corpus.
+
+    Args:
+        manifest: all of it that is wanted.
+        expected: splits that should be there; by default those with official figures.
+        read_images: decode all images, to find those that cannot be read or are there twice.
+        workers: threads; by default one a processor.
+        progress: told how many images are done.
+    """
+    official = OFFICIAL.get(manifest.dataset, {})
+    splits = tuple(_split_report(manifest, split, official.get(split)) for split in SPLITS if split in manifest.splits)
+    missing = missing_images(manifest)
+    seen = _read_all(manifest, ~missing, workers, progress) if read_images else _Seen({}, {}, None, 0)
+    findings = [
+        *_absent_splits(splits, official if expected is None else expected),
+        *(finding for split in splits for finding in _count_findings(split)),
+        *_missing_findings(manifest, missing),
+        *_unreadable_findings(seen.unreadable),
+        *_name_findings(manifest),
+        *_duplicate_findings(manifest, seen.digests),
+        *_unlisted_findings(manifest),
+    ]
+    order = {"error": 0, "warning": 1, "note": 2}
+    return CheckReport(
+        dataset=manifest.dataset,
+        protocol=manifest.protocol,
+        root=str(manifest.root),
+        splits=splits,
+        findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
+        images_read=seen.count,
+        sizes=seen.sizes,
+    )
+
+
+def _split_report(manifest: Manifest, split: str, official: OfficialSplit | None) -> SplitReport:
+    rows = manifest.splits == split
+    counts = np.bincount(manifest.labels[rows], minlength=len(manifest.classes))
+    dropped = manifest.dropped.counts(split)
+    return SplitReport(
+        split=split,
+        listed=int(rows.sum()) + sum(dropped.values()),
+        kept=int(rows.sum()),
+        classes=MappingProxyType(dict(zip(manifest.classes, counts.tolist(), strict=True))),
+        dropped=dropped,
+        official=official,
+    )
+
+
+def _absent_splits(splits: Sequence[SplitReport], expected: Collection[str]) -> Iterator[Finding]:
+    for split in expected:
+        if split not in {there.split for there in splits}:
+            yield Finding("split", f"{split}: not there", severity="warning")
+
+
+def _count_findings(split: SplitReport) -> Iterator[Finding]:
+    official = split.official
+    if official is None:
+        return
+    if split.kept in official.also_kept:
+        text = f"{split.split}: {split.kept:,} images, not the official {official.kept:,}: {official.also_kept[split.kept]}"
+        yield Finding("count", text, severity="note")
+        return
+    if official.listed is not None and split.listed != official.listed:
+        text = f"{split.split}: expected {official.listed:,} images listed, found {split.listed:,}"
+        yield Finding("count", text, severity="error", count=abs(split.listed - official.listed))
+    if split.kept != official.kept:
+        text = f"{split.split}: expected {official.kept:,} images by the protocol, found {split.kept:,}"
+        yield Finding("count", text, severity="error", count=abs(split.kept - official.kept))
+    wrong = {name: count for name, count in official.classes.items() if split.classes.get(name, 0) != count}
+    if wrong:
+        pairs = ", ".join(f"{name} {split.classes.get(name, 0):,} of {count:,}" for name, count in wrong.items())
+        yield Finding("class count", f"{split.split}: {pairs}", severity="error", count=len(wrong))
+
+
+def _missing_findings(manifest: Manifest, missing: NDArray[np.bool_]) -> Iterator[Finding]:
+    for split in np.unique(manifest.splits[missing]):
+        names = manifest.names[missing & (manifest.splits == split)]
+        text = f"{split}: {_images(len(names))} listed but absent"
+        yield Finding("missing", text, severity="error", count=len(names), examples=_some(names.tolist()))
+
+
+def _unreadable_findings(unreadable: Mapping[int, str]) -> Iterator[Finding]:
+    if unreadable:
+        text = f"{_images(len(unreadable))} cannot be read"
+        yield Finding("unreadable", text, "error", count=len(unreadable), examples=_some(list(unreadable.values())))
+
+
+def _name_findings(manifest: Manifest) -> Iterator[Finding]:
+    names, counts = np.unique(np.concatenate([manifest.names, manifest.dropped.names]), return_counts=True)
+    if (counts > 1).any():
+        text = f"{_images(int((counts > 1).sum()))} listed more than once"
+        yield Finding("listed twice", text, count=int((counts - 1).sum()), examples=_some(names[counts > 1].tolist()))
+
+
+def _unlisted_findings(manifest: Manifest) -> Iterator[Finding]:
+    if manifest.pixels is not None:
+        return
+    names = np.concatenate([manifest.names, manifest.dropped.names])
+    others = files_in(manifest.root, names) - set(names.tolist())
+    images = sorted(name for name in others if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)  # noqa: PTH122
+    if images:
+        text = f"{_images(len(images))} that no table lists"
+        yield Finding("unlisted", text, "note", count=len(images), examples=_some(images))
+
+
+class _Seen(NamedTuple):
+    digests: dict[int, bytes]
+    unreadable: dict[int, str]
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None
+    count: int
+
+
+def _read_all(manifest: Manifest, there: NDArray[np.bool_], workers: int | None, progress: Progress) -> _Seen:
+    """Decode all images that are there; their pixels are compared by hash, so that a copy in another format counts."""
+
+    def look(row: int) -> tuple[int, int, bytes] | str:
+        try:
+            image = load_image(manifest, row)
+        except ImageError as error:
+            return str(error)
+        height, width = image.shape[:2]
+        content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=f"{width}x{height}".encode())
+        return width, height, content.digest()
+
+    rows = np.flatnonzero(there).tolist()
+    digests: dict[int, bytes] = {}
+    unreadable: dict[int, str] = {}
+    sizes: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for done, (row, result) in enumerate(zip(rows, pool.map(look, rows), strict=True), start=1):
+            if isinstance(result, str):
+                unreadable[row] = result
+            else:
+                sizes.append(result[:2])
+                digests[row] = result[2]
+            progress(done, len(rows))
+    span = (_extent(sizes, min), _extent(sizes, max)) if sizes else None
+    return _Seen(digests, unreadable, span, len(rows))
+
+
+def _extent(sizes: Sequence[tuple[int, int]], choose: Callable[..., int]) -> tuple[int, int]:
+    return choose(width for width, _ in sizes), choose(height for _, height in sizes)
+
+
+def _duplicate_findings(manifest: Manifest, digests: Mapping[int, bytes]) -> Iterator[Finding]:
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for row, digest in digests.items():
+        groups[digest].append(row)
+    repeated = [rows for rows in groups.values() if len(rows) > 1]
+    across = [rows for rows in repeated if len(set(manifest.splits[rows].tolist())) > 1]
+    contradicting = [rows for rows in repeated if len(set(manifest.labels[rows].tolist())) > 1]
+    kinds = (
+        ("duplicate", repeated, "have the same content as another"),
+        ("leak", across, "have the same content as one of another split"),
+        ("contradiction", contradicting, "have the same content as one with another label"),
+    )
+    for kind, groups_of_kind, text in kinds:
+        if groups_of_kind:
+            count = sum(map(len, groups_of_kind))
+            pairs = [" = ".join(manifest.names[rows].tolist()) for rows in groups_of_kind]
+            yield Finding(kind, f"{count:,} images {text}", "warning", count=count, examples=_some(pairs))
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
+def _some(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(names[:EXAMPLES])

@@ -1,0 +1,100 @@
+"""SFEW 2.0 (Dhall et al., 2011 and ICMI 2015): 1,766 film stills with seven expressions.
+
+``Train``, ``Val`` and, where its labels were given out, ``Test``, each with a folder a class (``Angry``, ``Disgust``,
+``Fear``, ``Happy``, ``Neutral``, ``Sad``, ``Surprise``) of PNG files. The authors' aligned faces, of those that they
+could align, come in archives that are unpacked in several ways; all in use are found, such as
+``Train/Train_Aligned_Faces/Happy`` and ``Val_Aligned_Faces_new/Val_Aligned_Faces/Happy``.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from regionfer.datasets.codes import SEVEN
+from regionfer.datasets.layout import choose_splits, folder_names, image_names, relative, wrong_folder
+from regionfer.datasets.manifest import Manifest, one_hot
+from regionfer.errors import DatasetError
+from regionfer.labels import canonical_label
+
+FOLDERS = {"train": "Train", "valid": "Val", "test": "Test"}
+
+
+def read_sfew(
+    root: str | Path,
+    *,
+    images: Literal["aligned", "original"] = "aligned",
+    splits: Collection[str] | None = None,
+) -> Manifest:
+    """Read SFEW 2.0.
+
+    Args:
+        root: the folder with ``Train`` and ``Val``, or with the unpacked archives of aligned faces.
+        images: the authors' aligned faces, or the stills.
+        splits: only these, of "train", "valid" and "test".
+
+    Raises:
+        DatasetError: the folder is not SFEW, a class is unknown, or a split is missing.
+    """
+    root = Path(root)
+    found = {split: folder for split in FOLDERS if (folder := _find(root, split, images)) is not None}
+    if not found:
+        place = "Train_Aligned_Faces" if images == "aligned" else "Train"
+        other = "original" if images == "aligned" else "aligned"
+        hint = f" (there are {other} images: choose these)" if any(_find(root, s, other) for s in FOLDERS) else ""
+        raise wrong_folder(root, f"SFEW 2.0, {images} images", f"{place}/Angry/*.png and so on{hint}")
+    names: list[str] = []
+    labels: list[int] = []
+    rows: list[str] = []
+    for split, folder in choose_splits(root, "SFEW 2.0", found, splits).items():
+        for name, label in _images(root, folder):
+            names.append(name)
+            labels.append(label)
+            rows.append(split)
+    numbers = np.array(labels, dtype=np.int64)
+    return Manifest(
+        dataset="SFEW 2.0",
+        protocol=f"{images} images",
+        root=root,
+        names=np.array(names, dtype=np.str_),
+        labels=numbers,
+        targets=one_hot(numbers, len(SEVEN)),
+        splits=np.array(rows, dtype=np.str_),
+        classes=SEVEN,
+        crops=images == "aligned",
+    )
+
+
+def _find(root: Path, split: str, images: str) -> Path | None:
+    """The folder that has a split's folders of classes."""
+    name = FOLDERS[split]
+    aligned = f"{name}_Aligned_Faces"
+    archives = (aligned, f"{aligned}_new/{aligned}", f"{aligned}_new", f"{aligned}/{aligned}")
+    places = [f"{parent}{archive}" for parent in (f"{name}/", "") for archive in archives]
+    for place in places if images == "aligned" else [name]:
+        if any(_class(folder) for folder in folder_names(root / place)):
+            return root / place
+    return None
+
+
+def _images(root: Path, folder: Path) -> Iterator[tuple[str, int]]:
+    for name in folder_names(folder):
+        images = image_names(folder / name)
+        label = _class(name)
+        if label is None:
+            if images:
+                raise DatasetError(
+                    f"{folder / name}: expected a folder for one of {', '.join(SEVEN)}; rename or move it"
+                )
+            continue
+        place = relative(folder / name, root)
+        yield from ((f"{place}/{image}", SEVEN.index(label)) for image in images)
+
+
+def _class(folder: str) -> str | None:
+    try:
+        label = canonical_label(folder)
+    except ValueError:
+        return None
+    return label if label in SEVEN else None
