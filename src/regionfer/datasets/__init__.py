@@ -6,6 +6,7 @@ from regionfer.datasets.findings import Finding
 from regionfer.datasets.lists import Subset, column_subset, read_subset
 from regionfer.datasets.manifest import Dropped, Manifest, load_faces, load_image, missing_images
 from regionfer.datasets.own import read_csv, read_folder
+from regionfer.datasets.prepared import load_prepared
 from regionfer.datasets.rafdb import read_rafdb
 from regionfer.datasets.registry import READERS, read_dataset
 from regionfer.datasets.sfew import read_sfew
@@ -19,6 +20,7 @@ __all__ = [
     "column_subset",
     "load_faces",
     "load_image",
+    "load_prepared",
     "missing_images",
     "read_affectnet",
     "read_csv",

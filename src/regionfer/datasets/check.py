@@ -1,4 +1,4 @@
-"""Whether a copy of a corpus is whole: its counts against the official ones, missing, unreadable and repeated images."""
+"""Whether a copy of a corpus is whole: its counts beside the official ones, missing, unreadable and repeated images."""
 
 import hashlib
 import os
@@ -138,7 +138,7 @@ def check_manifest(
         root=str(manifest.root),
         splits=splits,
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
-        images_read=seen.count,
+        images_read=seen.total,
         sizes=seen.sizes,
     )
 
@@ -168,7 +168,8 @@ def _count_findings(split: SplitReport) -> Iterator[Finding]:
     if official is None:
         return
     if split.kept in official.also_kept:
-        text = f"{split.split}: {split.kept:,} images, not the official {official.kept:,}: {official.also_kept[split.kept]}"
+        reason = official.also_kept[split.kept]
+        text = f"{split.split}: {split.kept:,} images, not the official {official.kept:,}: {reason}"
         yield Finding("count", text, severity="note")
         return
     if official.listed is not None and split.listed != official.listed:
@@ -218,7 +219,7 @@ class _Seen(NamedTuple):
     digests: dict[int, bytes]
     unreadable: dict[int, str]
     sizes: tuple[tuple[int, int], tuple[int, int]] | None
-    count: int
+    total: int
 
 
 def _read_all(manifest: Manifest, there: NDArray[np.bool_], workers: int | None, progress: Progress) -> _Seen:

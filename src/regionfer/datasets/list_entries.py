@@ -21,12 +21,11 @@ zero padding, and RAF-DB's ``_aligned``.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from regionfer.datasets.findings import Finding
-from regionfer.datasets.manifest import Manifest
 from regionfer.datasets.tables import delimiter_of, read_table, read_text
 from regionfer.images import IMAGE_SUFFIXES
 from regionfer.labels import ALIASES, LABELS
@@ -102,14 +101,14 @@ class Name:
 
 
 class NameIndex:
-    """Rows of a manifest by name."""
+    """Rows of a manifest by name; without names it takes paths apart, and finds nothing."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, names: Iterable[str] = (), classes: Sequence[str] = LABELS) -> None:
         self._folders: list[tuple[str, ...]] = []
         self._exact: dict[str, list[int]] = {}
         self._unpadded: dict[str, list[int]] = {}
-        self._classes = {name.casefold() for name in (*manifest.classes, *LABELS, *ALIASES)}
-        for row, name in enumerate(manifest.names):
+        self._classes = {name.casefold() for name in (*classes, *LABELS, *ALIASES)}
+        for row, name in enumerate(names):
             *folders, stem = _parts(str(name))
             self._folders.append(tuple(folders))
             self._exact.setdefault(stem, []).append(row)

@@ -105,7 +105,7 @@ def read_subset(path: str | Path, manifest: Manifest, *, name: str | None = None
         DatasetError: the file cannot be read, has no entries, or none of its images is in the manifest.
     """
     path = Path(path)
-    index = NameIndex(manifest)
+    index = NameIndex(manifest.names, manifest.classes)
     lines = list(read_entries(path, index))
     entries = [line for line in lines if isinstance(line, Entry)]
     issues = [line for line in lines if isinstance(line, Finding)]

@@ -3,9 +3,10 @@
 Folders: ``happy/1.jpg``, ``calm/2.jpg``, or with the splits above them, ``train/happy/1.jpg``. Without splits, a fixed
 share of each class is held out as "valid".
 
-Table: a CSV with a header and columns ``image`` (a path, relative to the table), ``label``, and, where wanted, ``split``
-(train, valid, test; val and validation are understood), ``x1``, ``y1``, ``x2``, ``y2`` (the face in the photo, pixels).
-Each further column becomes an attribute, by which subsets are formed: an empty cell, 0, no or false is outside.
+Table: a CSV with a header and columns ``image`` (a path, relative to the table), ``label``, and, where wanted,
+``split`` (train, valid, test; val and validation are understood), ``x1``, ``y1``, ``x2``, ``y2`` (the face in the
+photo, pixels). Each further column becomes an attribute, by which subsets are formed: an empty cell, 0, no or false is
+outside.
 
 If all labels are expressions that regionfer knows, by any of their names, they take its names and its order. Otherwise
 they stay as written, in alphabetical order.
@@ -41,7 +42,7 @@ def read_folder(
     *,
     classes: Sequence[str] | None = None,
     valid_share: float = VALID_SHARE,
-    crops: bool = True,
+    photos: bool = False,
     splits: Collection[str] | None = None,
 ) -> Manifest:
     """Read a folder per class, with or without folders of splits above them.
@@ -51,7 +52,7 @@ def read_folder(
         classes: their names and order; found from the folders if not given.
         valid_share: share of each class that is held out where the folders have no splits; which images these are
             depends on their names alone.
-        crops: the images are face crops, not photos.
+        photos: the images are photos, in which faces have to be found, not face crops.
         splits: only these.
 
     Raises:
@@ -65,7 +66,7 @@ def read_folder(
     known, labels = _labels(written, [str(root / name) for name in names], classes)
     if not any(rows):
         rows = _held_out(names, labels, valid_share)
-    return _manifest(root, root.resolve().name, names, labels, known, rows, splits, crops=crops)
+    return _manifest(root, root.resolve().name, names, labels, known, rows, splits, crops=not photos)
 
 
 def read_csv(
@@ -73,7 +74,7 @@ def read_csv(
     *,
     classes: Sequence[str] | None = None,
     valid_share: float = VALID_SHARE,
-    crops: bool = True,
+    photos: bool = False,
     splits: Collection[str] | None = None,
 ) -> Manifest:
     """Read a table of images.
@@ -82,7 +83,7 @@ def read_csv(
         root: the table, or a folder with one table in it.
         classes: their names and order; found from the column ``label`` if not given.
         valid_share: share of each class that is held out where the table has no splits.
-        crops: the images are face crops, not photos. A table with boxes always has photos.
+        photos: the images are photos, in which faces have to be found, not face crops. With boxes they always are.
         splits: only these.
 
     Raises:
@@ -114,7 +115,7 @@ def read_csv(
         known,
         rows,
         splits,
-        crops=crops and boxes is None,
+        crops=not photos and boxes is None,
         boxes=boxes,
         attributes=attributes,
     )

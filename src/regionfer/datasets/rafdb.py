@@ -14,7 +14,6 @@ The folder ``basic`` that contains these, or the one around it, may be given. Th
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +38,14 @@ AGES = ("0-3", "4-19", "20-39", "40-69", "70+")
 def read_rafdb(
     root: str | Path,
     *,
-    images: Literal["aligned", "original"] = "aligned",
+    photos: bool = False,
     splits: Collection[str] | None = None,
 ) -> Manifest:
     """Read RAF-DB basic.
 
     Args:
         root: the folder ``basic``, or the one around it.
-        images: the face crops of the release, or the photos, which have boxes and landmarks.
+        photos: the original photos, with boxes and landmarks, not the face crops of the release.
         splits: only these, of "train" and "test".
 
     Returns:
@@ -57,6 +56,7 @@ def read_rafdb(
         DatasetError: the folder is not RAF-DB, a line of the list has another form, or a split is missing.
     """
     root = Path(root)
+    images = "original" if photos else "aligned"
     table = first_existing(root, LISTS)
     if table is None:
         raise wrong_folder(root, "RAF-DB basic", f"{LISTS[0]} and Image/{images}/")
@@ -69,7 +69,6 @@ def read_rafdb(
     stems = [stem for split in rows for stem, _ in rows[split]]
     labels = np.array([label for split in rows for _, label in rows[split]], dtype=np.int64)
     annotations = _Annotations(base / "Annotation", stems)
-    photos = images == "original"
     return Manifest(
         dataset="RAF-DB",
         protocol=f"basic, {images} images",

@@ -1,5 +1,6 @@
 """The corpora by name."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from regionfer.datasets.affectnet import read_affectnet
 from regionfer.datasets.ferplus import read_ferplus
 from regionfer.datasets.manifest import Manifest
 from regionfer.datasets.own import read_csv, read_folder
+from regionfer.datasets.prepared import read_prepared
 from regionfer.datasets.rafdb import read_rafdb
 from regionfer.datasets.sfew import read_sfew
 from regionfer.errors import DatasetError
@@ -23,6 +25,7 @@ READERS: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
         "sfew": read_sfew,
         "folder": read_folder,
         "csv": read_csv,
+        "prepared": read_prepared,
     }
 )
 """The names that commands and recipes use, and the function behind each."""
@@ -34,10 +37,10 @@ def read_dataset(name: str, root: str | Path, **options: Any) -> Manifest:
     Args:
         name: one of ``READERS``.
         root: its folder, or its table.
-        options: of its reader, such as ``splits=("valid",)`` (all) or ``images="original"`` (rafdb, sfew).
+        options: of its reader, such as ``splits=("valid",)`` (all) or ``photos=True`` (rafdb, sfew, folder, csv).
 
     Raises:
-        DatasetError: the name is not known, or the folder is not that corpus.
+        DatasetError: the name is not known, the reader has no such option, or the folder is not that corpus.
 
     >>> read_dataset("fer2013", "data")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -45,4 +48,7 @@ def read_dataset(name: str, root: str | Path, **options: Any) -> Manifest:
     """
     if name not in READERS:
         raise DatasetError(f"unknown dataset {name!r}; known: {', '.join(READERS)}")
-    return READERS[name](root, **options)
+    reader = READERS[name]
+    if unknown := [option for option in options if option not in inspect.signature(reader).parameters]:
+        raise DatasetError(f"{name} has no option {', '.join(unknown)}; leave it out")
+    return reader(root, **options)

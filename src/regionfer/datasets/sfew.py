@@ -8,7 +8,6 @@ could align, come in archives that are unpacked in several ways; all in use are 
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -24,25 +23,26 @@ FOLDERS = {"train": "Train", "valid": "Val", "test": "Test"}
 def read_sfew(
     root: str | Path,
     *,
-    images: Literal["aligned", "original"] = "aligned",
+    photos: bool = False,
     splits: Collection[str] | None = None,
 ) -> Manifest:
     """Read SFEW 2.0.
 
     Args:
         root: the folder with ``Train`` and ``Val``, or with the unpacked archives of aligned faces.
-        images: the authors' aligned faces, or the stills.
+        photos: the stills, in which faces have to be found, not the authors' aligned faces.
         splits: only these, of "train", "valid" and "test".
 
     Raises:
         DatasetError: the folder is not SFEW, a class is unknown, or a split is missing.
     """
     root = Path(root)
+    images = "original" if photos else "aligned"
     found = {split: folder for split in FOLDERS if (folder := _find(root, split, images)) is not None}
     if not found:
         place = "Train_Aligned_Faces" if images == "aligned" else "Train"
         other = "original" if images == "aligned" else "aligned"
-        hint = f" (there are {other} images: choose these)" if any(_find(root, s, other) for s in FOLDERS) else ""
+        hint = f" (there are {other} images: choose those)" if any(_find(root, s, other) for s in FOLDERS) else ""
         raise wrong_folder(root, f"SFEW 2.0, {images} images", f"{place}/Angry/*.png and so on{hint}")
     names: list[str] = []
     labels: list[int] = []
@@ -62,7 +62,7 @@ def read_sfew(
         targets=one_hot(numbers, len(SEVEN)),
         splits=np.array(rows, dtype=np.str_),
         classes=SEVEN,
-        crops=images == "aligned",
+        crops=not photos,
     )
 
 
