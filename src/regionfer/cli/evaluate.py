@@ -1,0 +1,223 @@
+"""``regionfer evaluate``: a model on a dataset, its challenge subsets and a baseline; JSON and a report."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionfer.errors import OutputError
+
+if TYPE_CHECKING:
+    from regionfer.datasets import Finding, Manifest, Subset
+    from regionfer.evaluation import Evaluation
+    from regionfer.evaluation.tables import Table
+    from regionfer.recognizer import Recognizer
+
+DEFAULT = "default"
+"""Name of the model that comes with regionfer, where a model file may be given."""
+
+
+def _split_names(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str | None], ...]:
+    """NAME=LIST, or NAME alone."""
+    named = []
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not name.strip() or (equals and not path):
+            raise click.BadParameter(f"{value!r}: expected NAME=LIST, such as occlusion=lists/occlusion.txt")
+        named.append((name.strip(), path or None))
+    names = [name for name, _ in named]
+    for name in names:
+        if name == "all" or names.count(name) > 1:
+            raise click.BadParameter(f"{name!r}: expected distinct names other than 'all', which are all images")
+    return tuple(named)
+
+
+@click.command("evaluate")
+@click.option(
+    "--model",
+    default=DEFAULT,
+    metavar="M[,M2...]",
+    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
+)
+@click.option("--dataset", required=True, metavar="NAME", help="Which dataset it is, such as ferplus.")
+@click.option("--data", required=True, metavar="DIR", help="Folder of the dataset.")
+@click.option("--split", default="test", show_default=True, metavar="S", help="Split: train, valid or test.")
+@click.option(
+    "--subset",
+    "lists",
+    callback=_split_names,
+    multiple=True,
+    metavar="NAME[=LIST]",
+    help="Report the images of a list apart, too; NAME alone is a column of one's own table. May be repeated.",
+)
+@click.option(
+    "--baseline",
+    metavar="M[,M2...]",
+    help=f"Compare with this model face by face; {DEFAULT!r} is the one that comes with regionfer.",
+)
+@click.option("--end-to-end", is_flag=True, help="Also find and align faces first; a missed face is an error.")
+@click.option("--report", metavar="DIR", help="Write report.html and report.md to DIR; needs regionfer[report].")
+@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE, or - for the screen.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 if an image is absent or cannot be read.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str,
+    dataset: str,
+    data: str,
+    split: str,
+    lists: tuple[tuple[str, str | None], ...],
+    baseline: str | None,
+    end_to_end: bool,
+    report: str | None,
+    json_file: str | None,
+    strict: bool,
+) -> None:
+    """Measure a model on a dataset.
+
+    Accuracy, mean recall, macro F1, NLL and calibration error come with n and 95 % intervals, for the split and for
+    each subset; with a baseline, the difference is tested on the same faces.
+
+    Exit code: 0 if all went well, 1 if --strict is given and images could not be read, 2 if nothing could be done.
+    """
+    from regionfer.datasets import read_dataset
+    from regionfer.evaluation import evaluate, passes, prepare_report, write_report
+
+    if json_file is not None:
+        _check_writable(json_file)
+    if report is not None:
+        prepare_report(report)
+    manifest = read_dataset(dataset, data).split(split)
+    subsets = [_subset(manifest, name, path) for name, path in lists]
+    recognizer = _recognizer(model)
+    beside = None if baseline is None else _recognizer(baseline)
+    for subset in subsets:
+        _tell_issues(subset)
+    total = len(manifest) * passes(baseline=baseline is not None, end_to_end=end_to_end)
+    with _progress(total) as advance:
+        evaluation = evaluate(
+            recognizer, manifest, subsets=subsets, baseline=beside, end_to_end=end_to_end, advance=advance
+        )
+    if json_file is not None:
+        _write_json(evaluation, json_file)
+    if report is not None:
+        click.echo(f"report: {write_report(evaluation, report)}", err=True)
+    if json_file != "-":
+        _print(evaluation)
+    _tell_failures(evaluation)
+    ctx.exit(1 if strict and evaluation.failures else 0)
+
+
+def _subset(manifest: "Manifest", name: str, path: str | None) -> "Subset":
+    from regionfer.datasets import column_subset, read_subset
+
+    return column_subset(manifest, name) if path is None else read_subset(path, manifest, name=name)
+
+
+def _check_writable(path: str) -> None:
+    """Open the file now, so that a mistyped path does not cost the work."""
+    if path == "-":
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _recognizer(models: str) -> "Recognizer":
+    """The model of a file, or of several separated by commas."""
+    from regionfer.recognizer import Recognizer
+
+    names = [models] if Path(models).is_file() else [name.strip() for name in models.split(",") if name.strip()]
+    if not names:
+        raise click.UsageError("expected a model file, got nothing")
+    files = [None if name == DEFAULT and not Path(name).is_file() else name for name in names]
+    if len(files) == 1:
+        return Recognizer(files[0])
+    return Recognizer([_load(file) for file in files])
+
+
+def _load(file: str | None) -> Any:
+    from regionfer.onnx_model import ExpressionModel
+
+    return ExpressionModel.load(file)
+
+
+def _write_json(evaluation: "Evaluation", path: str) -> None:
+    import json
+
+    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    if path == "-":
+        click.echo(text)
+        return
+    try:
+        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _print(evaluation: "Evaluation") -> None:
+    from rich.console import Console
+
+    from regionfer.evaluation.tables import summary_tables
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:  # a file or a pipe has no width that lines must be cut to
+        console = Console(markup=False, highlight=False, emoji=False, width=10_000)
+    console.print(f"{evaluation.model.name} on {evaluation.manifest.dataset}, {evaluation.split}")
+    console.print(f"protocol: {evaluation.protocol}")
+    for table in summary_tables(evaluation):
+        console.print()
+        console.print(_rich(table))
+
+
+def _rich(table: "Table") -> Any:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for number, name in enumerate(table.columns):
+        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def _tell_issues(subset: "Subset") -> None:
+    """A line a kind of finding; all are in the JSON and in the report."""
+    kinds: dict[str, list[Finding]] = {}
+    for issue in subset.issues:
+        kinds.setdefault(issue.kind, []).append(issue)
+    for issues in kinds.values():
+        line = "" if issues[0].line is None else f", line {issues[0].line}"
+        more = f" (and {len(issues) - 1:,} more like this)" if len(issues) > 1 else ""
+        click.echo(f"{subset.path}{line}: {issues[0].text}{more}", err=True)
+
+
+def _tell_failures(evaluation: "Evaluation") -> None:
+    shown = 10
+    errors = list(evaluation.failures.values())
+    for error in errors[:shown]:
+        click.echo(error, err=True)
+    if len(errors) > shown:
+        click.echo(f"... and {len(errors) - shown:,} more, listed in the JSON and in the report", err=True)
+    counted = f"{len(evaluation.manifest) - len(errors):,} of {len(evaluation.manifest):,} listed images evaluated"
+    click.echo(f"{counted}, {len(errors):,} failed", err=True)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("images", total=total)
+        yield lambda images: progress.advance(task, images)

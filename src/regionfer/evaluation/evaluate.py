@@ -1,0 +1,308 @@
+"""A model on a manifest and its challenge subsets, beside a baseline, with everything a report needs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.datasets import Manifest, Subset
+from regionfer.errors import DatasetError
+from regionfer.evaluation.answers import Advance, Answers, answer_faces, answer_photos, match_classes
+from regionfer.evaluation.scores import Comparison, Measured, compare, measure
+from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
+from regionfer.recognizer import Recognizer
+
+SCHEMA_VERSION = 1
+"""Version of the form that `Evaluation.to_dict` gives."""
+
+ALL = "all"
+"""Name of the set of all faces, beside the names of subsets."""
+
+_MAX_TYPES = 12  # an attribute with more values than this is no kind, but a name or a number of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Answers to one way of asking, faces as given or end to end, and their figures.
+
+    Attributes:
+        answers: one a face of the manifest.
+        measured: figures by name of the set, `ALL` first, then the subsets.
+    """
+
+    answers: Answers
+    measured: Mapping[str, Measured]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures of all faces, and under ``subsets`` those of each subset, as plain values for JSON."""
+        figures = {name: measured.to_dict() for name, measured in self.measured.items()}
+        overall = figures.pop(ALL)
+        return overall | {"subsets": figures}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResults:
+    """What one model, or several fused, achieved.
+
+    Attributes:
+        name: names and versions on the model cards.
+        models: a mapping a model file: name, version and, where it comes from a file, file and sha256.
+        faces: results on the faces as the dataset gives them.
+        photos: results end to end; None if not asked for.
+    """
+
+    name: str
+    models: tuple[Mapping[str, Any], ...]
+    faces: Results
+    photos: Results | None = None
+
+
+class Group(NamedTuple):
+    """Faces that belong together: all, a subset, or those of one type in a subset.
+
+    Attributes:
+        name: such as "occlusion, type 3".
+        n: number of faces answered.
+        accuracy: 0..1.
+        baseline_accuracy: 0..1, None without a baseline.
+        attention: (R,) mean share of each region in the decision.
+    """
+
+    name: str
+    n: int
+    accuracy: float
+    baseline_accuracy: float | None
+    attention: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All results of an evaluation.
+
+    Attributes:
+        manifest: the n images, usually of one split.
+        protocol: how images were kept and labelled, and how the model's classes became those of the dataset.
+        subsets: rows of the manifest by name.
+        model: the model's results.
+        baseline: the baseline's results, or None.
+        comparison: model against baseline on the faces as given, by name of the set; empty without a baseline.
+        comparison_photos: the same end to end.
+    """
+
+    manifest: Manifest
+    protocol: str
+    subsets: tuple[Subset, ...]
+    model: ModelResults
+    baseline: ModelResults | None
+    comparison: Mapping[str, Comparison]
+    comparison_photos: Mapping[str, Comparison]
+
+    @property
+    def split(self) -> str:
+        """The split, or the splits joined by "+"."""
+        return "+".join(dict.fromkeys(self.manifest.splits.tolist()))
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Images that are listed and could not be read: why, by name."""
+        errors = self.model.faces.answers.errors
+        return {str(self.manifest.names[row]): errors[row] for row in sorted(errors)}
+
+    def correct(self, results: Results) -> NDArray[np.bool_]:
+        """Whether each answer is right, (n,)."""
+        return np.asarray(results.answers.predictions == self.manifest.labels)
+
+    def groups(self) -> list[Group]:
+        """All faces, each subset, and within it each type that its list tells apart."""
+        baseline = None if self.baseline is None else self.correct(self.baseline.faces)
+        correct, answers = self.correct(self.model.faces), self.model.faces.answers
+        groups = []
+        for name, rows in _groups(len(self.manifest), self.subsets):
+            rows = rows[answers.answered[rows]]
+            if len(rows):
+                beside = None if baseline is None else float(baseline[rows].mean())
+                share = answers.attention[rows].mean(0)
+                groups.append(Group(name, len(rows), float(correct[rows].mean()), beside, share))
+        return groups
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but single answers as JSON-safe values, in the form of docs/evaluation.md."""
+        scores = self.model.faces.to_dict()
+        for subset in self.subsets:
+            scores["subsets"][subset.name] |= {"list": _list_dict(subset)}
+        whole: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "regionfer": version("regionfer"),
+            "dataset": self.manifest.dataset,
+            "split": self.split,
+            "protocol": self.protocol,
+            "model": self.model.name,
+            "models": [dict(model) for model in self.model.models],
+            **scores,
+            "failures": len(self.failures),
+            "failed_images": [{"image": name, "error": error} for name, error in self.failures.items()],
+            "groups": [self._group_dict(group) for group in self.groups()],
+        }
+        if self.model.photos is not None:
+            whole["end_to_end"] = self.model.photos.to_dict()
+        if self.baseline is not None:
+            whole["comparison"] = self._comparison_dict(self.baseline)
+        return whole
+
+    def _group_dict(self, group: Group) -> dict[str, Any]:
+        names = self.model.faces.answers.region_names
+        shares = dict(zip(names, group.attention.tolist(), strict=True))
+        return {"group": group.name, "n": group.n, "accuracy": group.accuracy, "attention": shares}
+
+    def _comparison_dict(self, baseline: ModelResults) -> dict[str, Any]:
+        whole = {
+            "baseline": baseline.name,
+            "models": [dict(model) for model in baseline.models],
+            **_by_set(self.comparison),
+            "baseline_scores": baseline.faces.to_dict(),
+        }
+        if baseline.photos is not None:
+            scores = {"baseline_scores": baseline.photos.to_dict()}
+            whole["end_to_end"] = _by_set(self.comparison_photos) | scores
+        return whole
+
+
+def evaluate(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    *,
+    subsets: Sequence[Subset] = (),
+    baseline: Recognizer | None = None,
+    end_to_end: bool = False,
+    advance: Advance = lambda images: None,
+) -> Evaluation:
+    """Evaluate a model.
+
+    Images that cannot be read are left out and listed in `Evaluation.failures`.
+
+    Args:
+        recognizer: the model, or several fused, and the detector.
+        manifest: n labelled images, usually of one split.
+        subsets: rows of this manifest, each with a name of its own.
+        baseline: a second model for a paired comparison.
+        end_to_end: measure also with detection and alignment first, where a missed face is an error.
+        advance: called with the number of images done since, for a progress bar; `passes` times ``n`` in all.
+
+    Raises:
+        ModelError: a model lacks a class of the dataset, or needs landmarks that the dataset lacks.
+        DatasetError: no image could be read, of the manifest or of a subset; or photos without boxes.
+        ValueError: two subsets have the same name, or one is called "all".
+    """
+    names = [ALL, *(subset.name for subset in subsets)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"subsets must have distinct names other than {ALL!r}, got {', '.join(names[1:])}")
+    for each in (recognizer, baseline):  # before the work, not after the first model's
+        if each is not None:
+            match_classes(each.model.card.labels, manifest.classes, manifest.dataset)
+    subsets = tuple(subsets)
+    model = _run(recognizer, manifest, subsets, end_to_end, advance)
+    other = None if baseline is None else _run(baseline, manifest, subsets, end_to_end, advance)
+    return Evaluation(
+        manifest=manifest,
+        protocol=_protocol(recognizer.model.card.labels, manifest),
+        subsets=subsets,
+        model=model,
+        baseline=other,
+        comparison={} if other is None else _compare(model.faces, other.faces, manifest, subsets),
+        comparison_photos=(
+            {}
+            if other is None or other.photos is None or model.photos is None
+            else _compare(model.photos, other.photos, manifest, subsets)
+        ),
+    )
+
+
+def passes(*, baseline: bool, end_to_end: bool) -> int:
+    """How often `evaluate` goes through all images."""
+    return (1 + baseline) * (1 + end_to_end)
+
+
+def _run(
+    recognizer: Recognizer, manifest: Manifest, subsets: Sequence[Subset], end_to_end: bool, advance: Advance
+) -> ModelResults:
+    models = tuple(_describe(recognizer.model))
+    photos = None
+    faces = _measure(answer_faces(recognizer, manifest, advance), manifest, subsets)
+    if end_to_end:
+        photos = _measure(answer_photos(recognizer, manifest, advance), manifest, subsets)
+    return ModelResults(" + ".join(f"{model['name']} {model['version']}" for model in models), models, faces, photos)
+
+
+def _measure(answers: Answers, manifest: Manifest, subsets: Sequence[Subset]) -> Results:
+    measured = {}
+    for name, rows in _sets(len(manifest), subsets):
+        counted = rows[answers.counted[rows]]
+        if len(counted) == 0:
+            raise DatasetError(f"{manifest.root}: none of the {len(rows)} images of subset {name!r} could be read")
+        measured[name] = measure(manifest.labels[counted], answers.probabilities[counted], manifest.classes)
+    return Results(answers, measured)
+
+
+def _compare(model: Results, baseline: Results, manifest: Manifest, subsets: Sequence[Subset]) -> dict[str, Comparison]:
+    right = [results.answers.predictions == manifest.labels for results in (model, baseline)]
+    both = model.answers.counted & baseline.answers.counted
+    sets = {name: rows[both[rows]] for name, rows in _sets(len(manifest), subsets)}
+    return {name: compare(right[0][rows], right[1][rows]) for name, rows in sets.items()}
+
+
+def _sets(count: int, subsets: Sequence[Subset]) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    yield ALL, np.arange(count)
+    for subset in subsets:
+        yield subset.name, subset.rows
+
+
+def _groups(count: int, subsets: Sequence[Subset]) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    yield ALL, np.arange(count)
+    for subset in subsets:
+        yield subset.name, subset.rows
+        for attribute, values in subset.attributes.items():
+            kinds = [kind for kind in np.unique(values) if str(kind)]
+            if 1 < len(kinds) <= _MAX_TYPES:
+                for kind in kinds:
+                    yield f"{subset.name}, {attribute} {kind}", subset.rows[values == kind]
+
+
+def _describe(model: Classifier) -> Iterator[dict[str, Any]]:
+    if isinstance(model, FusedModel):
+        for each in model.models:
+            yield from _describe(each)
+        return
+    described = {"name": model.card.name, "version": model.card.version}
+    if isinstance(model, ExpressionModel):
+        described |= {"file": str(model.source), "sha256": model.sha256}
+    yield described
+
+
+def _protocol(labels: Sequence[str], manifest: Manifest) -> str:
+    rules = [manifest.protocol]
+    known = set(match_classes(labels, manifest.classes, manifest.dataset).tolist())
+    if extra := [label for column, label in enumerate(labels) if column not in known]:
+        rules.append(
+            f"the model's probabilities restricted to the dataset's {len(manifest.classes)} classes and renormalised "
+            f"(left out: {', '.join(extra)})"
+        )
+    if not manifest.crops:
+        rules.append("faces cut as squares around the dataset's boxes")
+    return "; ".join(rules)
+
+
+def _list_dict(subset: Subset) -> dict[str, Any]:
+    return {
+        "file": None if subset.path is None else str(subset.path),
+        "entries": subset.entries,
+        "found": len(subset),
+        "issues": [issue.to_dict() for issue in subset.issues],
+    }
+
+
+def _by_set(comparison: Mapping[str, Comparison]) -> dict[str, Any]:
+    figures = {name: each.to_dict() for name, each in comparison.items()}
+    return figures.pop(ALL) | {"subsets": figures}

@@ -1,0 +1,222 @@
+"""Figures of one set of faces, with intervals; a face that was not found is an error."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.metrics import (
+    CALIBRATION_BINS,
+    ClassScore,
+    Score,
+    bootstrap_interval,
+    mcnemar_exact,
+    paired_bootstrap,
+    score,
+    wilson_interval,
+)
+
+Interval = tuple[float, float]
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """How well the answers fit the labels of n faces.
+
+    Attributes:
+        score: the figures; its n counts missed faces, for which nothing was answered: errors for accuracy and for
+            recall, left out of the confusion, of NLL and of ECE.
+        intervals: 95 % intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where nothing was
+            answered. For accuracy see ``score.accuracy_ci95``.
+        missed: (C,) faces of each class that were not found.
+    """
+
+    score: Score
+    intervals: dict[str, Interval | None]
+    missed: NDArray[np.int64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The score's keys, ``..._ci95`` for each interval and ``missed``, as plain values for JSON."""
+        figures = {key: None if value != value else value for key, value in self.score.to_dict().items()}
+        intervals = {f"{name}_ci95": _as_list(interval) for name, interval in self.intervals.items()}
+        return figures | intervals | {"missed": int(self.missed.sum())}
+
+
+def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], classes: Sequence[str]) -> Measured:
+    """Score answers.
+
+    Args:
+        labels: (n,) indices into ``classes``, n at least 1.
+        probabilities: (n, C), rows sum to 1; a row of NaN is a face that was not found.
+        classes: the C names.
+
+    >>> labels, answers = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [np.nan, np.nan]])
+    >>> measured = measure(labels, answers, ("calm", "tense"))
+    >>> measured.score.n, round(measured.score.accuracy, 3), measured.score.mean_recall, measured.missed.tolist()
+    (3, 0.667, 0.75, [0, 1])
+    """
+    found = ~np.isnan(probabilities[:, 0])
+    missed = np.bincount(labels[~found], minlength=len(classes))
+    answered = score(labels[found], probabilities[found], classes) if found.any() else None
+    measured = answered if answered is not None and found.all() else _with_missed(answered, missed, classes)
+    intervals: dict[str, Interval | None] = dict.fromkeys(("mean_recall", "macro_f1", "nll", "ece"))
+    predictions = np.where(found, np.nan_to_num(probabilities).argmax(1), len(classes))
+    intervals["mean_recall"] = _counts_interval(labels, predictions, len(classes), _mean_recall)
+    intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), _macro_f1)
+    if answered is not None:
+        shares = probabilities[found].astype(np.float64)
+        intervals["nll"] = _nll_interval(labels[found], shares)
+        intervals["ece"] = _ece_interval(labels[found], shares, answered.ece)
+    return Measured(measured, intervals, missed)
+
+
+class Comparison(NamedTuple):
+    """Two models on the same n faces; "difference" is the model's accuracy minus the baseline's.
+
+    Attributes:
+        n: number of faces.
+        accuracy: of the model, 0..1.
+        baseline_accuracy: of the baseline, 0..1.
+        difference: -1..1.
+        difference_ci95: 95 % interval of it, paired bootstrap over faces.
+        mcnemar_p: two-sided p-value of McNemar's exact test.
+        only_model: faces that only the model gets right.
+        only_baseline: faces that only the baseline gets right.
+    """
+
+    n: int
+    accuracy: float
+    baseline_accuracy: float
+    difference: float
+    difference_ci95: Interval
+    mcnemar_p: float
+    only_model: int
+    only_baseline: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return self._asdict() | {"difference_ci95": list(self.difference_ci95)}
+
+
+def compare(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Comparison:
+    """Compare two models face by face.
+
+    Args:
+        correct: (n,) whether the model is right.
+        baseline: (n,) whether the baseline is right about the same face.
+
+    >>> compare(np.array([True, True, False, True]), np.array([True, False, False, False])).difference
+    0.5
+    """
+    return Comparison(
+        n=len(correct),
+        accuracy=float(correct.mean()),
+        baseline_accuracy=float(baseline.mean()),
+        difference=float(correct.mean() - baseline.mean()),
+        difference_ci95=paired_bootstrap(correct, baseline, n_resamples=RESAMPLES),
+        mcnemar_p=mcnemar_exact(correct, baseline),
+        only_model=int((correct & ~baseline).sum()),
+        only_baseline=int((baseline & ~correct).sum()),
+    )
+
+
+def _with_missed(answered: Score | None, missed: NDArray[np.int64], classes: Sequence[str]) -> Score:
+    """A score in which missed faces are errors."""
+    size = len(classes)
+    confusion = np.zeros((size, size), np.int64) if answered is None else answered.confusion
+    counts = np.column_stack([confusion, missed])
+    right, n = int(confusion.trace()), int(counts.sum())
+    recall, f1 = _recall(counts), _f1(counts)
+    asked = np.maximum(confusion.sum(0), 1)
+    precision = np.where(confusion.sum(0) > 0, confusion.diagonal() / asked, np.nan)
+    return Score(
+        n=n,
+        accuracy=right / n,
+        accuracy_ci95=wilson_interval(right, n),
+        mean_recall=float(np.nanmean(recall)),
+        macro_f1=float(np.nanmean(f1)),
+        nll=float("nan") if answered is None else answered.nll,
+        ece=float("nan") if answered is None else answered.ece,
+        classes=tuple(classes),
+        per_class=tuple(
+            ClassScore(int(count), float(p), float(r), float(f))
+            for count, p, r, f in zip(counts.sum(1), precision, recall, f1, strict=True)
+        ),
+        confusion=confusion,
+    )
+
+
+def _recall(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Recall (..., C) from counts (..., C, C + 1), the last column the missed; NaN for a class without faces."""
+    faces = counts.sum(-1)
+    return np.where(faces > 0, np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(faces, 1), np.nan)
+
+
+def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    occurs = counts.sum(-1) + counts[..., :-1].sum(-2)
+    return np.where(occurs > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(occurs, 1), np.nan)
+
+
+def _mean_recall(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(np.nanmean(_recall(counts), axis=-1))
+
+
+def _macro_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(np.nanmean(_f1(counts), axis=-1))
+
+
+def _counts_interval(
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    size: int,
+    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+) -> Interval:
+    """Bootstrap interval of a statistic of the counts (C, C + 1) by true class, and by prediction or missed."""
+    cells = size * (size + 1)
+
+    def of_resamples(codes: NDArray[np.int64]) -> NDArray[np.float64]:  # (b, n)
+        return statistic(_tally(codes, cells).reshape(-1, size, size + 1))
+
+    return bootstrap_interval(of_resamples, labels * (size + 1) + predictions, n_resamples=RESAMPLES)
+
+
+def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval:
+    smallest = float(np.finfo(np.float32).eps)  # as in metrics.nll, for probabilities in single precision
+    losses = -np.log(shares[np.arange(len(labels)), labels].clip(smallest, 1.0))
+    return bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES)
+
+
+def _ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: float) -> Interval:
+    """Bootstrap interval of the ECE, in the bins of the sample.
+
+    Distances cannot cancel, so the ECE of a resample is above that of the sample, on average: by noise alone. The
+    interval is moved down by that much.
+    """
+    confidence, correct = shares.max(1), shares.argmax(1) == labels
+    edges = np.quantile(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1])
+    values: list[NDArray[np.float64]] = []
+
+    def of_resamples(places: NDArray[np.int64], gaps: NDArray[np.float64]) -> NDArray[np.float64]:  # (b, n) both
+        values.append(np.abs(_tally(places, CALIBRATION_BINS, gaps)).sum(1) / places.shape[1])
+        return values[-1]
+
+    low, high = bootstrap_interval(
+        of_resamples, np.searchsorted(edges, confidence), confidence - correct, n_resamples=RESAMPLES
+    )
+    noise = float(np.concatenate(values).mean()) - ece
+    return max(0.0, low - noise), max(0.0, high - noise)
+
+
+def _tally(codes: NDArray[np.int64], size: int, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    """Count, or sum the weights of, each code 0..size-1 in each row: (b, n) to (b, size)."""
+    rows = len(codes)
+    apart = (codes + size * np.arange(rows)[:, None]).ravel()
+    return np.bincount(apart, None if weights is None else weights.ravel(), rows * size).reshape(rows, size)
+
+
+def _as_list(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)

@@ -1,0 +1,252 @@
+"""The tables of an evaluation, as text in rows, for the screen, for Markdown and for HTML alike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.evaluation.evaluate import ALL, Evaluation, Results
+from regionfer.evaluation.scores import Comparison, Interval, Measured
+from regionfer.metrics import ClassScore
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table; its first column names the row, the others hold figures.
+
+    Attributes:
+        title: a short line.
+        columns: k headings.
+        rows: k texts each.
+        note: how to read it.
+        shade: (rows, k) in 0..1, how dark each cell is, where a picture helps; else None.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    shade: NDArray[np.float64] | None = None
+
+
+def accuracy_tables(evaluation: Evaluation) -> list[Table]:
+    """The paper's table: accuracy of baseline and model by subset; none without a baseline."""
+    return [_comparison_table("Accuracy, %", evaluation.comparison)] if evaluation.comparison else []
+
+
+def scores_table(evaluation: Evaluation) -> Table:
+    """All figures by subset; the baseline's below the model's."""
+    columns = ("set", "n", "accuracy, %", "mean recall, %", "macro F1, %", "NLL, nats", "ECE, %")
+    rows = [_scores_row(name, measured) for name, measured in evaluation.model.faces.measured.items()]
+    if evaluation.baseline is not None:
+        beside = evaluation.baseline.faces.measured.items()
+        rows += [_scores_row(f"{name}, baseline", measured) for name, measured in beside]
+    note = (
+        "In brackets 95 % intervals: Wilson's for accuracy, bootstrap over faces for the others. Mean recall is the "
+        "mean over the classes that have faces. NLL: negative log-likelihood of the true class. ECE: expected "
+        "calibration error, 15 bins of equal mass."
+    )
+    return Table("Figures by subset", columns, tuple(rows), note)
+
+
+def end_to_end_tables(evaluation: Evaluation) -> list[Table]:
+    """Accuracy with detection first beside that on the faces as given; none if it was not asked for."""
+    photos = evaluation.model.photos
+    if photos is None:
+        return []
+    columns = ("set", "n", "not found", "faces as given", "end to end", "of the found")
+    rows = [
+        _end_to_end_row(name, evaluation.model.faces.measured[name], measured)
+        for name, measured in photos.measured.items()
+    ]
+    note = (
+        "End to end the face is first detected and aligned in the image; a face that is not found counts as an error."
+    )
+    tables = [Table("End to end: accuracy, %", columns, tuple(rows), note)]
+    if evaluation.comparison_photos:
+        tables.append(_comparison_table("End to end: accuracy against the baseline, %", evaluation.comparison_photos))
+    return tables
+
+
+def class_table(evaluation: Evaluation) -> Table:
+    """Precision, recall and F1 of each class over all faces."""
+    score = evaluation.model.faces.measured[ALL].score
+    columns = ["class", "n", "precision", "recall", "F1"]
+    rows = [[name, *_class_cells(entry)] for name, entry in zip(score.classes, score.per_class, strict=True)]
+    if evaluation.baseline is not None:
+        columns.append("recall, baseline")
+        beside = evaluation.baseline.faces.measured[ALL].score.per_class
+        for row, entry in zip(rows, beside, strict=True):
+            row.append(percent(entry.recall))
+    return Table("By class, %", tuple(columns), tuple(map(tuple, rows)))
+
+
+def group_table(evaluation: Evaluation) -> Table:
+    """Accuracy and mean attention by region, over all faces, subsets and types of occlusion or pose."""
+    groups = evaluation.groups()
+    baseline = evaluation.baseline is not None
+    columns = ["faces", "n", "accuracy, %", *(["baseline, %"] if baseline else [])]
+    fixed = len(columns)
+    rows, shade = [], []
+    for group in groups:
+        beside = [] if group.baseline_accuracy is None else [percent(group.baseline_accuracy)]
+        shares = group.attention.tolist()
+        rows.append((group.name, f"{group.n:,}", percent(group.accuracy), *beside, *map(percent, shares)))
+        shade.append([0.0] * fixed + shares)
+    names = evaluation.model.faces.answers.region_names
+    note = "Share of each region in the decision, %, the mean over the faces."
+    if len(evaluation.model.models) > 1:
+        note += f" Of the fused models, that of the first: {evaluation.model.models[0]['name']}."
+    if len(names) == 1:
+        note = "This model looks at the whole face only."
+    shades = np.array(shade)
+    return Table("Attention by region", (*columns, *names), tuple(rows), note, shades / max(1e-9, float(shades.max())))
+
+
+def confusion_tables(evaluation: Evaluation) -> list[Table]:
+    """Confusion matrices, of all faces and of each subset."""
+    return [_confusion_table(name, measured) for name, measured in evaluation.model.faces.measured.items()]
+
+
+def list_table(evaluation: Evaluation) -> Table | None:
+    """What is wrong with the subset lists; None if nothing is."""
+    rows = [
+        (subset.name, issue.severity, "" if issue.line is None else str(issue.line), issue.text)
+        for subset in evaluation.subsets
+        for issue in subset.issues
+    ]
+    if not rows:
+        return None
+    note = "Lists are joined to the dataset by name; what does not fit is told here, and nothing is dropped silently."
+    return Table("Findings in the lists", ("list", "kind", "line", "finding"), tuple(rows), note)
+
+
+def failure_table(evaluation: Evaluation) -> Table | None:
+    """Images that are listed and could not be read; None if there are none."""
+    if not evaluation.failures:
+        return None
+    note = "They are in none of the figures."
+    return Table(
+        f"Images that could not be read: {len(evaluation.failures):,}",
+        ("image", "reason"),
+        tuple(evaluation.failures.items()),
+        note,
+    )
+
+
+def summary_tables(evaluation: Evaluation) -> list[Table]:
+    """The tables for the screen."""
+    return [*accuracy_tables(evaluation), scores_table(evaluation), *end_to_end_tables(evaluation)]
+
+
+def all_tables(evaluation: Evaluation) -> Iterator[Table]:
+    """Every table, in the order of the report."""
+    yield from summary_tables(evaluation)
+    yield class_table(evaluation)
+    yield group_table(evaluation)
+    yield from confusion_tables(evaluation)
+    yield from (table for table in (list_table(evaluation), failure_table(evaluation)) if table is not None)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage without its sign; a dash for NaN.
+
+    >>> percent(0.8855, 2), percent(float("nan"))
+    ('88.55', '–')
+    """
+    return "–" if share != share else f"{100 * share:.{digits}f}"
+
+
+def interval_text(interval: Interval | None, digits: int = 1, scale: float = 100) -> str:
+    """An interval in brackets, in per cent unless scaled otherwise.
+
+    >>> interval_text((0.87, 0.895))
+    '(87.0–89.5)'
+    """
+    return "" if interval is None else f"({scale * interval[0]:.{digits}f}–{scale * interval[1]:.{digits}f})"
+
+
+def accuracy_text(measured: Measured) -> str:
+    """Accuracy with its interval, in per cent."""
+    return f"{percent(measured.score.accuracy, 2)} {interval_text(measured.score.accuracy_ci95)}"
+
+
+def difference_text(comparison: Comparison) -> str:
+    """Difference in percentage points with its interval, signs written out."""
+    low, high = comparison.difference_ci95
+    return f"{_signed(comparison.difference, 2)} ({_signed(low)} to {_signed(high)})"
+
+
+def p_text(p: float) -> str:
+    """A p-value.
+
+    >>> p_text(0.0342), p_text(1e-9)
+    ('0.034', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table:
+    columns = ("set", "n", "baseline", "model", "difference", "McNemar p")
+    rows = [
+        (
+            name,
+            f"{each.n:,}",
+            percent(each.baseline_accuracy, 2),
+            percent(each.accuracy, 2),
+            difference_text(each),
+            p_text(each.mcnemar_p),
+        )
+        for name, each in comparison.items()
+    ]
+    note = (
+        "Difference in percentage points, in brackets its 95 % interval by paired bootstrap over the faces; "
+        "p of McNemar's exact test, two-sided."
+    )
+    return Table(title, columns, tuple(rows), note)
+
+
+def _scores_row(name: str, measured: Measured) -> tuple[str, ...]:
+    score, intervals = measured.score, measured.intervals
+    return (
+        name,
+        f"{score.n:,}",
+        accuracy_text(measured),
+        f"{percent(score.mean_recall)} {interval_text(intervals['mean_recall'])}",
+        f"{percent(score.macro_f1)} {interval_text(intervals['macro_f1'])}",
+        f"{score.nll:.3f} {interval_text(intervals['nll'], 3, 1)}",
+        f"{percent(score.ece)} {interval_text(intervals['ece'])}",
+    )
+
+
+def _end_to_end_row(name: str, faces: Measured, photos: Measured) -> tuple[str, ...]:
+    n, missed = photos.score.n, int(photos.missed.sum())
+    of_found = photos.score.accuracy * n / (n - missed) if missed < n else float("nan")
+    texts = (f"{missed:,} ({percent(missed / n)} %)", accuracy_text(faces), accuracy_text(photos), percent(of_found, 2))
+    return (name, f"{n:,}", *texts)
+
+
+def _class_cells(entry: ClassScore) -> tuple[str, ...]:
+    return (f"{entry.n:,}", percent(entry.precision), percent(entry.recall), percent(entry.f1))
+
+
+def _confusion_table(name: str, measured: Measured) -> Table:
+    confusion, classes = measured.score.confusion, measured.score.classes
+    sums = confusion.sum(1, keepdims=True)
+    shade = np.column_stack([np.zeros(len(classes)), confusion / np.maximum(sums, 1)])
+    rows = [(row_name, *(f"{count:,}" for count in row)) for row_name, row in zip(classes, confusion, strict=True)]
+    note = "Faces by true class (row) and answer (column); the darker, the larger the share of the row."
+    return Table(f"Confusion: {name} (n = {measured.score.n:,})", ("true", *classes), tuple(rows), note, shade)
+
+
+def _signed(share: float, digits: int = 1) -> str:
+    return f"{100 * share:+.{digits}f}".replace("-", "−")
+
+
+def named_results(evaluation: Evaluation) -> Sequence[tuple[str, Results]]:
+    """The model's results on the faces as given, and the baseline's if there is one."""
+    named = [("model", evaluation.model.faces)]
+    if evaluation.baseline is not None:
+        named.append(("baseline", evaluation.baseline.faces))
+    return named
