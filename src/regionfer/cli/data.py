@@ -1,0 +1,390 @@
+"""``regionfer data``: check a corpus, prepare its faces, find challenge lists."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from regionfer.datasets.check import CheckReport, SplitReport
+    from regionfer.datasets.findings import Finding
+    from regionfer.datasets.list_survey import FoundList, Survey
+    from regionfer.datasets.lists import Subset
+    from regionfer.datasets.manifest import Manifest
+    from regionfer.preparation import PreparedCard
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_Joined: TypeAlias = dict["FoundList", "Subset"]
+_Failed: TypeAlias = dict["FoundList", str]
+
+SPLIT_CHOICE = click.Choice(["train", "valid", "test"])
+
+
+def _corpus_options(function: F) -> F:
+    """What names a corpus and its images."""
+    options = (
+        click.option("--data", required=True, metavar="DIR", help="Folder of the corpus; for csv, the table."),
+        click.option("--split", "splits", multiple=True, type=SPLIT_CHOICE, help="Only this split; may be repeated."),
+        click.option(
+            "--photos",
+            is_flag=True,
+            help="For rafdb, sfew, folder and csv: take the original photos, not face crops.",
+        ),
+        click.option("--workers", type=click.IntRange(min=1), help="Threads; one a processor if not given."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group("data")
+def command() -> None:
+    """Check and prepare datasets, and find challenge lists.
+
+    A dataset NAME is one of ferplus, affectnet-8, affectnet-7, rafdb, sfew; folder (a folder per class) and csv
+    (a table with columns image and label) for one's own; prepared (what 'regionfer data prepare' wrote).
+    """
+
+
+@command.command("check")
+@click.argument("name")
+@_corpus_options
+@click.option("--no-images", is_flag=True, help="Do not read the images, only the tables and the names of files.")
+@click.option("--strict", is_flag=True, help="Let warnings fail the check, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    name: str,
+    data: str,
+    splits: tuple[str, ...],
+    photos: bool,
+    workers: int | None,
+    no_images: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Say whether a dataset is whole.
+
+    Counts by split and class stand beside the official ones. Images that are listed but absent, that cannot be
+    read, or whose content is there twice, are reported.
+
+    Exit code: 0 if nothing is wrong, 1 if something is, 2 if the folder is not that dataset.
+    """
+    from regionfer.datasets.check import check_manifest
+
+    manifest = _read(name, data, splits, photos)
+    with _progress("images") as progress:
+        report = check_manifest(
+            manifest,
+            expected=splits or None,
+            read_images=not no_images,
+            workers=workers,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print_check(report)
+    ctx.exit(0 if report.ok(strict=strict) else 1)
+
+
+@command.command("prepare")
+@click.argument("name")
+@_corpus_options
+@click.option("--output", "-o", required=True, metavar="DIR", help="Folder to write to; made if it is missing.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=8),
+    help="Side of the faces, pixels; if not given, that of the crops, or 112 for photos.",
+)
+@click.option(
+    "--detect/--no-detect",
+    default=None,
+    help="Look for faces, or take each image for one; by default as fits the dataset.",
+)
+@click.option("--given", is_flag=True, help="Align by the landmarks that come with the dataset; do not look for faces.")
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Leave out faces of which the detector is less sure.",
+)
+@click.option("--strict", is_flag=True, help="Count images without a face as failures, too.")
+@click.pass_context
+def prepare(
+    ctx: click.Context,
+    name: str,
+    data: str,
+    splits: tuple[str, ...],
+    photos: bool,
+    workers: int | None,
+    output: str,
+    size: int | None,
+    detect: bool | None,
+    given: bool,
+    min_confidence: float,
+    strict: bool,
+) -> None:
+    """Find and align the faces of a dataset once, for training to read.
+
+    Can be interrupted and called again: it goes on where it stopped. Read the result as the dataset 'prepared'.
+    Images without a face are listed in misses.csv there.
+
+    Exit code: 0 if all images were read, 1 if some are absent or damaged, 2 if nothing was done, 130 if interrupted.
+    """
+    from regionfer.preparation import FaceSource
+    from regionfer.preparation import prepare as prepare_faces
+
+    if given and detect is not None:
+        raise click.UsageError("--given takes landmarks as they are: leave out --detect and --no-detect")
+    named: Mapping[bool | None, FaceSource | None] = {None: None, True: "detect", False: "crops"}
+    manifest = _read(name, data, splits, photos)
+    try:
+        with _progress("images") as progress:
+            card = prepare_faces(
+                manifest,
+                output,
+                source="given" if given else named[detect],
+                size=size,
+                min_confidence=min_confidence,
+                workers=workers,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"{output}: interrupted; call again to go on", err=True)
+        ctx.exit(130)
+    _print_card(card, output)
+    ctx.exit(1 if _failures(card, strict=strict) else 0)
+
+
+@command.command("lists")
+@click.argument("folder", required=False)
+@click.option("--dataset", "name", metavar="NAME", help="Join the lists to this dataset, and report what does not fit.")
+@click.option("--data", metavar="DIR", help="Folder of the dataset.")
+@click.option("--split", type=SPLIT_CHOICE, help="Split to join to; the one the authors used if not given.")
+@click.option("--strict", is_flag=True, help="Let every finding fail, but for notes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def lists(
+    ctx: click.Context,
+    folder: str | None,
+    name: str | None,
+    data: str | None,
+    split: str | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Say where challenge lists are published, or what a FOLDER of them has.
+
+    Of each list in FOLDER: whose it is, and its numbers beside the published ones. With --dataset and --data, each
+    line is joined to the dataset.
+
+    Exit code: 0, or 1 if a list cannot be joined, or with --strict anything does not fit.
+    """
+    if folder is None:
+        _print_published(as_json)
+        return
+    if (name is None) != (data is None):
+        raise click.UsageError("--dataset and --data belong together")
+    from regionfer.datasets.list_survey import survey_lists
+
+    survey = survey_lists(folder)
+    joined: _Joined = {}
+    failed: _Failed = {}
+    if name is not None and data is not None:
+        joined, failed = _join(survey, name, data, split)
+    if as_json:
+        values = [
+            found.to_dict()
+            | {
+                "subset_report": joined[found].to_dict() if found in joined else None,
+                "error": failed.get(found),
+            }
+            for found in survey.lists
+        ]
+        click.echo(json.dumps({"lists": values, "others": list(map(str, survey.others))}, indent=2, ensure_ascii=False))
+    else:
+        _print_survey(survey, joined, failed)
+    issues = [issue for subset in joined.values() for issue in subset.issues if issue.severity != "note"]
+    off = any(found.as_published is False for found in survey.lists)
+    ctx.exit(1 if failed or not survey.lists or (strict and (issues or off)) else 0)
+
+
+def _read(name: str, data: str, splits: tuple[str, ...], photos: bool) -> "Manifest":
+    from regionfer.datasets import read_dataset
+
+    options: dict[str, Any] = {"photos": True} if photos else {}
+    if splits:
+        options["splits"] = splits
+    return read_dataset(name, data, **options)
+
+
+def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_Joined, _Failed]:
+    """Join each list of this corpus; and the errors of those that cannot be joined."""
+    from regionfer.datasets import read_dataset, read_subset
+    from regionfer.errors import DatasetError
+
+    manifest = read_dataset(name, data)
+    joined: _Joined = {}
+    failed: _Failed = {}
+    for found in survey.lists:
+        if not manifest.dataset.startswith(found.corpus):
+            continue
+        wanted = split or (None if found.official is None else found.official.split)
+        try:
+            part = manifest if wanted is None else manifest.split(wanted)
+            joined[found] = read_subset(found.path, part, name=found.subset)
+        except DatasetError as error:
+            failed[found] = str(error)
+    return joined, failed
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, if that is a terminal, moved by the function that this gives."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(unit, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_check(report: "CheckReport") -> None:
+    click.echo(f"{report.dataset} ({report.protocol}) in {report.root}")
+    if report.sizes is not None:
+        smallest, largest = (f"{width} x {height}" for width, height in report.sizes)
+        span = smallest if smallest == largest else f"{smallest} to {largest}"
+        click.echo(f"{report.images_read:,} images read, {span} pixels")
+    rows = [["images listed", *map(_listed, report.splits)], ["kept", *map(_kept, report.splits)]]
+    labels = dict.fromkeys(label for split in report.splits for label in split.classes)
+    rows += [[f"  {label}", *(_class(split, label) for split in report.splits)] for label in labels]
+    reasons = dict.fromkeys(reason for split in report.splits for reason in split.dropped)
+    rows += [[f"dropped: {r}", *(f"{split.dropped.get(r, 0):,}" for split in report.splits)] for r in reasons]
+    _print_columns(["", *(split.split for split in report.splits)], rows)
+    for finding in report.findings:
+        _print_finding(finding)
+    kinds = [finding.severity for finding in report.findings]
+    verdict = "not as it should be" if "error" in kinds else "as it should be"
+    click.echo(f"{verdict}: {_number(kinds.count('error'), 'error')}, {_number(kinds.count('warning'), 'warning')}")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _listed(split: "SplitReport") -> str:
+    return _beside(split.listed, None if split.official is None else split.official.listed)
+
+
+def _kept(split: "SplitReport") -> str:
+    return _beside(split.kept, None if split.official is None else split.official.kept)
+
+
+def _class(split: "SplitReport", label: str) -> str:
+    official = None if split.official is None else split.official.classes.get(label)
+    return _beside(split.classes.get(label, 0), official)
+
+
+def _beside(found: int, official: int | None) -> str:
+    return f"{found:,}" if official is None else f"{found:,} of {official:,}"
+
+
+def _print_finding(finding: "Finding") -> None:
+    place = "" if finding.line is None else f"line {finding.line}: "
+    click.echo(_plain(f"{finding.severity}: {place}{finding.text}"))
+    if finding.line is None:
+        for example in finding.examples:
+            click.echo(_plain(f"    {example}"))
+        if finding.examples and finding.count > len(finding.examples):
+            click.echo("    ...")
+
+
+def _print_card(card: "PreparedCard", folder: str) -> None:
+    misses = "".join(f", {count:,} x {reason}" for reason, count in card.misses.items())
+    click.echo(f"{folder}: {card.faces:,} faces of {card.images:,} images, {card.size} x {card.size} pixels{misses}")
+    if card.misses:
+        click.echo(f"{folder}/misses.csv lists the images without a face")
+
+
+def _failures(card: "PreparedCard", *, strict: bool) -> int:
+    # A photo in which no face is found was read all the same.
+    harmless = () if strict else ("no face found", "no face found in the corpus' box", "the corpus gives no landmarks")
+    return sum(count for reason, count in card.misses.items() if reason not in harmless)
+
+
+def _print_published(as_json: bool) -> None:
+    from regionfer.datasets.official import CHALLENGES, LISTS_ADDRESS
+
+    if as_json:
+        values = {corpus: {name: vars(found) for name, found in named.items()} for corpus, named in CHALLENGES.items()}
+        click.echo(json.dumps({"address": LISTS_ADDRESS, "lists": values}, indent=2))
+        return
+    click.echo("The authors of Region Attention Networks publish the lists of occluded and turned faces at")
+    click.echo(f"    {LISTS_ADDRESS}")
+    click.echo("which names no licence, so they are not part of regionfer: clone it, or download these files.\n")
+    rows = [
+        [corpus, name, found.split, f"{found.entries:,}", f"{found.images:,}", found.path]
+        for corpus, named in CHALLENGES.items()
+        for name, found in named.items()
+    ]
+    _print_columns(["corpus", "subset", "of split", "entries", "images", "file"], rows)
+    click.echo("\n'regionfer data lists FOLDER' looks through a copy; with --dataset and --data it joins the lists.")
+    click.echo("A list is used as 'regionfer evaluate ... --subset occlusion=FILE'.")
+
+
+def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
+    rows = [
+        [found.corpus, found.subset, _counted(found), f"{found.images:,}", _verdict(found), str(found.path)]
+        for found in survey.lists
+    ]
+    _print_columns(["corpus", "subset", "entries", "images", "published", "file"], rows)
+    for subset in joined.values():
+        click.echo(f"\n{_plain(str(subset.path))}\n{subset.summary()}")
+        for issue in subset.issues:
+            _print_finding(issue)
+    for text in failed.values():
+        click.echo(_plain(f"\nerror: {text}"))
+    if survey.others:
+        click.echo(f"\nno lists: {_plain(', '.join(path.name for path in survey.others))}")
+
+
+def _counted(found: "FoundList") -> str:
+    return f"{found.entries:,}" + (f" + {found.unreadable:,} unreadable" if found.unreadable else "")
+
+
+def _verdict(found: "FoundList") -> str:
+    if found.official is None:
+        return "-"
+    return (
+        "as published"
+        if found.as_published
+        else f"{found.official.entries:,} entries, {found.official.images:,} images"
+    )
+
+
+def _print_columns(header: list[str], rows: list[list[str]]) -> None:
+    """A table with two blanks between columns; numbers stand to the right."""
+    if not rows:
+        return
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    right = [all(row[column][:1].isdigit() for row in rows) for column in range(len(header))]
+    for row in table:
+        cells = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        click.echo(_plain("  ".join(cells).rstrip()))
+
+
+def _plain(text: str) -> str:
+    """Text that any terminal takes: a file name need not be valid UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
