@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "video": {"drawing", "recognizer", "results"},
     "metrics": {"labels"},
     "datasets": {"errors", "images", "labels", "regions"},
+    "preparation": {"datasets", "errors", "faces", "images", "regions"},
     "models": set(),
     "training": {"datasets", "errors", "images", "labels", "metrics", "models", "onnx_model", "regions"},
     "evaluation": {"datasets", "errors", "labels", "metrics", "onnx_model", "recognizer", "results"},
@@ -41,7 +42,6 @@ BASE = {"click", "cv2", "numpy", "PIL", "rich"}
 
 EXTRAS: dict[str, set[str]] = {
     "runtime": {"onnxruntime"},
-    "faces": {"onnxruntime"},
     "models": {"torch", "torchvision"},
     "training": {"accelerate", "onnx", "pydantic", "safetensors", "tensorboard", "torch", "torchvision"},
     "evaluation": {"jinja2", "matplotlib"},
@@ -146,9 +146,10 @@ def test_the_table_has_no_circle():
     [
         ("import regionfer", {"torch", "onnxruntime", "cv2", "numpy", "PIL"}),
         ("from regionfer import ExpressionModel", {"torch", "onnxruntime", "cv2", "rich", "click"}),
+        ("from regionfer import Recognizer", {"torch", "onnx", "onnxruntime", "rich", "click"}),
         ("import regionfer.cli", {"torch", "onnxruntime", "cv2", "numpy", "rich"}),
     ],
-    ids=["package", "model", "commands"],
+    ids=["package", "model", "recogniser", "commands"],
 )
 def test_importing_does_nothing(tmp_path, code, absent):
     """It prints nothing, warns of nothing, makes no file, and loads only what is needed."""

@@ -17,6 +17,10 @@ from regionfer.errors import RegionferError
 COMMANDS = {
     "predict": "regionfer.cli.predict",
     "info": "regionfer.cli.info",
+    "data": "regionfer.cli.data",
+    "train": "regionfer.cli.train",
+    "export": "regionfer.cli.export",
+    "evaluate": "regionfer.cli.evaluate",
 }
 
 

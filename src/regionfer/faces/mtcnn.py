@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from regionfer.faces.detection import Detections, area_resize, check_image
+from regionfer.runtime import choose_providers, open_session
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -191,18 +191,10 @@ class Level(NamedTuple):
     margin: int
 
 
-def _load(name: str, providers: Sequence[str] | None, threads: int | None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # warnings about fallbacks would reach the user's console
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
-        options.intra_op_num_threads = threads
-    chosen = ["CPUExecutionProvider"] if providers is None else list(providers)
-    if missing := set(chosen) - set(ort.get_available_providers()):
-        raise ValueError(f"providers {sorted(missing)} are not in this ONNX Runtime: {ort.get_available_providers()}")
+def _load(name: str, providers: Sequence[str] | None, threads: int | None) -> Any:
     weights = files("regionfer.faces").joinpath(f"weights/{name}.onnx").read_bytes()
-    return ort.InferenceSession(weights, options, providers=chosen)
+    chosen = ["CPUExecutionProvider"] if providers is None else choose_providers(providers)
+    return open_session(weights, providers=chosen, threads=threads)
 
 
 def _shrink(image: Image, max_side: int | None) -> tuple[Image, float]:
@@ -301,7 +293,7 @@ def _rotation(angles: NDArray[np.floating[Any]]) -> Floats:
     return np.stack([np.stack([cos, -sin], axis=-1), np.stack([sin, cos], axis=-1)], axis=-2).astype(np.float32)
 
 
-def _run(network: ort.InferenceSession, names: list[str], images: Image) -> list[Floats]:
+def _run(network: Any, names: list[str], images: Image) -> list[Floats]:
     """The network's outputs on any number of images, none included, a bounded number at a time."""
     starts = range(0, max(1, len(images)), BATCH)
     parts = [network.run(names, {"images": images[i : i + BATCH]}) for i in starts]

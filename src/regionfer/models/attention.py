@@ -54,7 +54,8 @@ class RegionWeight(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:  # (B, R, width)
         """Weigh the regions, (B, R) in 0..1."""
-        weights: Tensor = self.score(features).squeeze(-1).sigmoid()
+        # Flat, so that the exported graph keeps the learned weights under their name: a model file can be trained on.
+        weights: Tensor = self.score(features.flatten(0, 1)).view(features.shape[:2]).sigmoid()
         return weights.softmax(1) if self.softmax else weights
 
 

@@ -74,11 +74,11 @@ class Preprocessing(nn.Module):
         return (planes * self.luma).sum(1, keepdim=True) if self.grey else planes
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Normalise (B, 1 or 3, S, S) in 0..255 to (B, 3, S, S)."""
+        """Normalise (B, 1 or 3, S, S) in 0..255 to (B, 3, S, S), channels last in memory."""
         pictures = planes.expand(-1, 3, -1, -1)
         if self.reverse:
             pictures = pictures.flip(1)
-        return (pictures - self.mean) / self.std
+        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
 IMAGENET = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
@@ -91,7 +91,7 @@ def mobilenetv1_face() -> Backbone:
 
 
 def resnet18() -> Backbone:
-    """torchvision's ResNet-18 (He et al., 2016): the stem and 8 residual blocks, 9 stages, 512 features."""
+    """ResNet-18 of torchvision (He et al., 2016): the stem and 8 residual blocks, 9 stages, 512 features."""
     network = torchvision.models.resnet18()
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     blocks = [block for layer in (network.layer1, network.layer2, network.layer3, network.layer4) for block in layer]

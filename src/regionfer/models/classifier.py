@@ -1,5 +1,6 @@
 """From aligned faces as they come to probabilities: the graph that is trained, evaluated and exported."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 from regionfer.models.backbones import Preprocessing
 from regionfer.models.ran import Prediction, RegionAttentionNetwork
 from regionfer.models.resampling import crop_regions
+
+MIRRORED = [1, 0, 2, 4, 3]
+"""Which of MTCNN's five landmarks each one becomes in a mirror image."""
 
 
 class Classified(NamedTuple):
@@ -26,6 +30,25 @@ class Classified(NamedTuple):
     attention: Tensor
 
 
+class LandmarkRegions(nn.Module):
+    """Square crops around five landmarks, cut at the edge of the face.
+
+    The same boxes as `regionfer.regions.landmark_regions`, inside the graph.
+
+    Args:
+        radii: half sides of the squares, shares of the face; one set of five crops a radius.
+    """
+
+    def __init__(self, radii: Sequence[float]) -> None:
+        super().__init__()
+        self.radii = tuple(radii)
+
+    def forward(self, landmarks: Tensor) -> Tensor:
+        """Boxes (B, 5 * len(radii), 4) around landmarks (B, 5, 2), x y in 0..1."""
+        points = landmarks.clamp(0, 1)
+        return torch.cat([torch.cat([points - r, points + r], dim=-1) for r in self.radii], dim=1).clamp(0, 1)
+
+
 class ExpressionClassifier(nn.Module):
     """Preprocessing, network and temperature in one graph.
 
@@ -33,43 +56,69 @@ class ExpressionClassifier(nn.Module):
         preprocessing: colour and normalisation.
         network: RAN or its plain baseline.
         size: side of the network's input, pixels.
-        regions: (R - 1, 4) crop boxes used when none are given with the faces; None for a network without regions.
+        regions: (R - 1, 4) crop boxes, or how to place them around landmarks; None for a network without regions.
         temperature: divides the logits (Guo et al., 2017).
+        flip: answer with the mean over a face and its mirror image, at twice the cost. The weights of the regions
+            stay those of the face as it is.
     """
 
     regions: Tensor | None
     temperature: Tensor
+    whole: Tensor
 
     def __init__(
         self,
         preprocessing: Preprocessing,
         network: RegionAttentionNetwork,
         size: int,
-        regions: Tensor | None = None,
+        regions: Tensor | LandmarkRegions | None = None,
         temperature: float = 1.0,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
         self.network = network
         self.size = size
-        self.register_buffer("regions", regions, persistent=False)
+        self.flip = flip
+        self.place_regions = regions if isinstance(regions, LandmarkRegions) else None
+        boxes = None if isinstance(regions, LandmarkRegions) else regions
+        self.register_buffer("regions", boxes, persistent=False)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
         self.register_buffer("whole", torch.tensor([[0.0, 0.0, 1.0, 1.0]]), persistent=False)
 
-    whole: Tensor
+    def boxes(self, landmarks: Tensor | None = None) -> Tensor | None:
+        """The crops of these faces, (R - 1, 4) or (B, R - 1, 4), or None for a network without regions.
 
-    def predict(self, faces: Tensor, regions: Tensor | None = None) -> Prediction:
-        """Logits and weights of (B, H, W, 3) uint8 RGB faces; ``regions`` (B, R - 1, 4) replace the fixed ones."""
+        Raises:
+            ValueError: the crops follow landmarks, and none are given.
+        """
+        if self.place_regions is None:
+            return self.regions
+        if landmarks is None:
+            raise ValueError("the regions of this network follow the landmarks: landmarks must be given")
+        boxes: Tensor = self.place_regions(landmarks)
+        return boxes
+
+    def predict(self, faces: Tensor, landmarks: Tensor | None = None) -> Prediction:
+        """Logits and weights of (B, H, W, 3) uint8 RGB faces, with (B, 5, 2) landmarks in 0..1 where needed."""
         planes = crop_regions(self.preprocessing.planes(faces), self.whole, self.size)[:, 0]  # (B, 1 or 3, S, S)
-        return self.classify(planes, regions)
-
-    def classify(self, planes: Tensor, regions: Tensor | None = None) -> Prediction:
-        """The same for (B, 1 or 3, S, S) in 0..255, after augmentation has resampled them."""
-        pictures = self.preprocessing(planes).contiguous(memory_format=torch.channels_last)
-        prediction: Prediction = self.network(pictures, self.regions if regions is None else regions)
+        prediction: Prediction = self.network(self.preprocessing(planes), self.boxes(landmarks))
         return prediction
 
-    def forward(self, faces: Tensor, regions: Tensor | None = None) -> Classified:
-        """Classify (B, H, W, 3) uint8 RGB faces; ``regions`` (B, R - 1, 4) replace the fixed ones."""
-        logits, mu, nu = prediction = self.predict(faces, regions)
-        return Classified((logits / self.temperature).softmax(1), mu, nu, prediction.share)
+    def forward(self, faces: Tensor, landmarks: Tensor | None = None) -> Classified:
+        """Classify (B, H, W, 3) uint8 RGB faces, with (B, 5, 2) landmarks in 0..1 where needed."""
+        prediction = self.predict(faces, landmarks)
+        probabilities = self._calibrated(prediction)
+        if self.flip:
+            mirrored = self.predict(faces.flip(2), None if landmarks is None else mirror_points(landmarks))
+            probabilities = (probabilities + self._calibrated(mirrored)) / 2
+        return Classified(probabilities, prediction.mu, prediction.nu, prediction.share)
+
+    def _calibrated(self, prediction: Prediction) -> Tensor:
+        return (prediction.logits / self.temperature).softmax(1)
+
+
+def mirror_points(landmarks: Tensor) -> Tensor:
+    """Landmarks (B, 5, 2) in 0..1 of the mirrored face; left and right change places."""
+    x, y = landmarks.unbind(-1)
+    return torch.stack([1 - x, y], dim=-1)[:, MIRRORED]

@@ -33,8 +33,8 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def visibility_loss(mu: Tensor, covered: Tensor, margin: float = 0.2) -> Tensor:
     """A region that is more covered should weigh less: this project's extension of the RB-loss.
 
-    For each two regions of a face, ``max(0, margin * (c_i - c_j) - (mu_j - mu_i))`` where region i is more covered than j;
-    averaged over such pairs, weighted by how much their coverage differs.
+    For each two regions of a face, ``max(0, margin * (c_i - c_j) - (mu_j - mu_i))`` where region i is more covered
+    than j; averaged over such pairs, weighted by how much their coverage differs.
 
     Args:
         mu: (B, R) self-attention weights.

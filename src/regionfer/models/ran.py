@@ -99,4 +99,5 @@ class RegionAttentionNetwork(nn.Module):
 
     def _region_features(self, shared: Tensor, regions: Tensor) -> Tensor:
         crops = crop_regions(shared, regions, self.crop_size or int(shared.shape[-1]))  # (B, R - 1, C, s, s)
-        return self._features(crops.flatten(0, 1)).unflatten(0, (-1, int(regions.shape[-2])))  # (B, R - 1, D)
+        features = self._features(crops.flatten(0, 1))  # (B * (R - 1), D)
+        return features.view(-1, regions.shape[-2], self.backbone.features)

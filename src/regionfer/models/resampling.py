@@ -45,7 +45,7 @@ def crop_regions(maps: Tensor, boxes: Tensor, size: int) -> Tensor:
     Returns:
         (B, R, C, size, size), in the type of ``maps``.
     """
-    channels, height, width = (int(side) for side in maps.shape[1:])
+    channels, height, width = maps.shape[1:]
     x1, y1, x2, y2 = boxes.float().unbind(-1)
     rows = interpolation_matrix(y1, y2, height, size).to(maps.dtype)  # ([B,] R, size, H)
     columns = interpolation_matrix(x1, x2, width, size).to(maps.dtype)  # ([B,] R, size, W)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regionfer.models.classifier import MIRRORED
 from regionfer.models.resampling import crop_regions
 from regionfer.training.recipe import AugmentationRecipe
 
@@ -107,6 +108,23 @@ def vary(planes: Tensor, size: int, variation: Variation) -> tuple[Tensor, Tenso
     erased = inside(variation.erased, size)
     fill = F.interpolate(variation.fill, size=(size, size), mode="bilinear", align_corners=False)
     return torch.where(erased, fill, pictures.clamp(0, 255)), erased.float()
+
+
+def moved_points(points: Tensor, affine: Tensor) -> Tensor:
+    """Where the points of a face are in its varied picture.
+
+    Args:
+        points: (B, 5, 2) landmarks, x y in 0..1 of the face.
+        affine: (B, 2, 3) of the variation.
+
+    Returns:
+        (B, 5, 2) in 0..1 of the varied picture; in a mirror image left and right have changed places.
+    """
+    linear, shift = affine[:, :, :2], affine[:, :, 2]
+    moved = torch.linalg.solve(linear, (2 * points - 1 - shift[:, None]).transpose(1, 2)).transpose(1, 2)
+    moved = (moved + 1) / 2
+    mirrored = torch.linalg.det(linear) < 0
+    return torch.where(mirrored[:, None, None], moved[:, MIRRORED], moved)
 
 
 def inside(boxes: Tensor, size: int) -> Tensor:

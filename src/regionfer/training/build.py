@@ -8,7 +8,7 @@ from regionfer import regions
 from regionfer.errors import RecipeError
 from regionfer.models.attention import MeanAggregation, RelationAttention, SelfAttention
 from regionfer.models.backbones import BACKBONES, Backbone, Preprocessing
-from regionfer.models.classifier import ExpressionClassifier
+from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.training.pretraining import load_pretrained
 from regionfer.training.recipe import ModelRecipe, Recipe, RegionsRecipe
@@ -40,48 +40,35 @@ def build_classifier(recipe: Recipe, classes: int, *, pretrained: bool = True) -
         )
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: model.{error}") from error
-    boxes = evaluation_regions(recipe.regions)
     return ExpressionClassifier(
         Preprocessing(backbone.normalisation, recipe.input.grey),
         network,
         recipe.input.size,
-        None if boxes is None else torch.from_numpy(boxes),
+        build_regions(recipe.regions),
     )
 
 
-def evaluation_regions(recipe: RegionsRecipe) -> regions.Boxes | None:
-    """The crops a trained network looks at, (R - 1, 4), or None where there are none or each face has its own.
+def build_regions(recipe: RegionsRecipe) -> Tensor | LandmarkRegions | None:
+    """The crops a trained network looks at: boxes (R - 1, 4), or how to place them around landmarks, or none.
 
     Random crops are drawn once, from a fixed seed: a model gives the same answer twice.
     """
-    if recipe.generator == "fixed":
-        return regions.fixed_regions()
-    if recipe.generator == "random":
-        return regions.random_regions(np.random.default_rng(0), 1, recipe.count)[0]
-    return None
+    match recipe.generator:
+        case "fixed":
+            return torch.from_numpy(regions.fixed_regions())
+        case "random":
+            return torch.from_numpy(regions.random_regions(np.random.default_rng(0), 1, recipe.count)[0])
+        case "landmark":
+            return LandmarkRegions(recipe.radii)
+        case "none":
+            return None
 
 
-def training_regions(
-    recipe: RegionsRecipe, rng: np.random.Generator, faces: int, landmarks: Tensor | None
-) -> Tensor | None:
-    """Crops of the faces of one step, (B, R - 1, 4), or None to use those of evaluation.
-
-    Args:
-        recipe: which generator.
-        rng: source of random crops.
-        faces: B.
-        landmarks: (B, 5, 2) in 0..1 of the varied pictures, for landmark crops.
-
-    Raises:
-        RecipeError: landmark crops are asked for, and the faces come without landmarks.
-    """
-    if recipe.generator == "random":
-        return torch.from_numpy(regions.random_regions(rng, faces, recipe.count))
-    if recipe.generator == "landmark":
-        if landmarks is None:
-            raise RecipeError("regions.generator 'landmark' needs faces with landmarks; these have none")
-        return torch.from_numpy(regions.landmark_regions(landmarks.numpy(), recipe.radii))
-    return None
+def draw_regions(recipe: RegionsRecipe, seed: int, faces: int) -> Tensor | None:
+    """Random crops for the faces of one training step, (B, R - 1, 4); None where crops are not drawn."""
+    if recipe.generator != "random":
+        return None
+    return torch.from_numpy(regions.random_regions(np.random.default_rng(seed), faces, recipe.count))
 
 
 def region_names(recipe: RegionsRecipe) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Checkpoint:
         classes: class names in output order.
         epoch: epochs done.
         history: one row of figures an epoch.
+        score: how well the averaged network did on the validation faces, all figures of `regionfer.metrics.Score`.
         data: what it was trained on.
     """
 
@@ -39,6 +40,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     epoch: int
     history: list[dict[str, float]] = field(default_factory=list)
+    score: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,6 +60,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "classes": list(checkpoint.classes),
         "recipe": checkpoint.recipe,
         "history": checkpoint.history,
+        "score": checkpoint.score,
         "data": checkpoint.data,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +98,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         classes=tuple(facts["classes"]),
         epoch=facts["epoch"],
         history=facts["history"],
+        score=facts.get("score", {}),
         data=facts["data"],
     )
 

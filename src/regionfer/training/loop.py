@@ -4,29 +4,26 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from regionfer.errors import CheckpointError
-from regionfer.metrics import Score, score
+from regionfer.errors import CheckpointError, RecipeError
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.models.losses import region_biased_loss, soft_cross_entropy, visibility_loss
 from regionfer.models.ran import Prediction
 from regionfer.models.resampling import crop_regions
-from regionfer.training.augmentation import draw_variation, vary
-from regionfer.training.build import build_classifier, training_regions
+from regionfer.training.augmentation import draw_variation, moved_points, vary
+from regionfer.training.build import build_classifier, draw_regions
 from regionfer.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -35,7 +32,9 @@ from regionfer.training.checkpoint import (
     save_checkpoint,
 )
 from regionfer.training.data import FaceData, blended_targets, mixed_seed, step_rows
-from regionfer.training.recipe import OptimiserRecipe, Recipe
+from regionfer.training.inference import evaluate
+from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
+from regionfer.training.recipe import Recipe
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
@@ -51,22 +50,19 @@ class Losses:
     def total(self, recipe: Recipe) -> Tensor:
         """What is minimised."""
         weights = recipe.loss
-        return (
-            self.cross_entropy
-            + weights.region_biased * self.region_biased
-            + weights.visibility * self.visibility
-        )
+        return self.cross_entropy + weights.region_biased * self.region_biased + weights.visibility * self.visibility
 
 
 def train(
     recipe: Recipe,
     training: FaceData,
-    validation: FaceData,
+    validation: FaceData | None,
     out: Path,
     *,
     classes: tuple[str, ...],
-    data: dict[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     resume: bool = False,
+    progress: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
     """Train a network; after each epoch evaluate it, write a checkpoint and keep the best.
@@ -74,11 +70,12 @@ def train(
     Args:
         recipe: what to train and how.
         training: faces to learn from.
-        validation: faces to choose the epoch on.
+        validation: faces to choose the epoch on; None keeps the last epoch.
         out: folder for ``last.safetensors``, ``best.safetensors``, ``log.csv`` and TensorBoard's files.
         classes: class names, in the order of the labels.
         data: facts about the data, kept in the checkpoint.
         resume: go on from ``last.safetensors`` where there is one; the result is that of an uninterrupted run.
+        progress: show a bar on standard error.
         report: called with a line of text after each epoch.
 
     Returns:
@@ -88,71 +85,56 @@ def train(
         CheckpointError: the folder holds another run, or the pretraining file does not fit.
         RecipeError: the recipe asks for what the data or the network does not have.
     """
-    run = _Run(recipe, len(training), classes, data or {})
-    if resume and (out / LAST).is_file():
+    if len(training) < recipe.optimiser.batch:
+        raise RecipeError(f"optimiser.batch is {recipe.optimiser.batch}, but there are only {len(training)} faces")
+    if recipe.regions.generator == "landmark" and training.landmarks is None:
+        raise RecipeError(f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks")
+    run = _Run(recipe, len(training), classes, dict(data or {}), progress)
+    if (out / LAST).is_file():
+        if not resume:
+            raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
         run.restore(load_checkpoint(out / LAST), out / LAST)
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
-    elif (out / LAST).is_file():
-        raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
     out.mkdir(parents=True, exist_ok=True)
     with SummaryWriter(out) as board:
         while run.epoch < recipe.optimiser.epochs:
             row = run.train_epoch(training)
-            result = evaluate(run.evaluated, validation, classes, flip=recipe.test_time_flip)
-            row |= {
-                "valid_accuracy": result.accuracy,
-                "valid_mean_recall": result.mean_recall,
-                "valid_nll": result.nll,
-            }
+            line = f"epoch {run.epoch}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
+            if validation is not None:
+                result = evaluate(run.evaluated, validation, classes)
+                run.score = result.to_dict()
+                row |= {f"valid_{name}": run.score[name] for name in ("accuracy", "mean_recall", "nll", "ece")}
+                line += f", valid accuracy {result.accuracy:.2%}, mean recall {result.mean_recall:.2%}"
             run.history.append(row)
             if run.accelerator.is_main_process:
-                _keep(run, out, board, row)
-            report(
-                f"epoch {run.epoch}: loss {row['loss']:.4f}, valid accuracy {result.accuracy:.2%}, "
-                f"mean recall {result.mean_recall:.2%}, {row['faces_per_second']:.0f} faces/s"
-            )
+                _keep(run, out, board)
+            report(line)
+    run.accelerator.wait_for_everyone()
     return load_checkpoint(out / BEST)
-
-
-def evaluate(
-    classifier: ExpressionClassifier, data: FaceData, classes: tuple[str, ...], *, flip: bool, batch: int = 128
-) -> Score:
-    """Measure a classifier on faces."""
-    return score(data.labels, predict(classifier, data, flip=flip, batch=batch), classes)
-
-
-def predict(
-    classifier: ExpressionClassifier, data: FaceData, *, flip: bool, batch: int = 128
-) -> NDArray[np.float32]:
-    """Probabilities of faces, (n, C); with ``flip`` the mean over each face and its mirror image."""
-    classifier.eval()
-    chunks = []
-    with torch.inference_mode():
-        for faces in data.faces.split(batch):
-            probabilities = classifier(faces).probabilities
-            if flip:
-                probabilities = (probabilities + classifier(faces.flip(2)).probabilities) / 2
-            chunks.append(probabilities)
-    return torch.cat(chunks).float().numpy()
 
 
 class _Run:
     """A run under way: the network, its average, the optimiser, and how far they are."""
 
-    def __init__(self, recipe: Recipe, faces: int, classes: tuple[str, ...], data: dict[str, Any]) -> None:
+    def __init__(
+        self, recipe: Recipe, faces: int, classes: tuple[str, ...], data: dict[str, Any], progress: bool
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.classes, self.data = recipe, classes, data
-        self.accelerator = Accelerator(mixed_precision="no" if recipe.precision == "fp32" else recipe.precision, cpu=not torch.cuda.is_available())
-        self.classifier = build_classifier(recipe, len(classes)).to(
-            self.accelerator.device, memory_format=torch.channels_last
+        self.recipe, self.classes, self.data, self.progress = recipe, classes, data, progress
+        self.accelerator = Accelerator(
+            mixed_precision="no" if recipe.precision == "fp32" else recipe.precision, cpu=not torch.cuda.is_available()
         )
-        self.average = AveragedModel(self.classifier, multi_avg_fn=_moving_average(recipe.optimiser.ema))
-        self.optimiser = _optimiser(self.classifier, recipe.optimiser)
+        self.classifier = build_classifier(recipe, len(classes)).to(self.accelerator.device)
+        self.classifier.to(memory_format=torch.channels_last)
+        self.average = AveragedModel(self.classifier, multi_avg_fn=moving_average(recipe.optimiser.ema))
+        self.optimiser = build_optimiser(self.classifier.network, recipe.optimiser)
         self.steps = faces // recipe.optimiser.batch
-        self.schedule = LambdaLR(self.optimiser, _learning_rate(recipe.optimiser, self.steps))
+        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.rate_factor = learning_rate(recipe.optimiser, self.steps)
         self.network = self.accelerator.prepare(self.classifier.network)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
+        self.score: dict[str, Any] = {}
 
     @property
     def evaluated(self) -> ExpressionClassifier:
@@ -172,9 +154,14 @@ class _Run:
             torch.manual_seed(mixed_seed(seed, self.epoch, step, self.accelerator.process_index))  # dropout
             losses = self._losses(training, targets, rows, mixed_seed(seed, self.epoch, step))
             loss = losses.total(recipe)
-            self._step(loss)
+            self._step(loss, self.epoch * self.steps + step)
             for name, value in {"loss": loss, **vars(losses)}.items():
                 sums[name] += value.item()
+            if not math.isfinite(sums["loss"]):
+                raise RecipeError(
+                    f"recipe {recipe.name}: the loss is {loss.item()} at step {step + 1} of epoch {self.epoch + 1}; "
+                    "lower the learning rates, or set optimiser.gradient_clip"
+                )
         self.epoch += 1
         seconds = time.perf_counter() - started
         means = {name: value / self.steps for name, value in sums.items()}
@@ -183,22 +170,26 @@ class _Run:
 
     def _losses(self, training: FaceData, targets: Tensor, rows: Tensor, seed: int) -> Losses:
         """Vary the faces of a step, run the network on this process's share of them, and compare."""
-        recipe = self.recipe
+        recipe, device = self.recipe, self.accelerator.device
         variation = draw_variation(recipe.augmentation, len(rows), torch.Generator().manual_seed(seed))
-        boxes = training_regions(recipe.regions, np.random.default_rng(seed), len(rows), None)
+        drawn = draw_regions(recipe.regions, seed, len(rows))
         share = self._share(len(rows))
-        planes = self.classifier.preprocessing.planes(training.faces[rows[share]])
-        pictures, erased = vary(planes, recipe.input.size, variation.rows(share))
-        regions = self.classifier.regions if boxes is None else boxes[share]
+        rows, variation = rows[share], variation.rows(share)
+        pictures, erased = vary(
+            self.classifier.preprocessing.planes(training.faces[rows]), recipe.input.size, variation
+        )
+        landmarks = None if training.landmarks is None else moved_points(training.landmarks[rows], variation.affine)
+        boxes = self.classifier.boxes(landmarks) if drawn is None else drawn[share]
         with self.accelerator.autocast():
-            normalised = self.classifier.preprocessing(pictures).contiguous(memory_format=torch.channels_last)
-            prediction: Prediction = self.network(normalised, regions)
-        zero = prediction.logits.new_zeros(())
-        attends = regions is not None and recipe.model.aggregation != "mean"
+            prediction: Prediction = self.network(self.classifier.preprocessing(pictures.to(device)), boxes)
+        cross_entropy = soft_cross_entropy(prediction.logits, targets[rows].to(device))
+        if boxes is None or recipe.model.aggregation == "mean":
+            zero = cross_entropy.new_zeros(())
+            return Losses(cross_entropy, zero, zero)
         return Losses(
-            cross_entropy=soft_cross_entropy(prediction.logits, targets[rows[share]]),
-            region_biased=region_biased_loss(prediction.mu, recipe.loss.margin) if attends else zero,
-            visibility=visibility_loss(prediction.mu, _covered(erased, regions)) if attends else zero,
+            cross_entropy,
+            region_biased=region_biased_loss(prediction.mu, recipe.loss.margin),
+            visibility=visibility_loss(prediction.mu, _covered(erased, boxes.cpu()).to(device)),
         )
 
     def _share(self, faces: int) -> slice:
@@ -206,13 +197,14 @@ class _Run:
         each = faces // self.accelerator.num_processes
         return slice(each * self.accelerator.process_index, each * (self.accelerator.process_index + 1))
 
-    def _step(self, loss: Tensor) -> None:
+    def _step(self, loss: Tensor, number: int) -> None:
+        for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * self.rate_factor(number)
         self.optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         if self.recipe.optimiser.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.recipe.optimiser.gradient_clip)
         self.optimiser.step()
-        self.schedule.step()
         self.average.update_parameters(self.classifier)
 
     def _progress(self, rows: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -223,8 +215,8 @@ class _Run:
             TextColumn("{task.fields[pace]}"),
             TimeRemainingColumn(),
         )
-        from rich.console import Console
-        with Progress(*columns, console=Console(stderr=True), disable=not self.accelerator.is_main_process) as bar:
+        shown = self.progress and self.accelerator.is_main_process
+        with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
             task = bar.add_task("", total=self.steps, pace="")
             for item in rows:
                 yield item
@@ -241,6 +233,7 @@ class _Run:
             classes=self.classes,
             epoch=self.epoch,
             history=self.history,
+            score=self.score,
             data=self.data,
         )
 
@@ -253,17 +246,14 @@ class _Run:
         self.evaluated.load_state_dict(dict(checkpoint.averaged))
         restore_optimiser(self.optimiser, checkpoint.optimiser)
         self.epoch, self.history = checkpoint.epoch, checkpoint.history
-        done = self.epoch * self.steps
-        self.average.n_averaged.fill_(done)
-        self.schedule.last_epoch = done - 1
-        self.schedule.step()
+        self.average.n_averaged.fill_(self.epoch * self.steps)
 
 
-def _keep(run: _Run, out: Path, board: SummaryWriter, row: dict[str, float]) -> None:
-    """Write the checkpoint, the table and TensorBoard's figures of an epoch."""
-    checkpoint = run.checkpoint()
+def _keep(run: _Run, out: Path, board: SummaryWriter) -> None:
+    """Write the checkpoint, the table and TensorBoard's figures of the epoch just done."""
+    checkpoint, row = run.checkpoint(), run.history[-1]
     save_checkpoint(checkpoint, out / LAST)
-    if row["valid_accuracy"] >= max(past["valid_accuracy"] for past in run.history):
+    if row.get("valid_accuracy", 0) >= max(past.get("valid_accuracy", 0) for past in run.history):
         save_checkpoint(checkpoint, out / BEST)
     with (out / "log.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(row))
@@ -279,40 +269,3 @@ def _covered(erased: Tensor, regions: Tensor) -> Tensor:
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     boxes = torch.cat([whole.expand(*regions.shape[:-2], 1, 4), regions], dim=-2)
     return crop_regions(erased, boxes, 8).mean((2, 3, 4))
-
-
-def _optimiser(classifier: ExpressionClassifier, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
-    head = [*classifier.network.aggregation.parameters(), *classifier.network.classifier.parameters()]
-    groups = [
-        {"params": list(classifier.network.backbone.parameters()), "lr": recipe.backbone_lr},
-        {"params": head, "lr": recipe.head_lr},
-    ]
-    if recipe.name == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-
-
-def _learning_rate(recipe: OptimiserRecipe, steps: int) -> Callable[[int], float]:
-    """Factor of the learning rate at each step."""
-    total = steps * recipe.epochs
-    warmup = min(recipe.warmup_steps, total // 2)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if recipe.schedule == "steps":
-            return 0.1 ** sum(step >= epoch * steps for epoch in recipe.lr_drops)
-        return (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1))) / 2
-
-    return factor
-
-
-def _moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """Exponential moving average that forgets the start sooner while it is young."""
-
-    @torch.no_grad()
-    def update(averaged: Any, current: Any, steps: Tensor | int) -> None:
-        keep = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        torch._foreach_lerp_(averaged, current, 1 - keep)
-
-    return update

@@ -19,6 +19,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
 
 
+class DataRecipe(_Section):
+    """Which faces it learns from, and on which the epoch is chosen."""
+
+    dataset: str = "ferplus"
+    train: tuple[str, ...] = ("train",)
+    """splits to learn from"""
+    valid: str | None = "valid"
+    """split to choose the epoch on; none: the last epoch is kept"""
+
+
 class ModelRecipe(_Section):
     """What is trained."""
 
@@ -123,6 +133,7 @@ class Recipe(_Section):
     """"bf16" computes in bfloat16 where that is safe; faster on GPUs and on processors with AMX, not on others"""
     test_time_flip: bool = True
     """evaluate the mean over a face and its mirror image"""
+    data: DataRecipe = DataRecipe()
     model: ModelRecipe = ModelRecipe()
     regions: RegionsRecipe = RegionsRecipe()
     input: InputRecipe = InputRecipe()
@@ -134,6 +145,8 @@ class Recipe(_Section):
     def _consistent(self) -> "Recipe":
         if self.regions.generator == "none" and self.model.aggregation != "mean":
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
+        if self.data.valid in self.data.train:
+            raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         if self.augmentation.erase_area[0] > self.augmentation.erase_area[1]:
             raise ValueError("augmentation.erase_area must be an increasing pair")
         return self

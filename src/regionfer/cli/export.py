@@ -1,0 +1,58 @@
+"""``regionfer export``: from a checkpoint to a model file."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.argument("model", metavar="MODEL.onnx")
+@click.option("--data", metavar="DIR", help="Measure the model on the dataset's validation split, for its card.")
+@click.option("--baseline", metavar="MODEL.onnx", help="Plain backbone of the same recipe, to stand beside it.")
+@click.option("--name", metavar="NAME", help="Name on the model card; the recipe's if not given.")
+@click.option("--version", "version_", default="1", show_default=True, help="Version of the weights, for the card.")
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the weights, for the card.")
+@click.option("--flip", is_flag=True, help="Answer with the mean over face and mirror image, at twice the cost.")
+def command(
+    checkpoint: str,
+    model: str,
+    data: str | None,
+    baseline: str | None,
+    name: str | None,
+    version_: str,
+    licence: str,
+    flip: bool,
+) -> None:
+    """Write CHECKPOINT as one ONNX graph from aligned faces to probabilities and attention.
+
+    The graph is compared with the network before the file is put in place. With --data the graph itself is measured on
+    the split that the epoch was chosen on, beside the baseline if one is given.
+    """
+    from regionfer.onnx_model import ExpressionModel
+    from regionfer.training.checkpoint import load_checkpoint
+    from regionfer.training.export import export
+    from regionfer.training.recipe import parse_recipe
+    from regionfer.training.sources import load_validation
+
+    loaded = load_checkpoint(checkpoint)
+    recipe = parse_recipe(dict(loaded.recipe), checkpoint)
+    made, difference = export(
+        loaded,
+        Path(model),
+        name=name or recipe.name,
+        version=version_,
+        licence=licence,
+        flip=flip,
+        held_out=None if data is None else load_validation(recipe, data),
+        baseline=None if baseline is None else ExpressionModel.load(baseline),
+    )
+    click.echo(
+        f"{model}: {Path(model).stat().st_size / 1e6:.1f} MB, differs from the network by {difference:.1g} at most"
+    )
+    for metric in made.card.metrics:
+        low, high = metric["accuracy_ci95"]
+        click.echo(
+            f"{metric['dataset']} {metric['split']}: accuracy {metric['accuracy']:.2%} "
+            f"(95 % interval {low:.2%} to {high:.2%}, n = {metric['n']:,}), mean recall {metric['mean_recall']:.2%}"
+        )

@@ -1,0 +1,251 @@
+"""From a checkpoint to a model file, checked against the network it came from."""
+
+import hashlib
+import json
+import logging
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from regionfer.errors import CheckpointError, OutputError
+from regionfer.metrics import score
+from regionfer.models.classifier import Classified, ExpressionClassifier
+from regionfer.onnx_model import METADATA_KEY, OUTPUTS, ExpressionModel, ModelCard, RegionCard
+from regionfer.regions import WHOLE_FACE
+from regionfer.training.build import build_classifier, region_names
+from regionfer.training.checkpoint import Checkpoint
+from regionfer.training.data import FaceData
+from regionfer.training.recipe import Recipe, parse_recipe
+
+PARITY = 1e-4
+"""Largest difference allowed between an output of the network and the same output of its exported graph."""
+
+PROBES = 32
+"""Faces on which they are compared."""
+
+FRONTAL = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+"""Plausible landmarks of a frontal face, for networks that need some to be traced."""
+
+
+def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> ExpressionClassifier:
+    """The averaged network of a checkpoint, ready to classify.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the checkpoint's recipe describes.
+    """
+    recipe = parse_recipe(dict(checkpoint.recipe), source)
+    classifier = build_classifier(recipe, len(checkpoint.classes), pretrained=False)
+    try:
+        classifier.load_state_dict(dict(checkpoint.averaged))
+    except RuntimeError as error:
+        raise CheckpointError(f"{source}: weights of another architecture: {error}") from error
+    return classifier.eval()
+
+
+def export(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    licence: str = "unknown",
+    flip: bool = False,
+    held_out: FaceData | None = None,
+    baseline: ExpressionModel | None = None,
+) -> tuple[ExpressionModel, float]:
+    """Write a checkpoint's averaged network as a model file.
+
+    Args:
+        checkpoint: what to export.
+        path: the file to write; replaced only once the new one has passed its check.
+        name: short name of the model, for its card.
+        version: version of the weights, for its card.
+        licence: licence of the weights, for its card.
+        flip: put the mean over face and mirror image into the graph, at twice the cost.
+        held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
+            without them it is compared on noise.
+        baseline: the plain backbone of the same recipe, measured beside it.
+
+    Returns:
+        The model, and the largest difference between an output of the network and of the exported graph.
+
+    Raises:
+        CheckpointError: the graph's outputs differ from the network's by more than ``PARITY``.
+        OutputError: the file cannot be written.
+    """
+    recipe = parse_recipe(dict(checkpoint.recipe), name)
+    classifier = load_classifier(checkpoint, name)
+    classifier.flip = flip
+    card = _card(checkpoint, recipe, classifier, name=name, version=version, licence=licence)
+    probes = _probes(recipe, held_out)
+    proto = _graph(classifier, *probes)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        _write(proto, card, partial)
+        model = ExpressionModel.load(partial)
+        difference = parity(classifier, model, *probes)
+        if not difference <= PARITY:
+            raise CheckpointError(f"{path}: network and exported graph differ by {difference:.2g}, allowed {PARITY:g}")
+        if held_out is not None:
+            metric = _metric(checkpoint, model, held_out)
+            if baseline is not None:
+                metric["baseline"] = {"name": baseline.card.name, **_figures(baseline, held_out)}
+            _write(proto, replace(card, metrics=(metric,)), partial)
+        partial.replace(path)
+    finally:
+        if partial.is_file():
+            partial.unlink()
+    return ExpressionModel.load(path), difference
+
+
+def parity(
+    classifier: ExpressionClassifier,
+    model: ExpressionModel,
+    faces: NDArray[np.uint8],
+    landmarks: NDArray[np.float32] | None = None,
+) -> float:
+    """Largest difference between the outputs of a network and those of a model file, on the same faces."""
+    with torch.inference_mode():
+        points = None if landmarks is None else torch.from_numpy(landmarks)
+        expected: Classified = classifier(torch.from_numpy(faces), points)
+    found = model.run(faces, landmarks)
+    return max(
+        float(np.abs(getattr(found, output) - getattr(expected, output).numpy()).max(initial=0)) for output in OUTPUTS
+    )
+
+
+def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Write a graph with its card."""
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(proto.SerializeToString())
+    except OSError as error:
+        raise OutputError(f"{path.with_suffix('')}: cannot write the model: {error.strerror}") from error
+
+
+def _metric(checkpoint: Checkpoint, model: ExpressionModel, held_out: FaceData) -> dict[str, Any]:
+    data = checkpoint.data
+    where = {"dataset": data["dataset"], "split": data["valid_split"], "protocol": data["protocol"]}
+    return {**where, **_figures(model, held_out)}
+
+
+def _figures(model: ExpressionModel, held_out: FaceData) -> dict[str, Any]:
+    landmarks = None if held_out.landmarks is None else held_out.landmarks.numpy()
+    probabilities = model.run(held_out.faces.numpy(), landmarks).probabilities
+    figures = score(held_out.labels, probabilities, model.card.labels).to_dict()
+    return {name: figures[name] for name in ("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece")}
+
+
+def _graph(
+    classifier: ExpressionClassifier, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None
+) -> onnx.ModelProto:
+    """Trace the network into ONNX with any number of faces of any side."""
+    dynamic = torch.export.Dim.DYNAMIC
+    inputs: dict[str, torch.Tensor] = {"faces": torch.from_numpy(faces)}
+    shapes: dict[str, dict[int, Any]] = {"faces": {0: dynamic, 1: dynamic, 2: dynamic}}
+    if landmarks is not None:
+        inputs["landmarks"], shapes["landmarks"] = torch.from_numpy(landmarks), {0: dynamic}
+    exporter_log = logging.getLogger("torch.onnx")
+    level = exporter_log.level
+    exporter_log.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()):  # the exporter prints its progress
+            program = torch.onnx.export(
+                classifier,
+                kwargs=inputs,
+                input_names=list(inputs),
+                output_names=list(OUTPUTS),
+                dynamic_shapes=shapes,
+                dynamo=True,
+            )
+    finally:
+        exporter_log.setLevel(level)
+    if program is None:  # only where a file name is given
+        raise AssertionError("torch.onnx.export returned no program")
+    proto: onnx.ModelProto = program.model_proto
+    return proto
+
+
+def _card(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    classifier: ExpressionClassifier,
+    *,
+    name: str,
+    version: str,
+    licence: str,
+) -> ModelCard:
+    stage = recipe.model.crop_stage
+    return ModelCard(
+        name=name,
+        version=version,
+        face_size=recipe.input.face_size,
+        input_size=recipe.input.size,
+        labels=checkpoint.classes,
+        color="grey" if recipe.input.grey else "rgb",
+        regions=_region_card(recipe, classifier),
+        temperature=float(classifier.temperature),
+        architecture={
+            "backbone": recipe.model.backbone,
+            "aggregation": recipe.model.aggregation,
+            "cropping": "none" if recipe.regions.generator == "none" else "late" if stage else "early",
+            "crop_stage": stage,
+            "test_time_flip": classifier.flip,
+        },
+        training={
+            **checkpoint.data,
+            "pretraining": _pretraining(recipe),
+            "recipe": json.loads(recipe.model_copy(update={"model": _portable(recipe)}).model_dump_json()),
+            "epoch": checkpoint.epoch,
+        },
+        licence=licence,
+    )
+
+
+def _region_card(recipe: Recipe, classifier: ExpressionClassifier) -> RegionCard:
+    crops = classifier.regions
+    follows = recipe.regions.generator == "landmark"
+    boxes = [WHOLE_FACE, *([] if crops is None else (tuple(box) for box in crops.tolist()))]
+    return RegionCard(
+        generator=recipe.regions.generator,
+        names=region_names(recipe.regions),
+        boxes=None if follows else tuple(boxes),
+        radii=recipe.regions.radii if follows else (),
+    )
+
+
+def _portable(recipe: Recipe) -> Any:
+    """The model section without the path of this machine's pretraining file."""
+    pretrained = recipe.model.pretrained
+    return recipe.model.model_copy(update={"pretrained": None if pretrained is None else Path(pretrained.name)})
+
+
+def _pretraining(recipe: Recipe) -> dict[str, str] | None:
+    path = recipe.model.pretrained
+    if path is None:
+        return None
+    facts = {"file": path.name}
+    weights = path.with_suffix(".bin") if path.suffix == ".json" else path
+    if weights.is_file():
+        facts["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return facts
+
+
+def _probes(recipe: Recipe, held_out: FaceData | None) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Faces, and landmarks where the network needs them, to trace and compare on."""
+    follows = recipe.regions.generator == "landmark"
+    if held_out is not None:
+        points = held_out.landmarks
+        return held_out.faces[:PROBES].numpy(), points[:PROBES].numpy() if follows and points is not None else None
+    side = recipe.input.face_size
+    faces = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3), dtype=np.uint8)
+    return faces, np.tile(np.array(FRONTAL, dtype=np.float32), (PROBES, 1, 1)) if follows else None

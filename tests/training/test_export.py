@@ -1,0 +1,161 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from regionfer.errors import CheckpointError, OutputError
+from regionfer.metrics import accuracy
+from regionfer.onnx_model import ExpressionModel
+from regionfer.training import export as module
+from regionfer.training.build import build_classifier
+from regionfer.training.checkpoint import Checkpoint
+from regionfer.training.data import FaceData
+from regionfer.training.export import PARITY, export, load_classifier, parity
+from regionfer.training.loop import train
+from regionfer.training.pretraining import load_model_file, load_pretrained, model_file_state
+from regionfer.training.recipe import Recipe
+
+MakeRecipe = Callable[..., Recipe]
+MakeFaces = Callable[..., FaceData]
+FACTS = {"dataset": "patterns", "protocol": "drawn", "valid_split": "valid"}
+
+
+@pytest.fixture
+def checkpoint(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> Callable[..., Checkpoint]:
+    def make(**sections: object) -> Checkpoint:
+        recipe = make_recipe(optimiser={"epochs": 1}, **sections)
+        return train(recipe, make_faces(), make_faces(12), tmp_path / "run", classes=classes, data=FACTS)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("sections", "flip"),
+    [
+        ({}, False),
+        ({"model": {"crop_stage": 0, "crop_size": None}}, False),
+        ({"regions": {"generator": "landmark", "radii": (0.2, 0.3)}}, True),
+        ({"model": {"aggregation": "mean"}, "regions": {"generator": "none"}}, True),
+        ({"model": {"squash": "sigmoid-softmax"}, "input": {"grey": False}}, False),
+    ],
+    ids=["late", "early", "landmark flipped", "plain flipped", "released colour"],
+)
+def test_the_graph_says_what_the_network_says(
+    sections: dict[str, object],
+    flip: bool,
+    checkpoint: Callable[..., Checkpoint],
+    make_faces: MakeFaces,
+    tmp_path: Path,
+) -> None:
+    made = checkpoint(**sections)
+    held_out = make_faces(9, seed=2)
+    model, difference = export(made, tmp_path / "m.onnx", name="m", version="1", flip=flip, held_out=held_out)
+    assert difference < PARITY
+    classifier = load_classifier(made)
+    classifier.flip = flip
+    landmarks = held_out.landmarks.numpy() if model.card.regions.boxes is None else None
+    # Any number of faces, and faces of another side than the network was traced with.
+    for faces in (held_out.faces.numpy()[:1], np.repeat(held_out.faces.numpy(), 2, axis=1).repeat(2, axis=2)):
+        assert parity(classifier, model, faces, None if landmarks is None else landmarks[: len(faces)]) < PARITY
+    output = model.run(held_out.faces.numpy(), landmarks)
+    np.testing.assert_allclose(output.attention.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(output.probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_the_card_tells_what_the_model_is(
+    checkpoint: Callable[..., Checkpoint], make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = checkpoint()
+    held_out = make_faces(12)
+    baseline, _ = export(made, tmp_path / "b.onnx", name="base", version="1")
+    model, _ = export(
+        made, tmp_path / "m.onnx", name="m", version="2", licence="MIT", held_out=held_out, baseline=baseline
+    )
+    card = model.card
+    assert (card.name, card.version, card.licence, card.labels) == ("m", "2", "MIT", classes)
+    assert (card.face_size, card.input_size, card.color) == (16, 16, "grey")
+    assert card.regions.names == ("face", "top left", "top right", "centre bottom", "centre 0.9", "centre 0.85")
+    assert card.regions.boxes is not None
+    assert card.regions.boxes[3] == (0.125, 0.25, 0.875, 1.0)
+    assert card.architecture["cropping"] == "late"
+    assert card.training["recipe"]["name"] == "tiny"
+    (metric,) = card.metrics
+    predicted = model.run(held_out.faces.numpy()).probabilities.argmax(1)
+    assert metric["accuracy"] == accuracy(held_out.labels, predicted)
+    assert metric["n"] == 12
+    assert metric["dataset"] == "patterns"
+    assert metric["baseline"]["name"] == "base"
+    assert metric["baseline"]["accuracy"] == metric["accuracy"]
+
+
+def test_a_graph_that_differs_is_not_written(
+    checkpoint: Callable[..., Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = checkpoint()
+    monkeypatch.setattr(module, "parity", lambda *_: 0.01)
+    with pytest.raises(CheckpointError, match=r"differ by 0\.01, allowed 0\.0001"):
+        export(made, tmp_path / "m.onnx", name="m", version="1")
+    assert not list(tmp_path.glob("m.onnx*"))
+
+
+def test_a_place_that_cannot_be_written_is_named(checkpoint: Callable[..., Checkpoint], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"file/m\.onnx: cannot write the model"):
+        export(checkpoint(), tmp_path / "file" / "m.onnx", name="m", version="1")
+
+
+def test_weights_that_do_not_fit_the_recipe_are_refused(
+    checkpoint: Callable[..., Checkpoint], make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    made = checkpoint()
+    plain = make_recipe(model={"aggregation": "mean"}, regions={"generator": "none"})
+    other = Checkpoint(**{**vars(made), "recipe": plain.model_dump(mode="json")})
+    with pytest.raises(CheckpointError, match="weights of another architecture"):
+        load_classifier(other)
+
+
+def test_training_can_start_from_a_model_file(
+    checkpoint: Callable[..., Checkpoint], make_recipe: MakeRecipe, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = checkpoint()
+    export(made, tmp_path / "m.onnx", name="m", version="1")
+    same = build_classifier(make_recipe(), len(classes))
+    load_model_file(same, classes, tmp_path / "m.onnx")
+    for name, value in same.state_dict().items():
+        assert torch.equal(value, made.averaged[name]), name
+    own = build_classifier(make_recipe(), 2)
+    before = own.network.classifier.weight.clone()
+    load_model_file(own, ("yes", "no"), tmp_path / "m.onnx")
+    assert torch.equal(own.network.classifier.weight, before)
+    assert torch.equal(own.network.backbone.stages[0][0].weight, same.network.backbone.stages[0][0].weight)
+    plain = build_classifier(make_recipe(model={"aggregation": "mean"}, regions={"generator": "none"}), 3)
+    with pytest.raises(CheckpointError, match=r"m\.onnx: holds a network of another architecture"):
+        load_model_file(plain, classes, tmp_path / "m.onnx")
+
+
+def test_a_missing_pretraining_file_says_how_to_get_it(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(model={"backbone": "mobilenetv1-face", "pretrained": str(tmp_path / "faceres-deep.json")})
+    with pytest.raises(CheckpointError, match=r"faceres-deep\.json: .* is missing; `scripts/fetch_pretrained\.sh`"):
+        build_classifier(recipe, 3)
+
+
+def test_pretraining_of_another_kind_is_refused(tmp_path: Path, make_recipe: MakeRecipe) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"expected a TensorFlow\.js model"):
+        load_pretrained(build_classifier(make_recipe(), 3).network.backbone, path)
+
+
+def test_the_shipped_model_says_what_its_network_says(ferplus_faces: np.ndarray) -> None:
+    """The weights inside the shipped file, in torch, against the file in ONNX Runtime, on real faces."""
+    model = ExpressionModel.load()
+    recipe = Recipe.model_validate(model.card.training["recipe"])
+    classifier = build_classifier(recipe, len(model.card.labels), pretrained=False).eval()
+    classifier.load_state_dict(model_file_state(model.source))
+    classifier.flip = bool(model.card.architecture["test_time_flip"])
+    classifier.temperature.fill_(model.card.temperature)
+    assert parity(classifier, model, ferplus_faces) < PARITY

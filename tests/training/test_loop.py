@@ -1,0 +1,197 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from regionfer.errors import CheckpointError, RecipeError
+from regionfer.training.checkpoint import load_checkpoint
+from regionfer.training.data import FaceData, blended_targets, mixed_seed, step_rows
+from regionfer.training.loop import BEST, LAST, train
+from regionfer.training.optimisation import learning_rate, moving_average
+from regionfer.training.recipe import OptimiserRecipe, Recipe
+
+MakeRecipe = Callable[..., Recipe]
+MakeFaces = Callable[..., FaceData]
+
+SGD = {
+    "name": "sgd",
+    "backbone_lr": 0.03,
+    "head_lr": 0.03,
+    "schedule": "steps",
+    "lr_drops": (6,),
+    "ema": 0.0,
+    "gradient_clip": None,
+}
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"model": {"crop_stage": 0, "crop_size": None}},
+        {"model": {"aggregation": "self-attention", "squash": "sigmoid-softmax"}},
+        {"regions": {"generator": "random", "count": 3}},
+        {"regions": {"generator": "landmark", "radii": (0.25,)}},
+        {"model": {"aggregation": "mean"}, "regions": {"generator": "none"}},
+        {"optimiser": SGD},
+        {"loss": {"visibility": 1.0, "soft_targets": 0.5}},
+        {"precision": "bf16"},
+    ],
+    ids=["late", "early", "self-attention", "random", "landmark", "plain", "sgd", "visibility", "bf16"],
+)
+def test_every_kind_of_network_learns(
+    sections: dict[str, object],
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(**sections)
+    epochs = recipe.optimiser.model_copy(update={"epochs": 8})
+    still = recipe.augmentation.model_copy(update={"shift": 0.0, "rotation": 0.0, "scale": 0.0, "erase": 0.2})
+    recipe = recipe.model_copy(update={"optimiser": epochs, "augmentation": still})
+    best = train(recipe, make_faces(96), make_faces(30, seed=1), tmp_path, classes=classes)
+    assert best.history[-1]["loss"] < best.history[0]["loss"]
+    assert max(row["valid_accuracy"] for row in best.history) > 0.6  # a third by chance
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    recipe = make_recipe(optimiser={"epochs": 3})
+    faces, held_out = make_faces(), make_faces(12, seed=1)
+
+    class Killed(Exception):
+        pass
+
+    def kill(line: str) -> None:
+        if line.startswith("epoch 1"):
+            raise Killed
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(recipe, faces, held_out, whole, classes=classes)
+    with pytest.raises(Killed):
+        train(recipe, faces, held_out, parts, classes=classes, report=kill)
+    assert load_checkpoint(parts / LAST).epoch == 1
+    lines: list[str] = []
+    train(recipe, faces, held_out, parts, classes=classes, resume=True, report=lines.append)
+    assert lines[0] == "resumed after epoch 1 of 3"
+    one, two = load_checkpoint(whole / LAST), load_checkpoint(parts / LAST)
+    assert same(dict(one.network), dict(two.network))
+    assert same(dict(one.averaged), dict(two.averaged))
+    assert same(dict(one.optimiser), dict(two.optimiser))
+    assert [row["loss"] for row in one.history] == [row["loss"] for row in two.history]
+
+
+def test_the_best_epoch_is_kept_and_the_log_has_a_row_an_epoch(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    facts = {"dataset": "bands"}
+    best = train(
+        make_recipe(optimiser={"epochs": 3}), make_faces(), make_faces(12), tmp_path, classes=classes, data=facts
+    )
+    last = load_checkpoint(tmp_path / LAST)
+    assert best.score["accuracy"] == max(row["valid_accuracy"] for row in last.history)
+    assert best.data == facts
+    assert best.classes == classes
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["valid_accuracy"]) == last.score["accuracy"]
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_without_held_out_faces_the_last_epoch_is_kept(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    kept = train(make_recipe(), make_faces(), None, tmp_path, classes=classes)
+    assert kept.epoch == 2
+    assert not kept.score
+
+
+def test_a_folder_with_a_run_is_not_overwritten(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    recipe, faces = make_recipe(optimiser={"epochs": 1}), make_faces()
+    train(recipe, faces, None, tmp_path, classes=classes)
+    with pytest.raises(CheckpointError, match="holds a run already; give --resume"):
+        train(recipe, faces, None, tmp_path, classes=classes)
+    other = make_recipe(seed=1)
+    with pytest.raises(CheckpointError, match=r"made by another recipe or for other classes \(.*seed"):
+        train(other, faces, None, tmp_path, classes=classes, resume=True)
+
+
+def test_landmark_regions_need_landmarks(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces = make_faces()
+    bare = FaceData(faces.faces, faces.labels, faces.targets)
+    recipe = make_recipe(regions={"generator": "landmark"})
+    with pytest.raises(RecipeError, match="needs faces with landmarks"):
+        train(recipe, bare, None, tmp_path, classes=classes)
+
+
+def test_a_run_that_diverges_says_so(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    recipe = make_recipe(optimiser={**SGD, "backbone_lr": 1e30, "warmup_steps": 0})
+    with pytest.raises(RecipeError, match=r"the loss is .* of epoch 1; lower the learning rates"):
+        train(recipe, make_faces(), None, tmp_path, classes=classes)
+
+
+def test_fewer_faces_than_a_step_are_refused(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"optimiser\.batch is 8, but there are only 6 faces"):
+        train(make_recipe(), make_faces(6), None, tmp_path, classes=classes)
+
+
+def test_an_epoch_sees_each_face_at_most_once_and_no_two_epochs_are_alike() -> None:
+    one, again, other = (torch.cat(list(step_rows(20, 6, 0, epoch))) for epoch in (0, 0, 1))
+    assert len(one) == 18
+    assert len(set(one.tolist())) == 18
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_seeds_of_neighbouring_steps_differ() -> None:
+    assert len({mixed_seed(0, epoch, step) for epoch in range(10) for step in range(10)}) == 100
+
+
+def test_targets_blend_votes_and_label() -> None:
+    data = FaceData(torch.zeros(1, 2, 2, 3), torch.tensor([1]).numpy(), torch.tensor([[0.25, 0.75]]))
+    assert_close(blended_targets(data, 0.5), torch.tensor([[0.125, 0.875]]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "expected"),
+    [
+        ({"schedule": "cosine"}, 0, 0.1),
+        ({"schedule": "cosine"}, 9, 1.0),
+        ({"schedule": "cosine"}, 55, 0.5),
+        ({"schedule": "cosine"}, 100, 0.0),
+        ({"schedule": "steps", "lr_drops": (3, 6)}, 29, 1.0),
+        ({"schedule": "steps", "lr_drops": (3, 6)}, 30, 0.1),
+        ({"schedule": "steps", "lr_drops": (3, 6)}, 60, 0.01),
+    ],
+)
+def test_learning_rate_follows_its_schedule(changes: dict[str, object], step: int, expected: float) -> None:
+    recipe = OptimiserRecipe.model_validate({"epochs": 10, "warmup_steps": 10} | changes)
+    assert learning_rate(recipe, steps=10)(step) == pytest.approx(expected)
+
+
+def test_a_young_average_follows_and_an_old_one_holds() -> None:
+    update = moving_average(0.9)
+    averaged, current = [torch.zeros(1)], [torch.ones(1)]
+    update(averaged, current, torch.tensor(1))
+    assert averaged[0].item() == pytest.approx(1 - 2 / 11)
+    averaged = [torch.zeros(1)]
+    update(averaged, current, torch.tensor(1000))
+    assert averaged[0].item() == pytest.approx(0.1)

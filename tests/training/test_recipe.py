@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from regionfer.errors import RecipeError
+from regionfer.training.recipe import load_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_committed_recipes_are_valid_and_named_after_their_file(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "x"\nepochs = 3', "epochs: unknown key"),
+        ('name = "x"\n[optimiser]\nepoch = 3', r"optimiser\.epoch: unknown key"),
+        ('name = "x"\n[optimiser]\nepochs = 0', r"optimiser\.epochs: .*greater than or equal to 1"),
+        ('name = "x"\n[augmentation]\nflip = 1.5', r"augmentation\.flip: .*less than or equal to 1"),
+        ('name = "x"\n[augmentation]\nerase_area = [0.5, 0.1]', "erase_area must be an increasing pair"),
+        ('name = "x"\n[regions]\ngenerator = "none"', "set model.aggregation to 'mean'"),
+        ('name = "x"\n[data]\nvalid = "train"', "faces that were learned cannot choose the epoch"),
+        ("[model]", "name: Field required"),
+        ("name = ", "not a TOML file"),
+    ],
+    ids=[
+        "unknown",
+        "unknown in section",
+        "too small",
+        "too large",
+        "order",
+        "nothing to attend",
+        "leak",
+        "no name",
+        "toml",
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"none\.toml: cannot read the recipe: No such file"):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_the_pretraining_file_is_looked_for_beside_the_recipes(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    path = tmp_path / "recipes" / "x.toml"
+    path.write_text('name = "x"\n[model]\npretrained = "pretrained/a.json"')
+    assert load_recipe(path).model.pretrained == tmp_path / "pretrained" / "a.json"
+    path.write_text('name = "x"\n[model]\npretrained = "/elsewhere/a.json"')
+    assert load_recipe(path).model.pretrained == Path("/elsewhere/a.json")
+
+
+def test_overrides_replace_keys_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('name = "x"\nseed = 1')
+    assert load_recipe(path, seed=7).seed == 7
