@@ -86,7 +86,7 @@ def _read_folders(root: Path, folders: Mapping[str, Path]) -> Manifest:
     splits: list[str] = []
     for split, folder in folders.items():
         table = folder / "label.csv"
-        for line, row in read_cells(table):
+        for line, row in read_cells(table, ","):
             if len(row) != 2 + len(VOTES):
                 raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
             names.append(f"{folder.name}/{row[0]}")
@@ -102,11 +102,11 @@ def _read_tables(root: Path) -> Manifest:
     votes: list[list[int]] = []
     splits: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
-    pixel_rows, vote_rows = read_cells(pixels_table), read_cells(votes_table)
+    pixel_rows, vote_rows = read_cells(pixels_table, ","), read_cells(votes_table, ",")
     next(pixel_rows, None), next(vote_rows, None)  # the headers
     try:
         for (line, picture), (_, row) in zip(pixel_rows, vote_rows, strict=True):
-            if len(row) != 2 + len(VOTES) or len(picture) != 3 or row[0] not in USAGES:
+            if len(row) != 2 + len(VOTES) or len(picture) != 3 or row[0] not in USAGES or picture[2] != row[0]:
                 raise DatasetError(f"{root}: line {line} of fer2013.csv or fer2013new.csv is not of its form")
             if not row[1]:
                 continue

@@ -64,12 +64,13 @@ def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] = 
     Args:
         path: the file.
         required: columns that must be there; they get the spelling given here.
-        columns: names of all columns, for a table that may come without a header.
+        columns: names of all columns, for a table with commas that may come without a header.
 
     Raises:
         DatasetError: the file cannot be read, or a column is missing.
     """
-    lines = read_cells(path)
+    # Without a header, a first line of data may have more semicolons than commas.
+    lines = read_cells(path, "," if columns else None)
     first = next(lines, None)
     if first is None:
         raise DatasetError(f"{path}: expected a table with columns {', '.join(required)}, found an empty file")
@@ -94,8 +95,12 @@ def _rows(path: Path, header: Sequence[str], lines: Iterator[_Line]) -> Iterator
         yield line, dict(zip(header, (cell.strip() for cell in cells), strict=True))
 
 
-def read_cells(path: Path) -> Iterator[_Line]:
+def read_cells(path: Path, delimiter: str | None = None) -> Iterator[_Line]:
     """Line number, from 1, and cells of each line that is not blank.
+
+    Args:
+        path: the file.
+        delimiter: between cells; found from the first line if not given.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -103,7 +108,7 @@ def read_cells(path: Path) -> Iterator[_Line]:
     with explained(path), path.open(encoding=_encoding(path), newline="") as file:
         first = next((line for line in file if line.strip()), "")
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter_of(first))
+        reader = csv.reader(file, delimiter=delimiter or delimiter_of(first))
         try:
             for cells in reader:
                 if any(cell.strip() for cell in cells):

@@ -1,0 +1,137 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from regionfer.datasets import load_faces, read_ferplus
+from regionfer.datasets.ferplus import majority
+from regionfer.errors import DatasetError
+from regionfer.labels import LABELS
+
+GOOD = 'fer0000000.png,"(0, 0, 48, 48)",8,0,0,0,0,0,0,0,2,0'
+
+
+@pytest.mark.parametrize(
+    ("votes", "kept", "label"),
+    [
+        pytest.param([8, 2, 0, 0, 0, 0, 0, 0, 0, 0], True, 0, id="clear"),
+        pytest.param([0, 5, 1, 1, 1, 1, 1, 0, 0, 0], True, 1, id="stray votes of one are dropped first"),
+        pytest.param([5, 5, 0, 0, 0, 0, 0, 0, 0, 0], False, 0, id="exactly half"),
+        pytest.param([0, 0, 0, 0, 0, 0, 0, 6, 4, 0], True, 7, id="unknown counts in the sum"),
+        pytest.param([0, 0, 0, 0, 4, 0, 0, 0, 3, 3], False, 4, id="unknown and not a face take the majority"),
+        pytest.param([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], False, 0, id="nothing left"),
+        pytest.param([0, 2, 0, 0, 0, 0, 0, 0, 0, 8], False, 9, id="not a face"),
+    ],
+)
+def test_majority(votes, kept, label):
+    keeps, labels, shares = majority(np.array([votes]))
+    assert (bool(keeps[0]), int(labels[0])) == (kept, label)
+    if kept:
+        assert shares[0].sum() == pytest.approx(1)
+        assert shares[0].argmax() == label
+
+
+class TestReal:
+    def test_protocol_gives_the_published_counts(self, ferplus_root):
+        manifest = read_ferplus(ferplus_root)
+        assert {split: sum(classes.values()) for split, classes in manifest.counts().items()} == {
+            "train": 25_045,
+            "valid": 3_191,
+        }
+        assert sum(manifest.dropped.counts("train").values()) == 28_558 - 25_045
+        assert sum(manifest.dropped.counts("valid").values()) == 3_579 - 3_191
+
+    def test_faces_are_read(self, ferplus_root, ferplus_images):
+        manifest = read_ferplus(ferplus_root, splits=["valid"]).select(slice(0, 3))
+        ferplus_images(manifest.names.tolist())
+        faces = load_faces(manifest, 48)
+        assert faces.shape == (3, 48, 48, 3)
+        assert faces.std() > 20
+
+
+class TestFolders:
+    def test_everything(self, trees):
+        manifest = read_ferplus(trees / "ferplus")
+        assert manifest.counts() == {split: dict.fromkeys(LABELS, 2) for split in ("test", "train", "valid")}
+        assert manifest.dropped.counts("test") == {"no majority": 2, "not a face": 1, "unknown": 1}
+        assert manifest.names[0] == "FER2013Train/fer0000000.png"
+        np.testing.assert_allclose(manifest.targets.sum(1), 1, rtol=1e-6)
+        assert (manifest.targets.argmax(1) == manifest.labels).all()
+
+    def test_the_test_split_alone(self, trees, tmp_path):
+        shutil.copytree(trees / "ferplus" / "FER2013Test", tmp_path / "FER2013Test")
+        manifest = read_ferplus(tmp_path)
+        assert set(manifest.splits) == {"test"}
+        assert load_faces(manifest.split("test"), 48).shape == (16, 48, 48, 3)
+
+    def test_a_split_that_is_not_there(self, trees, tmp_path):
+        shutil.copytree(trees / "ferplus" / "FER2013Train", tmp_path / "FER2013Train")
+        with pytest.raises(DatasetError, match=r"FERPlus has no split 'test' here; found: train"):
+            read_ferplus(tmp_path).split("test")
+        with pytest.raises(DatasetError, match=r"FERPlus has no split test here; found: train"):
+            read_ferplus(tmp_path, splits=["test"])
+
+    @pytest.mark.parametrize("lead", ["", "\ufeff"], ids=["plain", "byte-order mark"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+    def test_as_a_spreadsheet_saves_it(self, tmp_path, lead, end):
+        (tmp_path / "FER2013Valid").mkdir()
+        text = lead + GOOD + end + end + GOOD.replace("000.png", "001.png") + end
+        (tmp_path / "FER2013Valid" / "label.csv").write_text(text, encoding="utf-8", newline="")
+        assert read_ferplus(tmp_path).names.tolist() == ["FER2013Valid/fer0000000.png", "FER2013Valid/fer0000001.png"]
+
+    @pytest.mark.parametrize(
+        ("row", "message"),
+        [
+            pytest.param("fer1.png,8,0", "line 2: expected name, box and 10 votes", id="short"),
+            pytest.param(GOOD.replace(",8,", ",many,"), "line 2: expected 10 whole numbers of votes", id="text"),
+        ],
+    )
+    def test_a_row_of_another_form(self, tmp_path, row, message):
+        (tmp_path / "FER2013Train").mkdir()
+        (tmp_path / "FER2013Train" / "label.csv").write_text(f"{GOOD}\n{row}\n")
+        with pytest.raises(DatasetError, match=message):
+            read_ferplus(tmp_path)
+
+
+class TestTables:
+    def test_everything(self, trees):
+        manifest = read_ferplus(trees / "ferplus-tables")
+        assert manifest.counts() == {split: dict.fromkeys(LABELS, 1) for split in ("test", "train", "valid")}
+        assert manifest.pixels.shape == (24, 48, 48)
+        assert load_faces(manifest, 24).shape == (24, 24, 24, 3)
+
+    def test_one_split(self, trees):
+        manifest = read_ferplus(trees / "ferplus-tables", splits=["test"])
+        assert len(manifest) == 8
+        assert len(manifest.pixels) == 8
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            pytest.param(lambda text: text.replace(",Training", ",Trial", 1), "fer2013", id="usage"),
+            pytest.param(lambda text: text.replace(" ", " 30 ", 1), r"line 2: expected 2304 pixels", id="pixel count"),
+            pytest.param(
+                lambda text: text.replace("0,", "0,x ", 1), "pixels must be whole numbers in 0..255", id="text"
+            ),
+            pytest.param(lambda text: text + "0,1 2,Training\n", "different numbers of lines", id="length"),
+        ],
+    )
+    def test_a_table_of_another_form(self, trees, tmp_path, change, message):
+        shutil.copytree(trees / "ferplus-tables", tmp_path / "copy")
+        path = tmp_path / "copy" / "fer2013.csv"
+        path.write_text(change(path.read_text()))
+        with pytest.raises(DatasetError, match=message):
+            read_ferplus(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        pytest.param(lambda folder: folder / "nowhere", "no such folder", id="missing"),
+        pytest.param(lambda folder: folder, "an empty folder", id="empty"),
+        pytest.param(lambda folder: (folder / "photos").mkdir() or folder, "photos/", id="another folder"),
+    ],
+)
+def test_the_wrong_folder(tmp_path, make, found):
+    with pytest.raises(DatasetError, match=rf"expected FERPlus, that is folders FER2013Train.*; found: {found}"):
+        read_ferplus(make(tmp_path))
