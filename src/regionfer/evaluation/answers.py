@@ -70,7 +70,7 @@ class _Sheet:
 
     def __init__(self, recognizer: Recognizer, manifest: Manifest) -> None:
         card = recognizer.model.card
-        self._columns = match_classes(card.labels, manifest.classes, manifest.dataset)
+        self._columns = find_columns(recognizer, manifest)
         self._manifest = manifest
         self._regions = card.regions.names
         self._probabilities = np.full((len(manifest), len(self._columns)), np.nan, dtype=np.float32)
@@ -169,23 +169,36 @@ def answer_photos(recognizer: Recognizer, manifest: Manifest, advance: Advance =
     return sheet.close()
 
 
-def match_classes(labels: Sequence[str], classes: Sequence[str], dataset: str) -> NDArray[np.intp]:
-    """Columns (C,) of a model's labels that are a dataset's classes, found by name.
+def find_columns(recognizer: Recognizer, manifest: Manifest) -> NDArray[np.intp]:
+    """Columns (C,) of the model's probabilities that are the dataset's classes, see `match_classes`.
+
+    Raises:
+        ModelError: the model lacks a class.
+    """
+    labels = recognizer.model.card.labels
+    try:
+        return match_classes(labels, manifest.classes)
+    except ModelError as error:
+        raise ModelError(
+            f"{recognizer.model!r}: {error} of {manifest.dataset}; it knows {', '.join(labels)}: "
+            "evaluate it on a dataset of these classes, or train it on this one"
+        ) from error
+
+
+def match_classes(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.intp]:
+    """Columns (C,) of labels that are the classes, found by name.
 
     Case and the aliases of `regionfer.labels` do not count: "Happy" is "happiness".
 
     Raises:
-        ModelError: the model lacks a class.
+        ModelError: a class is not among the labels.
 
-    >>> match_classes(["neutral", "contempt", "happiness"], ["happy", "neutral"], "a set").tolist()
+    >>> match_classes(["neutral", "contempt", "happiness"], ["happy", "neutral"]).tolist()
     [2, 0]
     """
     places = {_key(label): column for column, label in enumerate(labels)}
     if lacking := [name for name in classes if _key(name) not in places]:
-        raise ModelError(
-            f"the model does not know {', '.join(lacking)} of {dataset}; it knows {', '.join(labels)}: "
-            "evaluate it on a dataset of these classes, or train it on this one"
-        )
+        raise ModelError(f"the model does not know {', '.join(lacking)}")
     return np.array([places[_key(name)] for name in classes], dtype=np.intp)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regionfer.datasets import Manifest, Subset
 from regionfer.errors import DatasetError
-from regionfer.evaluation.answers import Advance, Answers, answer_faces, answer_photos, match_classes
+from regionfer.evaluation.answers import Advance, Answers, answer_faces, answer_photos, find_columns, match_classes
 from regionfer.evaluation.scores import Comparison, Measured, compare, measure
 from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
 from regionfer.recognizer import Recognizer
@@ -155,7 +155,8 @@ class Evaluation:
     def _group_dict(self, group: Group) -> dict[str, Any]:
         names = self.model.faces.answers.region_names
         shares = dict(zip(names, group.attention.tolist(), strict=True))
-        return {"group": group.name, "n": group.n, "accuracy": group.accuracy, "attention": shares}
+        beside = {} if group.baseline_accuracy is None else {"baseline_accuracy": group.baseline_accuracy}
+        return {"group": group.name, "n": group.n, "accuracy": group.accuracy, **beside, "attention": shares}
 
     def _comparison_dict(self, baseline: ModelResults) -> dict[str, Any]:
         whole = {
@@ -188,7 +189,8 @@ def evaluate(
         manifest: n labelled images, usually of one split.
         subsets: rows of this manifest, each with a name of its own.
         baseline: a second model for a paired comparison.
-        end_to_end: measure also with detection and alignment first, where a missed face is an error.
+        end_to_end: measure also with detection and alignment first, where a missed face is an error. Photos without
+            face boxes can be measured in this way only.
         advance: called with the number of images done since, for a progress bar; `passes` times ``n`` in all.
 
     Raises:
@@ -201,7 +203,7 @@ def evaluate(
         raise ValueError(f"subsets must have distinct names other than {ALL!r}, got {', '.join(names[1:])}")
     for each in (recognizer, baseline):  # before the work, not after the first model's
         if each is not None:
-            match_classes(each.model.card.labels, manifest.classes, manifest.dataset)
+            find_columns(each, manifest)
     subsets = tuple(subsets)
     model = _run(recognizer, manifest, subsets, end_to_end, advance)
     other = None if baseline is None else _run(baseline, manifest, subsets, end_to_end, advance)
@@ -229,11 +231,16 @@ def _run(
     recognizer: Recognizer, manifest: Manifest, subsets: Sequence[Subset], end_to_end: bool, advance: Advance
 ) -> ModelResults:
     models = tuple(_describe(recognizer.model))
-    photos = None
-    faces = _measure(answer_faces(recognizer, manifest, advance), manifest, subsets)
-    if end_to_end:
-        photos = _measure(answer_photos(recognizer, manifest, advance), manifest, subsets)
-    return ModelResults(" + ".join(f"{model['name']} {model['version']}" for model in models), models, faces, photos)
+    name = " + ".join(f"{model['name']} {model['version']}" for model in models)
+    photos = _measure(answer_photos(recognizer, manifest, advance), manifest, subsets) if end_to_end else None
+    if photos is not None and _lacks_faces(manifest):
+        return ModelResults(name, models, photos, photos)
+    return ModelResults(name, models, _measure(answer_faces(recognizer, manifest, advance), manifest, subsets), photos)
+
+
+def _lacks_faces(manifest: Manifest) -> bool:
+    """Whether images are photos of which no one says where the face is."""
+    return not manifest.crops and manifest.boxes is None
 
 
 def _measure(answers: Answers, manifest: Manifest, subsets: Sequence[Subset]) -> Results:
@@ -283,13 +290,15 @@ def _describe(model: Classifier) -> Iterator[dict[str, Any]]:
 
 def _protocol(labels: Sequence[str], manifest: Manifest) -> str:
     rules = [manifest.protocol]
-    known = set(match_classes(labels, manifest.classes, manifest.dataset).tolist())
+    known = set(match_classes(labels, manifest.classes).tolist())
     if extra := [label for column, label in enumerate(labels) if column not in known]:
         rules.append(
             f"the model's probabilities restricted to the dataset's {len(manifest.classes)} classes and renormalised "
             f"(left out: {', '.join(extra)})"
         )
-    if not manifest.crops:
+    if _lacks_faces(manifest):
+        rules.append("faces found and aligned in the photos, one that is not found is an error")
+    elif not manifest.crops:
         rules.append("faces cut as squares around the dataset's boxes")
     return "; ".join(rules)
 

@@ -82,7 +82,7 @@ def reliability_figure(evaluation: Evaluation) -> str:
 def risk_coverage_figure(evaluation: Evaluation) -> str:
     """Errors among the answered when only the surest are answered, for each set, as SVG."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     with _style():
         figure = Figure(figsize=(8.2, 3.7), layout="constrained")
@@ -96,6 +96,7 @@ def risk_coverage_figure(evaluation: Evaluation) -> str:
         axes.set(xlabel="coverage: share of faces answered, the surest first", ylabel="errors among the answered")
         axes.set(xlim=(0, 1), ylim=(0, None))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         figure.legend(loc="outside right upper")
         return _svg(figure, "risk-coverage")
@@ -144,5 +145,12 @@ def _svg(figure: "Figure", name: str) -> str:
 
     text = StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):  # ids are distinct between the figures of a page
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            text,
+            format="svg",
+            transparent=True,
+            bbox_inches="tight",
+            pad_inches=0.05,
+            metadata={"Date": None, "Creator": None},
+        )
     return text.getvalue()[text.getvalue().index("<svg") :]  # without the head of a file

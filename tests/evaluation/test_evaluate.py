@@ -1,0 +1,180 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from regionfer.datasets import Subset
+from regionfer.errors import DatasetError, ModelError
+from regionfer.evaluation import evaluate, passes
+from regionfer.labels import LABELS
+from regionfer.onnx_model import ExpressionModel
+from regionfer.recognizer import Recognizer
+
+SCORE_KEYS = {
+    *("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece"),
+    *("classes", "per_class", "confusion"),
+}
+STABLE_KEYS = SCORE_KEYS | {"dataset", "split", "protocol", "model", "subsets"}
+"""Readers of the JSON count on these."""
+
+
+@pytest.fixture
+def other(save_model, make_card, square_detector):
+    """A second model, with other weights."""
+    return Recognizer(ExpressionModel.load(save_model(make_card(name="other"), seed=3), threads=1), square_detector)
+
+
+@pytest.fixture
+def subsets():
+    kinds = np.array(["upper", "lower", "upper", "", "lower"])
+    return [Subset("occlusion", np.array([4, 2, 0, 39, 30]), {"type": kinds}), Subset("pose30", np.arange(10, 40))]
+
+
+class TestFigures:
+    def test_known_answers(self, recognizer, make_manifest, subsets):
+        """The first 30 of 40 faces are labelled as the model answers, the others not."""
+        evaluation = evaluate(recognizer, make_manifest(), subsets=subsets)
+        figures = evaluation.to_dict()
+        assert list(figures)[:1] == ["schema_version"]
+        assert figures.keys() >= STABLE_KEYS
+        assert (figures["dataset"], figures["split"], figures["protocol"]) == ("Colours", "test", "as drawn")
+        assert (figures["model"], figures["n"], figures["accuracy"]) == ("tiny 0.0.1", 40, 0.75)
+        assert figures["accuracy_ci95"] == pytest.approx([0.598, 0.858], abs=1e-3)  # Wilson, by hand
+        assert figures["classes"] == list(LABELS)
+        assert np.trace(figures["confusion"]) == 30
+        assert list(figures["subsets"]) == ["occlusion", "pose30"]
+        for name, n, right in (("occlusion", 5, 3), ("pose30", 30, 20)):
+            subset = figures["subsets"][name]
+            assert subset.keys() >= SCORE_KEYS
+            assert (subset["n"], subset["accuracy"]) == (n, pytest.approx(right / n))
+        assert figures["failures"] == 0
+        assert "comparison" not in figures
+        assert "end_to_end" not in figures
+        assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+    def test_groups(self, recognizer, make_manifest, subsets):
+        evaluation = evaluate(recognizer, make_manifest(), subsets=subsets)
+        groups = {group["group"]: group for group in evaluation.to_dict()["groups"]}
+        assert [(name, group["n"]) for name, group in groups.items()] == [
+            ("all", 40),
+            ("occlusion", 5),
+            ("occlusion, type lower", 2),
+            ("occlusion, type upper", 2),
+            ("pose30", 30),
+        ]
+        assert groups["occlusion, type upper"]["accuracy"] == 1.0
+        attention = evaluation.model.faces.answers.attention[[4, 0]].mean(0)
+        shares = groups["occlusion, type upper"]["attention"]
+        assert list(shares) == list(recognizer.model.card.regions.names)
+        assert list(shares.values()) == pytest.approx(attention.tolist())
+
+    def test_failures_are_left_out(self, recognizer, on_disk):
+        subset = Subset("some", np.array([2, 3, 4]))
+        figures = evaluate(recognizer, on_disk, subsets=[subset], end_to_end=True).to_dict()
+        assert (figures["n"], figures["failures"], figures["subsets"]["some"]["n"]) == (10, 2, 2)
+        assert [each["image"] for each in figures["failed_images"]] == ["003.png", "007.png"]
+        assert figures["accuracy"] == 0.7  # nine, rows 0 to 8, are labelled right, two of them are gone
+        assert figures["end_to_end"]["n"] == 10
+
+    def test_a_subset_without_images(self, recognizer, on_disk):
+        with pytest.raises(DatasetError, match="none of the 2 images of subset 'lost' could be read"):
+            evaluate(recognizer, on_disk, subsets=[Subset("lost", np.array([3, 7]))])
+
+    @pytest.mark.parametrize("names", [["all"], ["pose", "pose"]], ids=["all", "twice"])
+    def test_names(self, recognizer, make_manifest, names):
+        with pytest.raises(ValueError, match="subsets must have distinct names other than 'all'"):
+            evaluate(recognizer, make_manifest(), subsets=[Subset(name, np.arange(3)) for name in names])
+
+    def test_rule_for_classes_of_the_model_alone(self, recognizer, make_manifest):
+        manifest = make_manifest(
+            classes=LABELS[:7], labels=np.zeros(40, int), targets=np.eye(7, dtype=np.float32)[np.zeros(40, int)]
+        )
+        figures = evaluate(recognizer, manifest).to_dict()
+        assert figures["protocol"].startswith(
+            "as drawn; the model's probabilities restricted to the dataset's 7 classes"
+        )
+        assert "left out: contempt" in figures["protocol"]
+        assert len(figures["confusion"]) == 7
+
+
+class TestSeveralModels:
+    def test_fused(self, recognizer, other, make_manifest):
+        fused = Recognizer([recognizer.model, other.model])
+        evaluation = evaluate(fused, make_manifest())
+        assert evaluation.model.name == "tiny 0.0.1 + other 0.0.1"
+        assert [model["sha256"] for model in evaluation.to_dict()["models"]] == [
+            recognizer.model.sha256,
+            other.model.sha256,
+        ]
+        single = [evaluate(each, make_manifest()).model.faces.answers for each in (recognizer, other)]
+        mean = (single[0].probabilities + single[1].probabilities) / 2
+        assert np.allclose(evaluation.model.faces.answers.probabilities, mean, atol=1e-6)
+
+    def test_comparison(self, recognizer, other, make_manifest, subsets):
+        evaluation = evaluate(recognizer, make_manifest(), subsets=subsets, baseline=other, end_to_end=True)
+        figures = evaluation.to_dict()
+        compared, alone = figures["comparison"], evaluate(other, make_manifest(), subsets=subsets).to_dict()
+        assert compared["baseline"] == "other 0.0.1"
+        assert compared["baseline_scores"]["accuracy"] == alone["accuracy"]
+        assert compared["difference"] == pytest.approx(figures["accuracy"] - alone["accuracy"])
+        assert compared["only_model"] - compared["only_baseline"] == round(40 * compared["difference"])
+        for name in ("occlusion", "pose30"):
+            difference = figures["subsets"][name]["accuracy"] - alone["subsets"][name]["accuracy"]
+            assert compared["subsets"][name]["difference"] == pytest.approx(difference)
+        assert compared["end_to_end"].keys() >= {"difference", "mcnemar_p", "subsets", "baseline_scores"}
+        assert "baseline_accuracy" in figures["groups"][0]
+
+    def test_itself(self, recognizer, make_manifest):
+        compared = evaluate(recognizer, make_manifest(), baseline=recognizer).to_dict()["comparison"]
+        assert (compared["difference"], compared["difference_ci95"], compared["mcnemar_p"]) == (0.0, [0.0, 0.0], 1.0)
+
+    def test_a_baseline_of_other_classes_is_refused_first(self, recognizer, save_model, make_card, make_manifest):
+        card = make_card(labels=("calm", "tense"))
+        baseline = Recognizer(ExpressionModel.load(save_model(card), threads=1))
+        steps = []
+        with pytest.raises(ModelError, match="does not know neutral, happiness"):
+            evaluate(recognizer, make_manifest(), baseline=baseline, advance=steps.append)
+        assert steps == []
+
+
+class TestEndToEnd:
+    @pytest.fixture
+    def photos(self, make_manifest, draw_squares):
+        """Three photos with a face each, one without."""
+        colours = [(250, 20, 20), (20, 250, 20), (20, 20, 250), (0, 0, 0)]
+        return make_manifest(4, pixels=np.stack([draw_squares(colour) for colour in colours]))
+
+    def test_a_missed_face_is_an_error(self, recognizer, photos):
+        figures = evaluate(recognizer, photos, end_to_end=True).to_dict()["end_to_end"]
+        found = recognizer.recognize(list(photos.pixels[:3]))
+        right = sum(
+            result[0].expression == LABELS[label] for result, label in zip(found, photos.labels[:3], strict=True)
+        )
+        assert (figures["n"], figures["missed"], figures["accuracy"]) == (4, 1, right / 4)
+        assert np.sum(figures["confusion"]) == 3
+        assert sum(entry["n"] for entry in figures["per_class"].values()) == 4
+
+    def test_photos_without_boxes_are_measured_so_alone(self, recognizer, photos):
+        bare = photos.__class__(**{**photos.__dict__, "crops": False})
+        figures = evaluate(recognizer, bare, end_to_end=True).to_dict()
+        assert figures["accuracy"] == figures["end_to_end"]["accuracy"]
+        assert figures["missed"] == 1
+        assert "faces found and aligned in the photos" in figures["protocol"]
+
+    @pytest.mark.parametrize("baseline", [False, True])
+    @pytest.mark.parametrize("end_to_end", [False, True])
+    def test_progress(self, recognizer, photos, baseline, end_to_end):
+        steps = []
+        beside = recognizer if baseline else None
+        evaluate(recognizer, photos, baseline=beside, end_to_end=end_to_end, advance=steps.append)
+        assert sum(steps) == 4 * passes(baseline=baseline, end_to_end=end_to_end)
+
+
+def test_base_install_is_enough():
+    """Only a report needs matplotlib and Jinja."""
+    extra = {"matplotlib", "jinja2", "torch", "onnxruntime"}
+    code = f"import sys, regionfer.evaluation; print(*({extra!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

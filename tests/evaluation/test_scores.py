@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
+
+from regionfer.evaluation.scores import compare, measure
+from regionfer.metrics import score
+
+CLASSES = ("calm", "tense", "glad")
+
+
+def answers(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet([0.6, 0.6, 0.6], n).astype(np.float32)
+    labels = np.array([rng.choice(3, p=row / row.sum()) for row in probabilities.astype(float)])
+    return labels, probabilities
+
+
+class TestMeasure:
+    def test_all_found(self):
+        labels, probabilities = answers()
+        measured = measure(labels, probabilities, CLASSES)
+        assert measured.score.to_dict() == score(labels, probabilities, CLASSES).to_dict()
+        assert measured.missed.tolist() == [0, 0, 0]
+
+    def test_a_missed_face_is_an_error(self):
+        """scikit-learn sees the missed as a class of their own, of which no face is."""
+        labels, probabilities = answers()
+        probabilities[::7] = np.nan
+        missed = np.isnan(probabilities[:, 0])
+        predictions = np.where(missed, 3, np.nan_to_num(probabilities).argmax(1))
+        measured = measure(labels, probabilities, CLASSES)
+        assert measured.score.n == 300
+        assert measured.score.accuracy == np.mean(labels == predictions)
+        of_classes = {"labels": [0, 1, 2], "average": None}
+        assert [entry.recall for entry in measured.score.per_class] == pytest.approx(
+            recall_score(labels, predictions, **of_classes)
+        )
+        assert measured.score.macro_f1 == pytest.approx(
+            f1_score(labels, predictions, labels=[0, 1, 2], average="macro")
+        )
+        assert [entry.n for entry in measured.score.per_class] == np.bincount(labels).tolist()
+        assert measured.missed.tolist() == np.bincount(labels[missed], minlength=3).tolist()
+        answered = score(labels[~missed], probabilities[~missed], CLASSES)
+        assert (measured.score.nll, measured.score.ece) == (answered.nll, answered.ece)
+        assert measured.score.confusion.tolist() == answered.confusion.tolist()
+
+    def test_all_missed(self):
+        measured = measure(np.array([0, 2]), np.full((2, 3), np.nan, np.float32), CLASSES)
+        figures = json.loads(json.dumps(measured.to_dict(), allow_nan=False))
+        assert (figures["n"], figures["accuracy"], figures["missed"]) == (2, 0.0, 2)
+        assert (figures["nll"], figures["ece"], figures["nll_ci95"], figures["ece_ci95"]) == (None,) * 4
+
+    def test_one_face(self):
+        figures = measure(np.array([1]), np.array([[0.2, 0.7, 0.1]], np.float32), CLASSES).to_dict()
+        assert (figures["accuracy"], figures["mean_recall"], figures["mean_recall_ci95"]) == (1.0, 1.0, [1.0, 1.0])
+
+    @pytest.mark.parametrize("name", ["mean_recall", "macro_f1", "nll", "ece"])
+    def test_intervals_are_as_wide_as_samples_differ(self, name):
+        """The half width is 1.96 standard deviations of the figure over samples; wider for the ECE, never narrower."""
+        low, high = measure(*answers(), CLASSES).intervals[name]
+        figures = [getattr(measure_quickly(seed), name) for seed in range(1, 200)]
+        assert low <= getattr(measure_quickly(0), name) <= high
+        assert 0.75 < (high - low) / 2 / (1.96 * np.std(figures)) < (1.5 if name == "ece" else 1.25)
+
+    def test_the_interval_of_the_ece_lies_around_it(self):
+        """Of a calibrated model the ECE is noise, and resampling adds noise, which must not move the interval."""
+        labels, probabilities = answers(3000)
+        measured = measure(labels, probabilities, CLASSES)
+        assert np.mean(measured.intervals["ece"]) == pytest.approx(measured.score.ece, rel=0.1)
+
+    def test_the_same_each_time(self):
+        assert measure(*answers(), CLASSES).to_dict() == measure(*answers(), CLASSES).to_dict()
+
+    def test_recall_of_resamples(self):
+        """The bootstrap's own statistic, on the sample itself, against scikit-learn."""
+        labels, probabilities = answers()
+        interval = measure(np.repeat(labels, 30), np.repeat(probabilities, 30, 0), CLASSES).intervals["mean_recall"]
+        assert np.mean(interval) == pytest.approx(balanced_accuracy_score(labels, probabilities.argmax(1)), abs=3e-3)
+
+
+def measure_quickly(seed):
+    return score(*answers(seed=seed), CLASSES)
+
+
+class TestCompare:
+    def test_figures(self):
+        model = np.array([True] * 90 + [False] * 10)
+        baseline = np.array([True] * 80 + [False] * 10 + [True] * 2 + [False] * 8)
+        compared = compare(model, baseline)
+        assert (compared.n, compared.accuracy, compared.baseline_accuracy) == (100, 0.9, 0.82)
+        assert (compared.only_model, compared.only_baseline) == (10, 2)
+        assert compared.difference == pytest.approx(0.08)
+        assert compared.mcnemar_p == pytest.approx(2 * sum((1, 12, 66)) / 2**12)  # binomial, 2 or fewer of 12
+        low, high = compared.difference_ci95
+        assert 0.0 < low < 0.08 < high < 0.16
+
+    def test_the_other_way_round(self):
+        rng = np.random.default_rng(0)
+        a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
+        there, back = compare(a, b), compare(b, a)
+        assert there.difference == -back.difference
+        assert there.mcnemar_p == back.mcnemar_p
+        assert there.difference_ci95 == pytest.approx([-bound for bound in back.difference_ci95[::-1]], abs=0.011)
+        assert json.loads(json.dumps(there.to_dict()))["difference_ci95"] == list(there.difference_ci95)

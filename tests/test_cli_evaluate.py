@@ -1,0 +1,179 @@
+"""``regionfer evaluate`` on a small FERPlus tree, with lists in the forms of the RAN paper's authors."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import regionfer.cli.evaluate as evaluate_command
+from regionfer.cli import main
+from regionfer.labels import LABELS
+
+COUNT = 24
+
+
+def name(row):
+    return f"fer{30000 + row:07}"
+
+
+@pytest.fixture
+def ferplus(tmp_path, tiny_model):
+    """FER2013Test: 24 faces of one colour; the tiny model is right about the first 18. A 25th has no majority."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "ferplus" / "FER2013Test"
+    folder.mkdir(parents=True)
+    colours = rng.integers(0, 256, (COUNT + 1, 3)).astype(np.uint8)
+    faces = np.broadcast_to(colours[:, None, None], (COUNT + 1, 48, 48, 3)).copy()
+    answers = tiny_model.run(faces).probabilities.argmax(1)
+    labels = np.where(np.arange(COUNT + 1) < 18, answers, (answers + 1) % len(LABELS))
+    with (folder / "label.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        for row, (face, label) in enumerate(zip(faces, labels, strict=True)):
+            Image.fromarray(face).save(folder / f"{name(row)}.png")
+            votes = np.full(10, 2) if row == COUNT else np.eye(10, dtype=int)[label] * 8 + np.eye(10, dtype=int)[9] * 2
+            rows.writerow([f"{name(row)}.png", "(0, 0, 48, 48)", *votes.tolist()])
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "occlusion.txt").write_text("".join(f"{labels[r]}_{name(r)}.png 8 {r % 4}\n" for r in range(6, 20)))
+    (lists / "pose30.txt").write_text("".join(f"{labels[r]}/{name(r)}.jpg\n" for r in range(10, 24)))
+    (lists / "pose45.txt").write_text("".join(f"{labels[r]}/{name(r)}.jpg\n" for r in range(18, 22)))
+    return tmp_path / "ferplus"
+
+
+@pytest.fixture
+def run(ferplus, tiny_path, tmp_path):
+    """Run the command in its usual form; arguments given last win."""
+
+    def evaluate(*arguments):
+        usual = ["--model", tiny_path, "--dataset", "ferplus", "--data", ferplus, "--split", "test"]
+        return CliRunner().invoke(main, ["evaluate", *map(str, (*usual, *arguments))])
+
+    return evaluate
+
+
+def lists(tmp_path, *names):
+    return [argument for each in names for argument in ("--subset", f"{each}={tmp_path}/lists/{each}.txt")]
+
+
+class TestEvaluate:
+    def test_the_paper_s_subsets(self, run, tmp_path):
+        result = run(*lists(tmp_path, "occlusion", "pose30", "pose45"), "--json", tmp_path / "figures.json")
+        assert result.exit_code == 0, result.output
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        assert (figures["dataset"], figures["split"], figures["protocol"]) == ("FERPlus", "test", "majority")
+        assert (figures["n"], figures["accuracy"]) == (24, 0.75)
+        found = {each: (s["n"], round(s["accuracy"] * s["n"])) for each, s in figures["subsets"].items()}
+        assert found == {"occlusion": (14, 12), "pose30": (14, 8), "pose45": (4, 0)}
+        groups = [group["group"] for group in figures["groups"]]
+        assert sum(group.startswith("occlusion, type ") for group in groups) == 4
+        lines = result.stdout.splitlines()
+        assert any(line.split()[:3] == ["pose30", "14", "57.14"] for line in lines)
+        assert result.stderr.splitlines()[-1] == "24 of 24 listed images evaluated, 0 failed"
+
+    def test_json_on_the_screen(self, run):
+        result = run("--json", "-")
+        assert json.loads(result.stdout)["n"] == 24
+
+    def test_several_models_and_a_baseline(self, run, tiny_path, save_model, make_card, tmp_path):
+        other = save_model(make_card(name="other"), seed=3)
+        result = run("--model", f"{tiny_path},{other}", "--baseline", other, "--json", tmp_path / "f.json")
+        assert result.exit_code == 0, result.output
+        figures = json.loads((tmp_path / "f.json").read_text())
+        assert figures["model"] == "tiny 0.0.1 + other 0.0.1"
+        assert figures["comparison"]["baseline"] == "other 0.0.1"
+        assert "McNemar p" in result.stdout
+
+    def test_report_and_end_to_end(self, run, tmp_path):
+        result = run("--end-to-end", "--report", tmp_path / "report", *lists(tmp_path, "occlusion"))
+        assert result.exit_code == 0, result.output
+        assert "End to end: accuracy, %" in result.stdout
+        assert f"report: {tmp_path / 'report' / 'report.html'}" in result.stderr
+        page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+        assert page.count("data:image/png;base64,") == 6 + 16  # mistakes, and faces of one colour, which are none
+
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_absent_and_damaged(self, run, ferplus, tmp_path, strict):
+        (ferplus / "FER2013Test" / f"{name(2)}.png").unlink()
+        (ferplus / "FER2013Test" / f"{name(20)}.png").write_bytes(b"")
+        result = run("--json", tmp_path / "figures.json", *(["--strict"] if strict else []))
+        assert result.exit_code == int(strict)
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        assert (figures["n"], figures["failures"], figures["accuracy"]) == (22, 2, 17 / 22)
+        assert f"{name(2)}.png: no such file" in result.stderr
+        assert result.stderr.splitlines()[-1] == "22 of 24 listed images evaluated, 2 failed"
+
+    def test_many_failures_are_cut_short(self, run, ferplus):
+        for row in range(15):
+            (ferplus / "FER2013Test" / f"{name(row)}.png").unlink()
+        assert "... and 5 more, listed in the JSON and in the report" in run().stderr
+
+    def test_findings_of_a_list(self, run, tmp_path):
+        with (tmp_path / "lists" / "pose45.txt").open("a") as file:
+            file.write("3/fer9999998.jpg\n3/fer9999999.jpg\n")
+        result = run(*lists(tmp_path, "pose45"))
+        assert result.exit_code == 0
+        (line,) = [line for line in result.stderr.splitlines() if "fer999999" in line]
+        assert "pose45.txt, line 5: 3/fer9999998.jpg is not among the 24 images" in line
+        assert line.endswith("(and 1 more like this)")
+
+    def test_a_column_of_one_s_own_table(self, run, ferplus, tmp_path):
+        rows = [f"FER2013Test/{name(r)}.png,{LABELS[r % 8]},test,{'yes' if r < 5 else ''}\n" for r in range(COUNT)]
+        (ferplus / "own.csv").write_text("image,label,split,masked\n" + "".join(rows))
+        arguments = ("--dataset", "csv", "--data", ferplus / "own.csv", "--subset", "masked", "--json", "-")
+        assert json.loads(run(*arguments).stdout)["subsets"]["masked"]["n"] == 5
+
+    def test_the_shipped_model_is_the_default(self, monkeypatch):
+        seen = []
+        monkeypatch.setattr("regionfer.recognizer.Recognizer", seen.append)
+        monkeypatch.setattr(evaluate_command, "_load", lambda file: file)
+        for models in ("default", "a.onnx", "default,a.onnx"):
+            evaluate_command._recognizer(models)
+        assert seen == [None, "a.onnx", [None, "a.onnx"]]
+
+    def test_a_comma_in_a_file_s_name(self, run, tiny_path, tmp_path):
+        path = tmp_path / "a,b.onnx"
+        path.write_bytes(tiny_path.read_bytes())
+        assert run("--model", path).exit_code == 0
+
+
+class TestWrongInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            pytest.param(["--data", "nowhere"], "nowhere", id="folder"),
+            pytest.param(["--dataset", "fer2013"], "unknown dataset 'fer2013'; known: ferplus, ", id="dataset"),
+            pytest.param(["--split", "valid"], "no split 'valid'", id="split"),
+            pytest.param(["--model", "no.onnx"], "no.onnx: no such model file", id="model"),
+            pytest.param(["--model", ","], "expected a model file, got nothing", id="no model"),
+            pytest.param(["--baseline", "no.onnx"], "no.onnx: no such model file", id="baseline"),
+            pytest.param(["--subset", "=list"], "'=list': expected NAME=LIST", id="subset"),
+            pytest.param(["--subset", "a="], "'a=': expected NAME=LIST", id="no list"),
+            pytest.param(["--subset", "all=x"], "expected distinct names other than 'all'", id="all"),
+            pytest.param(["--subset", "a=x", "--subset", "a=y"], "expected distinct names", id="twice"),
+            pytest.param(["--subset", "a=nolist.txt"], "nolist.txt: cannot be read", id="list"),
+            pytest.param(["--subset", "masked"], "no column 'masked'", id="column"),
+            pytest.param(["--json", "no/such/folder/f.json"], "f.json: cannot be written", id="json"),
+            pytest.param(["--json", "."], ".: cannot be written", id="json folder"),
+        ],
+    )
+    def test_one_line(self, run, arguments, message):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert len(lines) == 1
+        assert message in lines[0]
+        assert result.stdout == ""
+
+    def test_a_list_of_another_dataset(self, run, tmp_path):
+        (tmp_path / "rafdb.txt").write_text("test_0001_aligned 3 4\ntest_0002_aligned 3 4\n")
+        result = run("--subset", f"occlusion={tmp_path}/rafdb.txt")
+        assert result.exit_code == 2
+        assert "none of its 2 entries is in FERPlus test" in result.stderr
+
+    def test_a_model_of_other_classes(self, run, save_model, make_card):
+        result = run("--model", save_model(make_card(labels=("calm", "tense"))))
+        assert result.exit_code == 2
+        assert "does not know neutral, happiness, surprise" in result.stderr
