@@ -48,7 +48,7 @@ EXPRESSIONS = {
 
 def draw_face(expression: str, side: int, rng: np.random.Generator) -> np.ndarray:
     """A face that fills its image, (side, side, 3) uint8 RGB; no two are alike."""
-    big = 4 * side  # drawn large and averaged down, for soft edges
+    big = side * (4 if side < 64 else 2)  # drawn larger and averaged down, for soft edges
     background, skin, hair = rng.integers(60, 200, 3), rng.integers(150, 230), rng.integers(10, 110, 3)
     colour = np.array([skin, skin * 0.82, skin * 0.7])
     image = np.full((big, big, 3), background, np.float32)

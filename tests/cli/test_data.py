@@ -1,0 +1,203 @@
+"""The commands of ``regionfer data``."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import regionfer.preparation
+from regionfer.cli import main
+from regionfer.datasets import READERS, load_prepared
+from regionfer.datasets.official import LISTS_ADDRESS
+
+
+@pytest.fixture
+def run():
+    def data(*arguments):
+        return CliRunner().invoke(main, ["data", *map(str, arguments)])
+
+    return data
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """A folder with two faces a class, all different."""
+    for label in ("calm", "pain"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        for number in range(2):
+            noise = np.random.default_rng([number, len(label), label == "pain"]).integers(0, 255, (30, 30, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(tmp_path / "faces" / label / f"{number}.png")
+    return tmp_path / "faces"
+
+
+def test_help_names_every_dataset(run):
+    text = " ".join(run("--help").stdout.split())
+    for name in READERS:
+        assert f" {name}" in text, name
+
+
+class TestCheck:
+    def test_a_whole_folder(self, run, faces):
+        result = run("check", "folder", "--data", faces)
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[-1] == "as it should be: 0 errors, 0 warnings"
+        assert "4 images read, 30 x 30 pixels" in result.stdout
+
+    def test_counts_beside_the_official(self, run, trees):
+        result = run("check", "rafdb", "--data", trees / "rafdb")
+        assert result.exit_code == 1
+        rows = {line.rsplit("  ", 2)[0].strip(): line for line in result.stdout.splitlines()}
+        assert rows["images listed"].split("  ")[-1].strip() == "14 of 3,068"
+        assert "of 4,772" in rows["happiness"]
+        assert "error: test: expected 3,068 images listed, found 14" in result.stdout
+
+    def test_ferplus_as_distributed(self, run, ferplus_root):
+        result = run("check", "ferplus", "--data", ferplus_root, "--no-images")
+        assert "28,558 of 28,558" in result.stdout
+        assert "3,579 of 3,579" in result.stdout
+        assert "25,045 of 25,045" in result.stdout
+        assert "3,191 of 3,191" in result.stdout
+        assert "warning: test: not there" in result.stdout
+
+    def test_json(self, run, trees):
+        result = run("check", "sfew", "--data", trees / "sfew", "--split", "valid", "--json")
+        assert result.exit_code == 1
+        values = json.loads(result.stdout)
+        assert list(values["splits"]) == ["valid"]
+        assert values["splits"]["valid"]["official_kept"] == 436
+        assert [finding["kind"] for finding in values["findings"]] == ["count"]
+
+    @pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1), (["--strict", "--no-images"], 0)])
+    def test_warnings(self, run, faces, options, code):
+        shutil.copy(faces / "calm" / "0.png", faces / "calm" / "copy.png")
+        result = run("check", "folder", "--data", faces, *options)
+        assert result.exit_code == code
+        assert ("calm/0.png = calm/copy.png" in result.stdout) is ("--no-images" not in options)
+
+    def test_unreadable(self, run, faces):
+        (faces / "pain" / "1.png").write_bytes(b"no picture")
+        result = run("check", "folder", "--data", faces)
+        assert result.exit_code == 1
+        assert "error: 1 image cannot be read" in result.stdout
+        assert str(faces / "pain" / "1.png") in result.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("check", "ferplus", "--data"), "expected FERPlus, that is folders FER2013Train"),
+            (("check", "fer2013", "--data"), "unknown dataset 'fer2013'; known: ferplus"),
+            (("check", "ferplus", "--photos", "--data"), "ferplus has no option photos"),
+        ],
+        ids=["folder", "name", "option"],
+    )
+    def test_mistakes(self, run, tmp_path, arguments, message):
+        result = run(*arguments, tmp_path)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert message in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+class TestPrepare:
+    def test_crops(self, run, trees, tmp_path):
+        result = run("prepare", "ferplus", "--data", trees / "ferplus", "--no-detect", "-o", tmp_path / "out")
+        assert result.exit_code == 0
+        assert result.stdout == f"{tmp_path / 'out'}: 48 faces of 48 images, 48 x 48 pixels\n"
+        assert run("check", "prepared", "--data", tmp_path / "out").exit_code == 1  # counts are not the official ones
+
+    def test_photos_with_given_landmarks(self, run, trees, tmp_path):
+        arguments = ("--data", trees / "rafdb", "--photos", "--split", "test", "--size", 40, "-o", tmp_path / "out")
+        assert run("prepare", "rafdb", *arguments, "--given").exit_code == 0
+        assert load_prepared(tmp_path / "out")[1].shape == (14, 40, 40, 3)
+
+    def test_faces_are_looked_for_in_photos(self, run, trees, tmp_path, monkeypatch, square_detector):
+        monkeypatch.setattr(regionfer.preparation, "MTCNN", lambda **_: square_detector)
+        arguments = ("--data", trees / "affectnet", "--split", "valid", "-o", tmp_path / "out", "--workers", 1)
+        result = run("prepare", "affectnet-8", *arguments)
+        assert result.exit_code == 0
+        assert "of 16 images, 112 x 112 pixels" in result.stdout
+
+    @pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1)], ids=["lenient", "strict"])
+    def test_misses(self, run, faces, tmp_path, monkeypatch, square_detector, options, code):
+        monkeypatch.setattr(regionfer.preparation, "MTCNN", lambda **_: square_detector)
+        Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(faces / "calm" / "0.png")
+        result = run("prepare", "folder", "--data", faces, "--detect", "-o", tmp_path / "out", *options)
+        assert result.exit_code == code
+        assert "3 faces of 4 images, 30" not in result.stdout
+        assert "3 faces of 4 images, 112 x 112 pixels, 1 x no face found" in result.stdout
+        assert f"{tmp_path / 'out'}/misses.csv lists" in result.stdout
+
+    def test_an_image_that_cannot_be_read(self, run, faces, tmp_path):
+        (faces / "pain" / "1.png").write_bytes(b"no picture")
+        result = run("prepare", "folder", "--data", faces, "-o", tmp_path / "out")
+        assert result.exit_code == 1
+        assert "3 faces of 4 images, 30 x 30 pixels, 1 x cannot be read" in result.stdout
+
+    def test_interrupted(self, run, faces, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(regionfer.preparation, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            result = run("prepare", "folder", "--data", faces, "-o", tmp_path / "out")
+        assert result.exit_code == 130
+        assert "interrupted; call again to go on" in result.stderr
+        assert run("prepare", "folder", "--data", faces, "-o", tmp_path / "out").exit_code == 0
+
+    def test_contradicting_options(self, run, faces, tmp_path):
+        result = run("prepare", "folder", "--data", faces, "-o", tmp_path / "out", "--given", "--detect")
+        assert result.exit_code == 2
+        assert "--given takes landmarks as they are" in result.stderr
+
+
+class TestLists:
+    def test_where_they_are_published(self, run):
+        result = run("lists")
+        assert result.exit_code == 0
+        assert LISTS_ADDRESS in result.stdout
+        assert "jianfei_occlusion_list.txt" in result.stdout
+        assert json.loads(run("lists", "--json").stdout)["lists"]["RAF-DB"]["occlusion"]["entries"] == 735
+
+    def test_a_folder(self, run, trees):
+        result = run("lists", trees / "lists")
+        assert result.exit_code == 0
+        (line,) = [line for line in result.stdout.splitlines() if "rafdb_occlusion" in line]
+        assert line.split()[:4] == ["RAF-DB", "occlusion", "8", "7"]
+        assert "735 entries, 734 images" in line
+        assert "no lists: readme.txt, val_raf_db_label.txt" in result.stdout
+
+    def test_joined(self, run, trees):
+        result = run("lists", trees / "lists", "--dataset", "rafdb", "--data", trees / "rafdb")
+        assert result.exit_code == 0
+        assert "occlusion: 8 entries (735 published), 7 images; 1 x named again" in result.stdout
+        assert "warning: line 8: test_0003_aligned is named in line 2 already" in result.stdout
+        strict = run("lists", trees / "lists", "--dataset", "rafdb", "--data", trees / "rafdb", "--strict")
+        assert strict.exit_code == 1
+
+    def test_joined_as_json(self, run, trees):
+        result = run("lists", trees / "lists", "--dataset", "ferplus", "--data", trees / "ferplus", "--json")
+        values = {
+            entry["subset"]: entry for entry in json.loads(result.stdout)["lists"] if entry["corpus"] == "FERPlus"
+        }
+        assert values["occlusion"]["subset_report"]["images"] == 8
+        assert values["occlusion"]["error"] is None
+
+    def test_a_list_that_cannot_be_joined(self, run, trees):
+        arguments = ("--dataset", "affectnet-8", "--data", trees / "affectnet-folders")
+        result = run("lists", trees / "lists" / "AffectNet_dir", *arguments)
+        assert result.exit_code == 1
+        assert "none of its 8 entries is in AffectNet-8 valid" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("nowhere",), "nowhere: expected a folder of lists"),
+            ((".", "--dataset", "ferplus"), "--dataset and --data belong together"),
+        ],
+        ids=["folder", "no data"],
+    )
+    def test_mistakes(self, run, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        result = run("lists", *arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr

@@ -1,0 +1,195 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regionfer.datasets import Manifest, read_dataset, read_ferplus, read_folder
+from regionfer.datasets.check import check_manifest
+from regionfer.datasets.manifest import one_hot
+from regionfer.datasets.official import OFFICIAL
+
+
+def findings(report):
+    return {(finding.severity, finding.kind) for finding in report.findings}
+
+
+def noise(seed, side=24):
+    return np.random.default_rng(seed).integers(0, 255, (side, side, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes with three images each, all different, in one split."""
+    for label in ("calm", "pain"):
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(noise(number + 10 * (label == "pain"))).save(tmp_path / "train" / label / f"{number}.png")
+    return tmp_path
+
+
+def test_a_good_folder(folder):
+    report = check_manifest(read_folder(folder))
+    assert report.ok(strict=True)
+    assert report.findings == ()
+    assert (report.images_read, report.sizes) == (6, ((24, 24), (24, 24)))
+
+
+def test_progress(folder):
+    seen = []
+    check_manifest(read_folder(folder), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(k, 6) for k in range(1, 7)]
+
+
+class TestImages:
+    def test_unreadable(self, folder):
+        (folder / "train" / "pain" / "1.png").write_bytes(b"no picture")
+        report = check_manifest(read_folder(folder))
+        assert not report.ok()
+        (finding,) = report.findings
+        assert (finding.kind, finding.severity, finding.count) == ("unreadable", "error", 1)
+        assert "pain/1.png" in finding.examples[0]
+
+    def test_absent(self, folder):
+        manifest = read_folder(folder)
+        (folder / "train" / "pain" / "1.png").unlink()
+        report = check_manifest(manifest)
+        (finding,) = report.findings
+        assert (finding.kind, finding.severity, finding.text) == (
+            "missing",
+            "error",
+            "train: 1 image listed but absent",
+        )
+        assert finding.examples == ("train/pain/1.png",)
+        assert report.images_read == 5
+
+    def test_twice_in_another_format(self, folder):
+        Image.fromarray(noise(0)).save(folder / "train" / "calm" / "copy.bmp")
+        report = check_manifest(read_folder(folder))
+        assert report.ok()
+        assert not report.ok(strict=True)
+        (finding,) = report.findings
+        assert (finding.kind, finding.count) == ("duplicate", 2)
+        assert finding.examples == ("train/calm/0.png = train/calm/copy.bmp",)
+
+    def test_twice_with_another_label_and_in_another_split(self, folder):
+        Image.fromarray(noise(0)).save(folder / "train" / "pain" / "copy.png")
+        shutil.copytree(folder / "train", folder / "valid")
+        report = check_manifest(read_folder(folder))
+        assert findings(report) == {("warning", kind) for kind in ("duplicate", "leak", "contradiction")}
+        assert {finding.kind: finding.count for finding in report.findings} == {
+            "duplicate": 14,
+            "leak": 14,
+            "contradiction": 4,
+        }
+
+    def test_same_bytes_in_another_shape_are_another_image(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        for name, shape in {"wide": (2, 8), "high": (8, 2)}.items():
+            Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / "a" / f"{name}.png")
+        assert check_manifest(read_folder(tmp_path)).findings == ()
+
+    def test_images_may_be_left_unread(self, folder):
+        (folder / "train" / "pain" / "1.png").write_bytes(b"no picture")
+        report = check_manifest(read_folder(folder), read_images=False)
+        assert report.ok()
+        assert (report.images_read, report.sizes) == (0, None)
+
+
+class TestOfficial:
+    @pytest.mark.parametrize(
+        ("name", "tree", "splits"),
+        [
+            ("ferplus", "ferplus", 3),
+            ("ferplus", "ferplus-tables", 3),
+            ("affectnet-8", "affectnet", 2),
+            ("affectnet-7", "affectnet-folders", 2),
+            ("rafdb", "rafdb", 2),
+            ("sfew", "sfew", 2),
+        ],
+    )
+    def test_small_trees_differ_in_counts_only(self, trees, name, tree, splits):
+        report = check_manifest(read_dataset(name, trees / tree))
+        assert findings(report) <= {("error", "count"), ("error", "class count")}
+        assert sum(finding.kind == "count" for finding in report.findings) >= splits
+        assert set(OFFICIAL[report.dataset]) == {split.split for split in report.splits}
+
+    def test_ferplus_as_distributed(self, ferplus_root):
+        report = check_manifest(read_ferplus(ferplus_root), read_images=False)
+        assert [(split.listed, split.kept) for split in report.splits] == [(28_558, 25_045), (3_579, 3_191)]
+        assert findings(report) <= {("warning", "split"), ("error", "missing")}
+
+    def test_a_split_that_is_not_there(self, trees):
+        manifest = read_dataset("rafdb", trees / "rafdb", splits=["train"])
+        assert ("warning", "split") in findings(check_manifest(manifest))
+        assert ("warning", "split") not in findings(check_manifest(manifest, expected=["train"]))
+
+    @pytest.mark.parametrize(
+        ("dataset", "split", "kept", "expected"),
+        [
+            ("SFEW 2.0", "train", 958, set()),
+            ("SFEW 2.0", "train", 891, {("note", "count")}),
+            ("SFEW 2.0", "train", 890, {("error", "count")}),
+            ("SFEW 2.0", "test", 12, set()),
+            ("RAF-DB", "test", 3_068, {("error", "class count")}),
+        ],
+    )
+    def test_counts(self, dataset, split, kept, expected):
+        labels = np.zeros(kept, dtype=np.int64)
+        manifest = Manifest(
+            dataset=dataset,
+            protocol="",
+            root=None,
+            names=np.array([str(k) for k in range(kept)]),
+            labels=labels,
+            targets=one_hot(labels, 1),
+            splits=np.full(kept, split),
+            classes=("neutral",),
+            pixels=np.zeros((kept, 1, 1), np.uint8),
+        )
+        assert findings(check_manifest(manifest, expected=[split], read_images=False)) == expected
+
+    def test_official_classes_sum_to_the_official_counts(self):
+        sums = {
+            (name, split): (sum(figures.classes.values()), figures.kept)
+            for name, splits in OFFICIAL.items()
+            for split, figures in splits.items()
+            if figures.classes
+        }
+        assert len(sums) == 6
+        assert all(total == kept for total, kept in sums.values())
+
+
+def test_unlisted_images(trees, tmp_path):
+    copy = shutil.copytree(trees / "rafdb", tmp_path / "rafdb")
+    shutil.copy(copy / "basic/Image/aligned/test_0001_aligned.jpg", copy / "basic/Image/aligned/test_9999_aligned.jpg")
+    report = check_manifest(read_dataset("rafdb", copy), read_images=False)
+    (finding,) = [finding for finding in report.findings if finding.kind == "unlisted"]
+    assert (finding.severity, finding.count) == ("note", 1)
+    assert finding.examples == ("basic/Image/aligned/test_9999_aligned.jpg",)
+
+
+def test_listed_twice(trees, tmp_path):
+    copy = shutil.copytree(trees / "rafdb", tmp_path / "rafdb")
+    with (copy / "basic/EmoLabel/list_patition_label.txt").open("a") as file:
+        file.write("test_0001.jpg 1\n")
+    report = check_manifest(read_dataset("rafdb", copy), read_images=False)
+    (finding,) = [finding for finding in report.findings if finding.kind == "listed twice"]
+    assert finding.examples == ("basic/Image/aligned/test_0001_aligned.jpg",)
+
+
+def test_to_dict(trees):
+    report = check_manifest(read_ferplus(trees / "ferplus", splits=["test"]), expected=["test"])
+    values = json.loads(json.dumps(report.to_dict()))
+    assert values["ok"] is False
+    assert values["splits"]["test"] == {
+        "listed": 20,
+        "official_listed": 3573,
+        "kept": 16,
+        "official_kept": 3137,
+        "classes": dict.fromkeys(values["splits"]["test"]["classes"], 2),
+        "official_classes": None,
+        "dropped": {"no majority": 2, "not a face": 1, "unknown": 1},
+    }
+    assert values["sizes"] == {"smallest": [48, 48], "largest": [48, 48]}
