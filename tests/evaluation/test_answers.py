@@ -13,7 +13,7 @@ RED, GREEN, BLUE = (250, 20, 20), (20, 250, 20), (20, 20, 250)
 
 
 class TestFaces:
-    @pytest.mark.parametrize("chunk", [7, 256])
+    @pytest.mark.parametrize("chunk", [7, 64])
     def test_as_the_model_says(self, recognizer, said, make_manifest, monkeypatch, chunk):
         monkeypatch.setattr(answers_module, "_CHUNK", chunk)
         steps = []

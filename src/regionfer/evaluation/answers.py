@@ -19,7 +19,7 @@ MIN_OVERLAP = 0.3
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
-_CHUNK = 256  # faces read at once: enough for the threads, and some MB
+_CHUNK = 64  # faces read at once: enough for the threads, and little memory
 
 Advance = Callable[[int], None]
 
