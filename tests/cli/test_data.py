@@ -1,6 +1,7 @@
 """The commands of ``regionfer data``."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -76,6 +77,13 @@ class TestCheck:
         result = run("check", "folder", "--data", faces, *options)
         assert result.exit_code == code
         assert ("calm/0.png = calm/copy.png" in result.stdout) is ("--no-images" not in options)
+
+    def test_names_that_are_not_utf8(self, run, faces):
+        path = faces / "calm" / os.fsdecode(b"fr\xfch.png")
+        path.write_bytes(b"no picture")
+        result = run("check", "folder", "--data", faces)
+        assert r"fr\udcfch.png" in result.stdout
+        assert r"fr\udcfch.png" in run("check", "folder", "--data", faces, "--json").stdout
 
     def test_unreadable(self, run, faces):
         (faces / "pain" / "1.png").write_bytes(b"no picture")

@@ -94,6 +94,12 @@ class TestForms:
         assert [(issue.kind, issue.line) for issue in subset.issues] == [("duplicate", 3)]
         assert subset.issues[0].text == "test_0003_aligned is named in line 1 already"
 
+    def test_rafdb_occlusion_with_a_label_that_contradicts(self, rafdb, write):
+        subset = read_subset(write("test_0003_aligned 3 4\ntest_0001_aligned 2 2\n"), rafdb)
+        assert [issue.text for issue in subset.issues] == [
+            "test_0001_aligned: the list says 2 (fear), RAF-DB says surprise"
+        ]
+
     @pytest.mark.parametrize("suffix", ["_aligned.jpg", ".jpg", "_aligned.png", "_aligned"])
     def test_rafdb_pose(self, rafdb, write, suffix):
         subset = read_subset(write(f"2/test_0002{suffix}\n7/test_0007{suffix}\n"), rafdb)

@@ -98,4 +98,5 @@ class TestImages:
         grey = make(2, pixels=np.full((2, 4, 4), 7, np.uint8))
         assert load_image(grey, 1).tolist() == np.full((4, 4, 3), 7).tolist()
         colour = make(2, pixels=np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3))
-        assert (load_faces(colour, 4) == colour.pixels).all()
+        assert load_faces(colour, 4) is colour.pixels
+        assert load_faces(colour, 2).shape == (2, 2, 2, 3)

@@ -75,6 +75,12 @@ class TestFolder:
             save(tmp_path / name / "1.png")
         assert read_folder(tmp_path).classes == ("test", "train")
 
+    def test_what_macos_adds_is_no_class(self, folder):
+        save(folder / "__MACOSX" / "1.png")
+        save(folder / "calm" / "._1.png")
+        (folder / ".hidden").mkdir()
+        assert len(read_folder(folder)) == 20
+
     def test_photos(self, folder):
         assert not read_folder(folder, photos=True).crops
 
@@ -113,6 +119,13 @@ class TestTable:
         manifest = read_csv(table(text, encoding), valid_share=0)
         assert manifest.names.tolist() == ["1.png", "2.png"]
         assert manifest.classes == ("a", "b")
+
+    @pytest.mark.parametrize("name", ["./a//1.png", r"a\1.png", "a/1.png"])
+    def test_paths(self, table, tmp_path, name):
+        save(tmp_path / "a" / "1.png")
+        manifest = read_csv(table(f"image,label\n{name},x\n"))
+        assert manifest.names.tolist() == ["a/1.png"]
+        assert not missing_images(manifest).any()
 
     def test_boxes_make_photos(self, table):
         manifest = read_csv(table("image,label,x1,y1,x2,y2\n1.png,a,1,2,30,40\n2.png,a,,,,\n"))

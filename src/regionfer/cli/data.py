@@ -86,7 +86,7 @@ def check(
             progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(report.to_dict(), indent=2))
     else:
         _print_check(report)
     ctx.exit(0 if report.ok(strict=strict) else 1)
@@ -207,7 +207,7 @@ def lists(
             }
             for found in survey.lists
         ]
-        click.echo(json.dumps({"lists": values, "others": list(map(str, survey.others))}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"lists": values, "others": list(map(str, survey.others))}, indent=2))
     else:
         _print_survey(survey, joined, failed)
     issues = [issue for subset in joined.values() for issue in subset.issues if issue.severity != "note"]

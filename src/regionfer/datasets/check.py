@@ -21,6 +21,9 @@ from regionfer.images import IMAGE_SUFFIXES
 EXAMPLES = 5
 """Names that a finding gives, at most."""
 
+CHUNK = 256
+"""Images that are read before the next ones are asked for."""
+
 Progress = Callable[[int, int], None]
 """Called with the number of images done and of all."""
 
@@ -239,13 +242,16 @@ def _read_all(manifest: Manifest, there: NDArray[np.bool_], workers: int | None,
     unreadable: dict[int, str] = {}
     sizes: list[tuple[int, int]] = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for done, (row, result) in enumerate(zip(rows, pool.map(look, rows), strict=True), start=1):
-            if isinstance(result, str):
-                unreadable[row] = result
-            else:
-                sizes.append(result[:2])
-                digests[row] = result[2]
-            progress(done, len(rows))
+        # In chunks, so that an interruption has little to wait for.
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+            for done, (row, result) in enumerate(zip(chunk, pool.map(look, chunk), strict=True), start=start + 1):
+                if isinstance(result, str):
+                    unreadable[row] = result
+                else:
+                    sizes.append(result[:2])
+                    digests[row] = result[2]
+                progress(done, len(rows))
     span = (_extent(sizes, min), _extent(sizes, max)) if sizes else None
     return _Seen(digests, unreadable, span, len(rows))
 

@@ -60,11 +60,16 @@ def image_names(folder: Path) -> list[str]:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Names of the folders directly in a folder, sorted, hidden ones left out; none if there is no such folder."""
+    """Names of the folders directly in a folder, sorted; none if there is no such folder.
+
+    Hidden ones are left out, and those that macOS adds to archives.
+    """
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
+        )
 
 
 def relative(path: Path, root: Path) -> str:

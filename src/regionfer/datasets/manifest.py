@@ -178,7 +178,7 @@ def load_faces(manifest: Manifest, size: int) -> NDArray[np.uint8]:
         size: side in pixels; images of another size are resized, by area when they shrink.
 
     Returns:
-        (n, size, size, 3) uint8 RGB.
+        (n, size, size, 3) uint8 RGB. If the manifest has its pixels in this form, these themselves.
 
     Raises:
         DatasetError: the images are photos.
@@ -189,6 +189,8 @@ def load_faces(manifest: Manifest, size: int) -> NDArray[np.uint8]:
             f"{manifest.root}: {manifest.dataset} has photos here, in which faces must be found first; "
             "run 'regionfer data prepare' and use what it writes"
         )
+    if manifest.pixels is not None and manifest.pixels.shape[1:] == (size, size, 3):
+        return manifest.pixels  # of a prepared corpus: they stay on the disk
     faces = np.empty((len(manifest), size, size, 3), dtype=np.uint8)
 
     def load(row: int) -> None:

@@ -14,7 +14,7 @@ they stay as written, in alphabetical order.
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 import numpy as np
@@ -101,7 +101,7 @@ def read_csv(
             columns[name].append(value)
     if not where:
         raise DatasetError(f"{path}: expected a row an image, found only the header")
-    names = [name.replace("\\", "/") for name in columns.pop("image")]
+    names = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in columns.pop("image")]
     known, labels = _labels(columns.pop("label"), where, classes)
     named = columns.pop("split", None)
     rows = _held_out(names, labels, valid_share) if named is None else list(_read_splits(named, where))

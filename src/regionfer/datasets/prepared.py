@@ -90,7 +90,7 @@ def load_prepared(folder: str | Path) -> tuple[Manifest, NDArray[np.uint8]]:
 
     Returns:
         The manifest of the faces that were found, whose ``pixels`` are the faces; and these faces, (n, S, S, 3) uint8
-        RGB, mapped from the disk.
+        RGB, mapped from the disk. Changes to them stay in memory.
 
     Raises:
         DatasetError: the folder is not one that was prepared, was not finished, or is damaged.
@@ -100,7 +100,7 @@ def load_prepared(folder: str | Path) -> tuple[Manifest, NDArray[np.uint8]]:
     if card is None:
         raise wrong_folder(folder, "a prepared corpus", f"{CARD}, {COLUMNS} and {FACES} by 'regionfer data prepare'")
     try:
-        faces: NDArray[np.uint8] = np.load(folder / FACES, mmap_mode="r", allow_pickle=False)
+        faces: NDArray[np.uint8] = np.load(folder / FACES, mmap_mode="c", allow_pickle=False)
         with np.load(folder / COLUMNS, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
         attributes = {n.removeprefix(_ATTRIBUTE): columns.pop(n) for n in list(columns) if n.startswith(_ATTRIBUTE)}
