@@ -8,7 +8,6 @@ from regionfer.models.attention import (  # noqa: E402
     RegionWeight,
     RelationAttention,
     SelfAttention,
-    region_share,
 )
 
 B, R, D = 3, 4, 5
@@ -54,6 +53,7 @@ def test_relation_attention_is_the_papers(features, squash):
         np.testing.assert_allclose(found.feature[b], P, atol=1e-6)
         np.testing.assert_allclose(found.mu[b], mu, atol=1e-6)
         np.testing.assert_allclose(found.nu[b], nu, atol=1e-6)
+        np.testing.assert_allclose(found.share[b], mu * nu / (mu * nu).sum(), atol=1e-6)
 
 
 @pytest.mark.parametrize("squash", ["sigmoid", "sigmoid-softmax"])
@@ -74,7 +74,7 @@ def test_self_attention_stops_at_the_content(features, squash):
 def test_mean_gives_every_region_the_same_weight(features):
     found = MeanAggregation(D)(features)
     np.testing.assert_allclose(found.feature, features.numpy().mean(1), atol=1e-6)
-    np.testing.assert_allclose(region_share(found.mu, found.nu), 1 / R)
+    np.testing.assert_allclose(found.share, 1 / R)
 
 
 @pytest.mark.parametrize("kind", [MeanAggregation, SelfAttention, RelationAttention])
@@ -94,6 +94,17 @@ def test_one_region_is_its_own_content(features, kind):
         torch.testing.assert_close(kind(D)(features[:, :1]).feature, features[:, 0])
 
 
-def test_share_is_the_product_scaled_to_one():
-    mu, nu = torch.tensor([[0.2, 0.4, 0.8]]), torch.tensor([[0.5, 0.5, 0.125]])
-    np.testing.assert_allclose(region_share(mu, nu), [[0.25, 0.5, 0.25]], atol=1e-6)
+def test_shares_stay_exact_where_all_weights_are_tiny(features):
+    """Only ratios of weights decide, so training may shrink them all; the ratios must survive that."""
+    torch.manual_seed(0)
+    attention = RelationAttention(D)
+    with torch.no_grad():
+        attention.self_weight.score.bias.fill_(-15)
+        attention.relation_weight.score.bias.fill_(-15)
+        found = attention(features)
+    q0, q1 = parameters(attention.self_weight), parameters(attention.relation_weight)
+    for b in range(B):
+        P, mu, nu, _ = paper(features[b].double().numpy(), q0, q1, "sigmoid")
+        assert mu.max() * nu.max() < 1e-10
+        np.testing.assert_allclose(found.share[b], mu * nu / (mu * nu).sum(), atol=1e-5)
+        np.testing.assert_allclose(found.feature[b], P, atol=1e-5)

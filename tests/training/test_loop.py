@@ -2,16 +2,17 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError, RecipeError
 from regionfer.training.checkpoint import load_checkpoint
-from regionfer.training.data import FaceData, blended_targets, mixed_seed, step_rows
-from regionfer.training.loop import BEST, LAST, train
+from regionfer.training.data import FaceData, blended_targets, class_weights, mixed_seed, step_rows
+from regionfer.training.loop import LAST, train
 from regionfer.training.optimisation import learning_rate, moving_average
-from regionfer.training.recipe import OptimiserRecipe, Recipe
+from regionfer.training.recipe import DataRecipe, OptimiserRecipe, Recipe
 
 MakeRecipe = Callable[..., Recipe]
 MakeFaces = Callable[..., FaceData]
@@ -68,16 +69,16 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     recipe = make_recipe(optimiser={"epochs": 3})
     faces, held_out = make_faces(), make_faces(12, seed=1)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(line: str) -> None:
         if line.startswith("epoch 1"):
-            raise Killed
+            raise KilledError
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(recipe, faces, held_out, whole, classes=classes)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(recipe, faces, held_out, parts, classes=classes, report=kill)
     assert load_checkpoint(parts / LAST).epoch == 1
     lines: list[str] = []
@@ -142,23 +143,74 @@ def test_a_run_that_diverges_says_so(
     make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
     recipe = make_recipe(optimiser={**SGD, "backbone_lr": 1e30, "warmup_steps": 0})
-    with pytest.raises(RecipeError, match=r"the loss is .* of epoch 1; lower the learning rates"):
+    with pytest.raises(RecipeError, match=r"the loss is no number any more at step .* of epoch 1; lower"):
         train(recipe, make_faces(), None, tmp_path, classes=classes)
 
 
 def test_fewer_faces_than_a_step_are_refused(
     make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match=r"optimiser\.batch is 8, but there are only 6 faces"):
+    with pytest.raises(RecipeError, match=r"optimiser\.batch is 8, but an epoch has only 6 faces"):
         train(make_recipe(), make_faces(6), None, tmp_path, classes=classes)
 
 
+def rows_of(labels: list[int], batch: int, epoch: int = 0, **data: object) -> torch.Tensor:
+    recipe = DataRecipe.model_validate(data)
+    return torch.cat(list(step_rows(np.array(labels), recipe, batch, seed=0, epoch=epoch)))
+
+
 def test_an_epoch_sees_each_face_at_most_once_and_no_two_epochs_are_alike() -> None:
-    one, again, other = (torch.cat(list(step_rows(20, 6, 0, epoch))) for epoch in (0, 0, 1))
+    one, again, other = (rows_of([0] * 20, 6, epoch) for epoch in (0, 0, 1))
     assert len(one) == 18
     assert len(set(one.tolist())) == 18
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "shares"),
+    [
+        ({"sampling": "natural"}, (0.9, 0.1)),
+        ({"sampling": "oversample"}, (0.5, 0.5)),
+        ({"sampling": "oversample", "balance": 0.5}, (0.75, 0.25)),
+        ({"sampling": "oversample", "balance": 0.0}, (0.9, 0.1)),
+        ({"sampling": "undersample"}, (0.5, 0.5)),
+    ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_sampling_gives_rare_classes_their_share(options: dict[str, object], shares: tuple[float, float]) -> None:
+    labels = [0] * 900 + [1] * 100
+    seen = np.array(labels)[rows_of(labels, 10, **options).numpy()]
+    assert np.bincount(seen) / len(seen) == pytest.approx(shares, abs=0.04)
+    assert len(seen) == (200 if options["sampling"] == "undersample" else 1000)
+
+
+def test_class_weights_even_out_the_classes() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    data = FaceData(torch.zeros(10, 1, 1, 3), labels, torch.eye(3)[labels])
+    weights = class_weights(data, 1.0)
+    assert_close(weights * torch.tensor([6.0, 3.0, 1.0]), torch.full((3,), 10 / 3))
+    assert_close(class_weights(data, 0.0), torch.ones(3))
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_a_step_in_parts_is_the_step_as_a_whole(
+    accumulate: int, make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    runs = []
+    for parts in (1, accumulate):
+        recipe = make_recipe(optimiser={"accumulate": parts}, loss={"visibility": 1.0})
+        runs.append(train(recipe, make_faces(), None, tmp_path / str(parts), classes=classes))
+    for name in ("loss", "cross_entropy", "region_biased", "visibility"):
+        assert runs[0].history[-1][name] == pytest.approx(runs[1].history[-1][name], rel=1e-4), name
+    assert runs[0].history[-1]["visibility"] > 0
+
+
+def test_a_step_that_cannot_be_split_is_refused(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="cannot be split evenly over 1 processes with 3 parts each"):
+        train(make_recipe(optimiser={"accumulate": 3}), make_faces(), None, tmp_path, classes=classes)
 
 
 def test_seeds_of_neighbouring_steps_differ() -> None:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 Squash = Literal["sigmoid", "sigmoid-softmax"]
 
@@ -21,25 +22,20 @@ class Aggregated(NamedTuple):
         feature: (B, width), the compact feature P.
         mu: (B, R) in 0..1, the coarse weight of each region.
         nu: (B, R) in 0..1, the weight refined with the whole.
+        share: (B, R), share of each region in P: mu * nu, rows scaled to sum to 1.
     """
 
     feature: Tensor
     mu: Tensor
     nu: Tensor
-
-
-def region_share(mu: Tensor, nu: Tensor) -> Tensor:
-    """Share of each region in the compact feature: mu * nu, rows scaled to sum to 1, (B, R).
-
-    >>> region_share(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.2, 0.6]])).tolist()
-    [[0.25, 0.75]]
-    """
-    weight = mu * nu
-    return weight / weight.sum(1, keepdim=True)
+    share: Tensor
 
 
 class RegionWeight(nn.Module):
-    """One learned weight a region: sigma(q . x).
+    """The logarithm of one learned weight a region, log sigma(q . x).
+
+    Only ratios of weights decide, so training may shrink all of them together until they are hardly more than rounding;
+    their logarithms keep the ratios exact.
 
     Args:
         width: values of x.
@@ -53,10 +49,11 @@ class RegionWeight(nn.Module):
         self.softmax = squash == "sigmoid-softmax"
 
     def forward(self, features: Tensor) -> Tensor:  # (B, R, width)
-        """Weigh the regions, (B, R) in 0..1."""
+        """Weigh the regions, (B, R), at most 0."""
         # Flat, so that the exported graph keeps the learned weights under their name: a model file can be trained on.
-        weights: Tensor = self.score(features.flatten(0, 1)).view(features.shape[:2]).sigmoid()
-        return weights.softmax(1) if self.softmax else weights
+        scores: Tensor = self.score(features.flatten(0, 1)).view(features.shape[:2])
+        # log sigma(x) as -softplus(-x): a logsigmoid would be exported as the log of a rounded sigmoid.
+        return scores.sigmoid().log_softmax(1) if self.softmax else -softplus(-scores)
 
 
 class MeanAggregation(nn.Module):
@@ -69,7 +66,7 @@ class MeanAggregation(nn.Module):
     def forward(self, features: Tensor) -> Aggregated:  # (B, R, D)
         """Average the regions."""
         ones = torch.ones_like(features[..., 0])
-        return Aggregated(features.mean(1), ones, ones)  # (B, D), (B, R), (B, R)
+        return Aggregated(features.mean(1), ones, ones, ones / ones.shape[1])  # (B, D), (B, R) three times
 
 
 class SelfAttention(nn.Module):
@@ -82,8 +79,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Aggregated:  # (B, R, D)
         """Weigh and sum the regions."""
-        mu = self.self_weight(features)  # (B, R)
-        return Aggregated(_weighted_mean(features, mu), mu, torch.ones_like(mu))
+        log_mu = self.self_weight(features)  # (B, R)
+        share = log_mu.softmax(1)
+        return Aggregated(_mixed(features, share), log_mu.exp(), torch.ones_like(log_mu), share)
 
 
 class RelationAttention(nn.Module):
@@ -97,13 +95,14 @@ class RelationAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Aggregated:  # (B, R, D)
         """Weigh each region by itself, then by its relation to all of them."""
-        mu = self.self_weight(features)  # (B, R)
-        content = _weighted_mean(features, mu)  # (B, D), F_m
+        log_mu = self.self_weight(features)  # (B, R)
+        content = _mixed(features, log_mu.softmax(1))  # (B, D), F_m: mu_i / sum mu is a softmax of log mu
         pairs = torch.cat([features, content.unsqueeze(1).expand_as(features)], dim=-1)  # (B, R, 2D)
-        nu = self.relation_weight(pairs)  # (B, R)
-        return Aggregated(_weighted_mean(pairs, mu * nu), mu, nu)
+        log_nu = self.relation_weight(pairs)  # (B, R)
+        share = (log_mu + log_nu).softmax(1)  # mu_i nu_i / sum mu nu
+        return Aggregated(_mixed(pairs, share), log_mu.exp(), log_nu.exp(), share)  # P is (B, 2D)
 
 
-def _weighted_mean(features: Tensor, weights: Tensor) -> Tensor:
-    """Mean of (B, R, D) over the regions with weights (B, R)."""
-    return (weights.unsqueeze(-1) * features).sum(1) / weights.sum(1, keepdim=True)
+def _mixed(features: Tensor, shares: Tensor) -> Tensor:
+    """Sum (B, R, D) over the regions with shares (B, R)."""
+    return (shares.unsqueeze(-1) * features).sum(1)

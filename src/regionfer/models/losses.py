@@ -14,23 +14,30 @@ def region_biased_loss(mu: Tensor, margin: float = 0.02) -> Tensor:
         mu: (B, R) self-attention weights, region 0 the whole face, R > 1.
         margin: alpha of the paper.
 
-    >>> region_biased_loss(torch.tensor([[0.5, 0.4, 0.3]]), margin=0.02).item()  # 0.02 - (0.4 - 0.5)
-    0.11999999731779099
+    >>> round(region_biased_loss(torch.tensor([[0.5, 0.4, 0.3]]), margin=0.02).item(), 5)  # 0.02 - (0.4 - 0.5)
+    0.12
     """
     return (margin - (mu[:, 1:].amax(1) - mu[:, 0])).clamp_min(0).mean()
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+def soft_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Cross-entropy against a distribution, averaged over the faces.
 
     Args:
         logits: (B, C).
         target: (B, C), rows sum to 1.
+        class_weights: (C,) factors of the classes; 1 if not given.
     """
-    return -(target * torch.log_softmax(logits.float(), dim=1)).sum(1).mean()
+    weighted = target if class_weights is None else target * class_weights
+    return -(weighted * torch.log_softmax(logits.float(), dim=1)).sum(1).mean()
 
 
-def visibility_loss(mu: Tensor, covered: Tensor, margin: float = 0.2) -> Tensor:
+def coverage_differences(covered: Tensor) -> Tensor:
+    """How much more region i is covered than region j, 0 where it is not, (B, R, R) for (B, R)."""
+    return (covered[:, :, None] - covered[:, None, :]).clamp_min(0)
+
+
+def visibility_loss(mu: Tensor, covered: Tensor, margin: float = 0.2, total: Tensor | None = None) -> Tensor:
     """A region that is more covered should weigh less: this project's extension of the RB-loss.
 
     For each two regions of a face, ``max(0, margin * (c_i - c_j) - (mu_j - mu_i))`` where region i is more covered
@@ -40,11 +47,13 @@ def visibility_loss(mu: Tensor, covered: Tensor, margin: float = 0.2) -> Tensor:
         mu: (B, R) self-attention weights.
         covered: (B, R) in 0..1, known share of each region that is hidden.
         margin: difference of weight asked for between a hidden region and a visible one.
+        total: what the weighted sum is divided by, where these are a part of a larger batch; the sum of the weights of
+            these faces if not given.
 
-    >>> visibility_loss(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]])).item()
-    0.20000000298023224
+    >>> round(visibility_loss(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]])).item(), 5)
+    0.2
     """
-    difference = (covered[:, :, None] - covered[:, None, :]).clamp_min(0)  # (B, R, R), i more covered than j
+    difference = coverage_differences(covered)
     advantage = mu[:, None, :] - mu[:, :, None]  # (B, R, R), mu_j - mu_i
     shortfall = (margin * difference - advantage).clamp_min(0)
-    return (difference * shortfall).sum() / difference.sum().clamp_min(1e-6)
+    return (difference * shortfall).sum() / (difference.sum() if total is None else total).clamp_min(1e-6)

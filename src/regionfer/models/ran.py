@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from regionfer.models.attention import Aggregated, region_share
+from regionfer.models.attention import Aggregated
 from regionfer.models.backbones import Backbone
 from regionfer.models.resampling import crop_regions
 
@@ -17,16 +17,13 @@ class Prediction(NamedTuple):
         logits: (B, C) float32.
         mu: (B, R) float32 in 0..1, self-attention weights; region 0 is the whole face.
         nu: (B, R) float32 in 0..1, relation-attention weights.
+        share: (B, R) float32, share of each region in the decision, mu * nu scaled to sum to 1.
     """
 
     logits: Tensor
     mu: Tensor
     nu: Tensor
-
-    @property
-    def share(self) -> Tensor:
-        """Share of each region in the decision, (B, R), rows sum to 1."""
-        return region_share(self.mu, self.nu)
+    share: Tensor
 
 
 class Aggregation(Protocol):
@@ -52,7 +49,6 @@ class RegionAttentionNetwork(nn.Module):
         classes: number of expressions.
         crop_stage: 0 crops the picture; k crops the input of the backbone's stage k.
         crop_size: side of a crop in samples of what is cropped; None keeps the side of the whole.
-        dropout: share of the compact feature dropped in training.
     """
 
     def __init__(
@@ -63,7 +59,6 @@ class RegionAttentionNetwork(nn.Module):
         *,
         crop_stage: int = 0,
         crop_size: int | None = None,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= crop_stage < len(backbone.stages):
@@ -72,15 +67,15 @@ class RegionAttentionNetwork(nn.Module):
         self.aggregation = aggregation
         self.crop_stage = crop_stage
         self.crop_size = crop_size
-        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(aggregation.width, classes)
 
-    def forward(self, pictures: Tensor, regions: Tensor | None = None) -> Prediction:
+    def forward(self, pictures: Tensor, regions: Tensor | None = None, keep: Tensor | None = None) -> Prediction:
         """Classify faces.
 
         Args:
             pictures: (B, 3, S, S), normalised.
             regions: crop boxes, (R - 1, 4) or (B, R - 1, 4), x1 y1 x2 y2 in 0..1 of the face; None for none.
+            keep: factors of the compact feature, (B, width): dropout, drawn by the caller in training.
         """
         shared = self.backbone(pictures, stop=self.crop_stage)  # (B, C, h, w)
         features = self._features(shared).unsqueeze(1)  # (B, 1, D)
@@ -88,9 +83,9 @@ class RegionAttentionNetwork(nn.Module):
             features = torch.cat([features, self._region_features(shared, regions)], dim=1)  # (B, R, D)
         # A share of a sum needs more digits than bfloat16 has.
         with torch.autocast(features.device.type, enabled=False):
-            feature, mu, nu = self.aggregation(features.float())
-            logits = self.classifier(self.dropout(feature))
-        return Prediction(logits, mu, nu)
+            feature, mu, nu, share = self.aggregation(features.float())
+            logits = self.classifier(feature if keep is None else feature * keep)
+        return Prediction(logits, mu, nu, share)
 
     def _features(self, maps: Tensor) -> Tensor:
         """Run the rest of the backbone on (B, C, h, w) and average over positions, (B, D)."""

@@ -42,6 +42,10 @@ class Variation:
         """The variation of some of the faces."""
         return Variation(**{name: value[rows] for name, value in vars(self).items()})
 
+    def to(self, device: torch.device) -> "Variation":
+        """The same on another device."""
+        return Variation(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 def draw_variation(recipe: AugmentationRecipe, faces: int, generator: torch.Generator) -> Variation:
     """Draw a variation for each of ``faces`` faces."""
@@ -88,7 +92,7 @@ def _fills(faces: int, plain: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(_column(plain), texture[:, :, :1, :1], texture)
 
 
-def vary(planes: Tensor, size: int, variation: Variation) -> tuple[Tensor, Tensor]:
+def vary(planes: Tensor, size: int, variation: Variation) -> Tensor:
     """Apply a variation and bring faces to the network's input size, in one sampling.
 
     Args:
@@ -97,17 +101,16 @@ def vary(planes: Tensor, size: int, variation: Variation) -> tuple[Tensor, Tenso
         variation: one for each face.
 
     Returns:
-        (B, C, size, size) in 0..255, and the erased places, (B, 1, size, size) in 0..1.
+        (B, C, size, size) in 0..255.
     """
     if planes.shape[-1] > size:  # grid_sample does not smooth when it shrinks
-        planes = crop_regions(planes, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), size)[:, 0]
+        planes = crop_regions(planes, planes.new_tensor([[0.0, 0.0, 1.0, 1.0]]), size)[:, 0]
     grid = F.affine_grid(variation.affine, [len(planes), 1, size, size], align_corners=False)
     pictures = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
     mean = pictures.mean((1, 2, 3), keepdim=True)
     pictures = (pictures - mean) * _column(variation.contrast) + mean + 255 * _column(variation.brightness)
-    erased = inside(variation.erased, size)
     fill = F.interpolate(variation.fill, size=(size, size), mode="bilinear", align_corners=False)
-    return torch.where(erased, fill, pictures.clamp(0, 255)), erased.float()
+    return torch.where(inside(variation.erased, size), fill, pictures.clamp(0, 255))
 
 
 def moved_points(points: Tensor, affine: Tensor) -> Tensor:
@@ -127,9 +130,30 @@ def moved_points(points: Tensor, affine: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None], moved[:, MIRRORED], moved)
 
 
+def covered_share(regions: Tensor, erased: Tensor) -> Tensor:
+    """Share of each region that lies in the erased box.
+
+    Args:
+        regions: (R, 4) or (B, R, 4), x1 y1 x2 y2 in 0..1.
+        erased: (B, 4), one box a face.
+
+    Returns:
+        (B, R) in 0..1.
+    """
+    low = torch.maximum(regions[..., :2], erased[:, None, :2])
+    high = torch.minimum(regions[..., 2:], erased[:, None, 2:])
+    area = (regions[..., 2:] - regions[..., :2]).prod(-1)
+    return (high - low).clamp_min(0).prod(-1) / area.clamp_min(1e-9)
+
+
+def drop_factors(faces: int, width: int, dropout: float, generator: torch.Generator) -> Tensor:
+    """Factors (faces, width) of inverted dropout: 0 for the share that is dropped, else 1 / (1 - dropout)."""
+    return (torch.rand(faces, width, generator=generator) >= dropout).float() / (1 - dropout)
+
+
 def inside(boxes: Tensor, size: int) -> Tensor:
     """Which samples of a square lie in each box, (B, 1, size, size) bool."""
-    centres = (torch.arange(size) + 0.5) / size
+    centres = (torch.arange(size, device=boxes.device) + 0.5) / size
     x1, y1, x2, y2 = (edge[:, None] for edge in boxes.unbind(1))
     columns, rows = (centres >= x1) & (centres < x2), (centres >= y1) & (centres < y2)
     return (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)

@@ -36,7 +36,6 @@ def build_classifier(recipe: Recipe, classes: int, *, pretrained: bool = True) -
             classes,
             crop_stage=recipe.model.crop_stage,
             crop_size=recipe.model.crop_size,
-            dropout=recipe.model.dropout,
         )
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: model.{error}") from error

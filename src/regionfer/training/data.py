@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regionfer.datasets.manifest import Manifest, load_faces
+from regionfer.training.recipe import DataRecipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,12 @@ class FaceData:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def rows(self, rows: NDArray[np.intp]) -> "FaceData":
+        """Some of the faces, in this order."""
+        index = torch.from_numpy(rows)
+        landmarks = None if self.landmarks is None else self.landmarks[index]
+        return FaceData(self.faces[index], self.labels[rows], self.targets[index], landmarks)
+
     @classmethod
     def load(cls, manifest: Manifest, size: int) -> "FaceData":
         """Decode the face crops of a manifest at one size.
@@ -50,14 +57,44 @@ def blended_targets(data: FaceData, soft: float) -> Tensor:
     return soft * data.targets + (1 - soft) * hard
 
 
-def step_rows(n: int, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
+def class_weights(data: FaceData, balance: float) -> Tensor:
+    """Factors of the classes in the loss, (C,): counts to the power of ``-balance``, on average 1 over the faces."""
+    counts = np.bincount(data.labels, minlength=data.targets.shape[1])
+    weights = np.maximum(counts, 1).astype(np.float64) ** -balance
+    return torch.from_numpy(weights / (weights * counts).sum() * counts.sum()).float()
+
+
+def step_rows(labels: NDArray[np.int64], recipe: DataRecipe, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """Rows of each step of an epoch, (batch,) each; a last incomplete step is left out.
 
     The order depends on seed and epoch alone, so a resumed run goes on as if it had never stopped.
     """
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(mixed_seed(seed, epoch)))
-    for start in range(0, n - batch + 1, batch):
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+    order = _epoch_rows(labels, recipe, generator)
+    for start in range(0, len(order) - batch + 1, batch):
         yield order[start : start + batch]
+
+
+def epoch_size(labels: NDArray[np.int64], recipe: DataRecipe) -> int:
+    """Faces that an epoch sees."""
+    if recipe.sampling != "undersample":
+        return len(labels)
+    counts = np.bincount(labels)
+    return int(counts[counts > 0].min() * (counts > 0).sum())
+
+
+def _epoch_rows(labels: NDArray[np.int64], recipe: DataRecipe, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(len(labels), generator=generator)
+    if recipe.sampling == "natural":
+        return order
+    counts = np.bincount(labels)
+    if recipe.sampling == "oversample":
+        chance = torch.from_numpy(counts[labels].astype(np.float64) ** -recipe.balance)
+        return torch.multinomial(chance, len(labels), replacement=True, generator=generator)
+    shuffled = labels[order.numpy()]
+    rarest = counts[counts > 0].min()
+    kept = np.concatenate([np.flatnonzero(shuffled == label)[:rarest] for label in np.flatnonzero(counts)])
+    return order[torch.from_numpy(np.sort(kept))]
 
 
 def mixed_seed(*parts: int) -> int:

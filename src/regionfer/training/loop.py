@@ -1,11 +1,11 @@
-"""The training loop."""
+"""The training loop, in one process or several (started with torchrun or `accelerate launch`)."""
 
 import csv
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from regionfer.errors import CheckpointError, RecipeError
+from regionfer.metrics import score
 from regionfer.models.classifier import ExpressionClassifier
-from regionfer.models.losses import region_biased_loss, soft_cross_entropy, visibility_loss
-from regionfer.models.ran import Prediction
-from regionfer.models.resampling import crop_regions
-from regionfer.training.augmentation import draw_variation, moved_points, vary
-from regionfer.training.build import build_classifier, draw_regions
+from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -31,26 +28,13 @@ from regionfer.training.checkpoint import (
     restore_optimiser,
     save_checkpoint,
 )
-from regionfer.training.data import FaceData, blended_targets, mixed_seed, step_rows
-from regionfer.training.inference import evaluate
+from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
+from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
-from regionfer.training.recipe import Recipe
+from regionfer.training.recipe import OptimiserRecipe, Recipe
+from regionfer.training.step import Losses, Step, draw_step, part_losses
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The parts of the loss of one step, each before its weight."""
-
-    cross_entropy: Tensor
-    region_biased: Tensor
-    visibility: Tensor
-
-    def total(self, recipe: Recipe) -> Tensor:
-        """What is minimised."""
-        weights = recipe.loss
-        return self.cross_entropy + weights.region_biased * self.region_biased + weights.visibility * self.visibility
 
 
 def train(
@@ -85,11 +69,11 @@ def train(
         CheckpointError: the folder holds another run, or the pretraining file does not fit.
         RecipeError: the recipe asks for what the data or the network does not have.
     """
-    if len(training) < recipe.optimiser.batch:
-        raise RecipeError(f"optimiser.batch is {recipe.optimiser.batch}, but there are only {len(training)} faces")
+    if (faces := epoch_size(training.labels, recipe.data)) < recipe.optimiser.batch:
+        raise RecipeError(f"optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces")
     if recipe.regions.generator == "landmark" and training.landmarks is None:
         raise RecipeError(f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks")
-    run = _Run(recipe, len(training), classes, dict(data or {}), progress)
+    run = _Run(recipe, training, classes, dict(data or {}), progress)
     if (out / LAST).is_file():
         if not resume:
             raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
@@ -98,17 +82,18 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with SummaryWriter(out) as board:
         while run.epoch < recipe.optimiser.epochs:
-            row = run.train_epoch(training)
+            row = run.train_epoch()
             line = f"epoch {run.epoch}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
             if validation is not None:
-                result = evaluate(run.evaluated, validation, classes)
+                probabilities = predict_shared(run.accelerator, run.evaluated, validation)
+                result = score(validation.labels, probabilities, classes)
                 run.score = result.to_dict()
                 row |= {f"valid_{name}": run.score[name] for name in ("accuracy", "mean_recall", "nll", "ece")}
                 line += f", valid accuracy {result.accuracy:.2%}, mean recall {result.mean_recall:.2%}"
             run.history.append(row)
             if run.accelerator.is_main_process:
                 _keep(run, out, board)
-            report(line)
+                report(line)
     run.accelerator.wait_for_everyone()
     return load_checkpoint(out / BEST)
 
@@ -117,21 +102,25 @@ class _Run:
     """A run under way: the network, its average, the optimiser, and how far they are."""
 
     def __init__(
-        self, recipe: Recipe, faces: int, classes: tuple[str, ...], data: dict[str, Any], progress: bool
+        self, recipe: Recipe, training: FaceData, classes: tuple[str, ...], data: dict[str, Any], progress: bool
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.classes, self.data, self.progress = recipe, classes, data, progress
+        self.recipe, self.training, self.classes, self.data = recipe, training, classes, data
         self.accelerator = Accelerator(
             mixed_precision="no" if recipe.precision == "fp32" else recipe.precision, cpu=not torch.cuda.is_available()
         )
+        self.progress = progress and self.accelerator.is_main_process
+        self.parts = _parts(recipe.optimiser, self.accelerator.num_processes, self.accelerator.process_index)
         self.classifier = build_classifier(recipe, len(classes)).to(self.accelerator.device)
         self.classifier.to(memory_format=torch.channels_last)
         self.average = AveragedModel(self.classifier, multi_avg_fn=moving_average(recipe.optimiser.ema))
         self.optimiser = build_optimiser(self.classifier.network, recipe.optimiser)
-        self.steps = faces // recipe.optimiser.batch
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.steps = epoch_size(training.labels, recipe.data) // recipe.optimiser.batch
         self.rate_factor = learning_rate(recipe.optimiser, self.steps)
         self.network = self.accelerator.prepare(self.classifier.network)
+        self.targets = blended_targets(training, recipe.loss.soft_targets)
+        self.weights = class_weights(training, recipe.loss.class_balance).to(self.accelerator.device)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.score: dict[str, Any] = {}
@@ -143,69 +132,62 @@ class _Run:
         assert isinstance(module, ExpressionClassifier)
         return module
 
-    def train_epoch(self, training: FaceData) -> dict[str, float]:
-        recipe, seed = self.recipe, self.recipe.seed
-        targets = blended_targets(training, recipe.loss.soft_targets)
+    def train_epoch(self) -> dict[str, float]:
+        """Go once through the training faces; means of the losses, and the pace."""
+        recipe, started = self.recipe, time.perf_counter()
         self.classifier.train()
-        sums: dict[str, float] = {"loss": 0.0, "cross_entropy": 0.0, "region_biased": 0.0, "visibility": 0.0}
-        started = time.perf_counter()
-        rows_of_steps = step_rows(len(training), recipe.optimiser.batch, seed, self.epoch)
-        for step, rows in enumerate(self._progress(rows_of_steps)):
-            torch.manual_seed(mixed_seed(seed, self.epoch, step, self.accelerator.process_index))  # dropout
-            losses = self._losses(training, targets, rows, mixed_seed(seed, self.epoch, step))
-            loss = losses.total(recipe)
-            self._step(loss, self.epoch * self.steps + step)
-            for name, value in {"loss": loss, **vars(losses)}.items():
-                sums[name] += value.item()
-            if not math.isfinite(sums["loss"]):
+        sums = torch.zeros(len(fields(Losses)) + 1)
+        rows_of_steps = step_rows(self.training.labels, recipe.data, recipe.optimiser.batch, recipe.seed, self.epoch)
+        for number, rows in enumerate(self._progress(rows_of_steps)):
+            seed = mixed_seed(recipe.seed, self.epoch, number)
+            parts = self._step(draw_step(recipe, self.classifier, self.training, rows, seed))
+            sums += parts
+            if not parts.isfinite().all():
                 raise RecipeError(
-                    f"recipe {recipe.name}: the loss is {loss.item()} at step {step + 1} of epoch {self.epoch + 1}; "
-                    "lower the learning rates, or set optimiser.gradient_clip"
+                    f"recipe {recipe.name}: the loss is no number any more at step {number + 1} of epoch "
+                    f"{self.epoch + 1}; lower the learning rates, or set optimiser.gradient_clip"
                 )
         self.epoch += 1
         seconds = time.perf_counter() - started
-        means = {name: value / self.steps for name, value in sums.items()}
+        names = ("loss", *(field.name for field in fields(Losses)))
+        means = dict(zip(names, (sums / self.steps).tolist(), strict=True))
         pace = self.steps * recipe.optimiser.batch / seconds
         return {"epoch": self.epoch, **means, "seconds": seconds, "faces_per_second": pace}
 
-    def _losses(self, training: FaceData, targets: Tensor, rows: Tensor, seed: int) -> Losses:
-        """Vary the faces of a step, run the network on this process's share of them, and compare."""
-        recipe, device = self.recipe, self.accelerator.device
-        variation = draw_variation(recipe.augmentation, len(rows), torch.Generator().manual_seed(seed))
-        drawn = draw_regions(recipe.regions, seed, len(rows))
-        share = self._share(len(rows))
-        rows, variation = rows[share], variation.rows(share)
-        pictures, erased = vary(
-            self.classifier.preprocessing.planes(training.faces[rows]), recipe.input.size, variation
-        )
-        landmarks = None if training.landmarks is None else moved_points(training.landmarks[rows], variation.affine)
-        boxes = self.classifier.boxes(landmarks) if drawn is None else drawn[share]
-        with self.accelerator.autocast():
-            prediction: Prediction = self.network(self.classifier.preprocessing(pictures.to(device)), boxes)
-        cross_entropy = soft_cross_entropy(prediction.logits, targets[rows].to(device))
-        if boxes is None or recipe.model.aggregation == "mean":
-            zero = cross_entropy.new_zeros(())
-            return Losses(cross_entropy, zero, zero)
-        return Losses(
-            cross_entropy,
-            region_biased=region_biased_loss(prediction.mu, recipe.loss.margin),
-            visibility=visibility_loss(prediction.mu, _covered(erased, boxes.cpu()).to(device)),
-        )
-
-    def _share(self, faces: int) -> slice:
-        """The rows of a global batch that this process works on."""
-        each = faces // self.accelerator.num_processes
-        return slice(each * self.accelerator.process_index, each * (self.accelerator.process_index + 1))
-
-    def _step(self, loss: Tensor, number: int) -> None:
+    def _step(self, step: Step) -> Tensor:
+        """Change the weights once; the loss and its parts over all processes, (4,)."""
+        done = int(self.average.n_averaged)
         for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * self.rate_factor(number)
+            group["lr"] = rate * self.rate_factor(done)
         self.optimiser.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        figures = torch.zeros(len(fields(Losses)) + 1)
+        for part in self.parts:
+            # Gradients are exchanged between processes with the last part only.
+            with nullcontext() if part is self.parts[-1] else self.accelerator.no_sync(self.network):
+                losses = self._losses(step, part)
+                loss = losses.total(self.recipe)
+                self.accelerator.backward(loss / len(self.parts))
+            figures += torch.cat([loss.detach().float().view(1), losses.detached()]).cpu() / len(self.parts)
         if self.recipe.optimiser.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.recipe.optimiser.gradient_clip)
         self.optimiser.step()
         self.average.update_parameters(self.classifier)
+        if self.accelerator.num_processes > 1:
+            figures = self.accelerator.reduce(figures.to(self.accelerator.device), "mean").cpu()
+        return figures
+
+    def _losses(self, step: Step, part: slice) -> Losses:
+        with self.accelerator.autocast():
+            return part_losses(
+                step,
+                part,
+                recipe=self.recipe,
+                classifier=self.classifier,
+                network=self.network,
+                data=self.training,
+                targets=self.targets,
+                weights=self.weights,
+            )
 
     def _progress(self, rows: Iterator[Tensor]) -> Iterator[Tensor]:
         columns = (
@@ -215,8 +197,7 @@ class _Run:
             TextColumn("{task.fields[pace]}"),
             TimeRemainingColumn(),
         )
-        shown = self.progress and self.accelerator.is_main_process
-        with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        with Progress(*columns, console=Console(stderr=True), disable=not self.progress) as bar:
             task = bar.add_task("", total=self.steps, pace="")
             for item in rows:
                 yield item
@@ -225,6 +206,7 @@ class _Run:
                 bar.update(task, advance=1, pace=pace)
 
     def checkpoint(self) -> Checkpoint:
+        """The run as it stands."""
         return Checkpoint(
             network=self.classifier.state_dict(),
             averaged=self.evaluated.state_dict(),
@@ -238,6 +220,7 @@ class _Run:
         )
 
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Go on from a checkpoint of the same recipe."""
         here = json.loads(self.recipe.model_dump_json())
         changed = [key for key in here if here[key] != checkpoint.recipe.get(key)]
         if changed or checkpoint.classes != self.classes:
@@ -264,8 +247,14 @@ def _keep(run: _Run, out: Path, board: SummaryWriter) -> None:
     board.flush()
 
 
-def _covered(erased: Tensor, regions: Tensor) -> Tensor:
-    """Erased share of the whole face and of each region, (B, R) in 0..1."""
-    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    boxes = torch.cat([whole.expand(*regions.shape[:-2], 1, 4), regions], dim=-2)
-    return crop_regions(erased, boxes, 8).mean((2, 3, 4))
+def _parts(recipe: OptimiserRecipe, processes: int, index: int) -> list[slice]:
+    """The parts of a step that one of several processes works on, one after the other."""
+    pieces = processes * recipe.accumulate
+    if recipe.batch % pieces:
+        raise RecipeError(
+            f"optimiser.batch is {recipe.batch}, which cannot be split evenly over {processes} processes "
+            f"with {recipe.accumulate} parts each"
+        )
+    size = recipe.batch // pieces
+    first = index * recipe.accumulate
+    return [slice(start * size, (start + 1) * size) for start in range(first, first + recipe.accumulate)]

@@ -27,6 +27,11 @@ class DataRecipe(_Section):
     """splits to learn from"""
     valid: str | None = "valid"
     """split to choose the epoch on; none: the last epoch is kept"""
+    sampling: Literal["natural", "oversample", "undersample"] = "natural"
+    """which training faces an epoch sees: each once; as many, drawn so that rare classes come more often; or each class
+    as often as the rarest"""
+    balance: Share = 1.0
+    """how far "oversample" goes: 1 draws all classes equally often, 0 as they come"""
 
 
 class ModelRecipe(_Section):
@@ -44,7 +49,8 @@ class ModelRecipe(_Section):
     """0 crops the picture, as in the paper; k crops the feature map before the backbone's stage k"""
     crop_size: Count | None = None
     """side of a crop in samples of what is cropped; none: that of the whole"""
-    dropout: Share = 0.3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """share of the compact feature that is dropped in training"""
 
 
 class RegionsRecipe(_Section):
@@ -94,6 +100,8 @@ class LossRecipe(_Section):
 
     soft_targets: Share = 1.0
     """1 trains on vote shares, 0 on the label alone, between them a blend"""
+    class_balance: Share = 0.0
+    """weigh classes by their number of faces to the power of minus this; 0 weighs all alike"""
     region_biased: Annotated[float, Field(ge=0)] = 1.0
     """weight of the RB-loss"""
     margin: Share = 0.02
@@ -118,6 +126,8 @@ class OptimiserRecipe(_Section):
     """epochs after which "steps" divides the learning rate by ten"""
     batch: Count = 64
     """faces a step, over all processes together"""
+    accumulate: Count = 1
+    """parts into which each process splits its faces of a step, to need less memory"""
     epochs: Count = 8
     ema: Share = 0.999
     """decay a step of the averaged weights, which are what is evaluated and kept; 0 averages nothing"""

@@ -1,0 +1,123 @@
+"""One training step: what is drawn for it, and the losses of any part of its faces.
+
+Everything random is drawn for the whole step at once, from a seed that names the step. So a resumed run, a run spread
+over processes, and one that splits its steps to save memory all see the same faces, crops and dropped values.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from regionfer.models.classifier import ExpressionClassifier
+from regionfer.models.losses import coverage_differences, region_biased_loss, soft_cross_entropy, visibility_loss
+from regionfer.models.ran import Prediction
+from regionfer.training.augmentation import (
+    Variation,
+    covered_share,
+    draw_variation,
+    drop_factors,
+    moved_points,
+    vary,
+)
+from regionfer.training.build import draw_regions
+from regionfer.training.data import FaceData
+from regionfer.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """The parts of the loss of some faces, each before its weight; scalars."""
+
+    cross_entropy: Tensor
+    region_biased: Tensor
+    visibility: Tensor
+
+    def total(self, recipe: Recipe) -> Tensor:
+        """What is minimised."""
+        weights = recipe.loss
+        return self.cross_entropy + weights.region_biased * self.region_biased + weights.visibility * self.visibility
+
+    def detached(self) -> Tensor:
+        """The parts as numbers, (3,), in the order of the fields."""
+        return torch.stack([getattr(self, field.name).detach().float() for field in fields(self)])
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What is drawn for the B faces of one step.
+
+    Attributes:
+        rows: (B,) which faces.
+        variation: how each is varied.
+        regions: crops, (R - 1, 4) or (B, R - 1, 4), or None for a network without regions.
+        covered: (B, R) erased share of the whole face and of each crop, or None without regions.
+        keep: (B, width) dropout factors.
+    """
+
+    rows: Tensor
+    variation: Variation
+    regions: Tensor | None
+    covered: Tensor | None
+    keep: Tensor
+
+
+def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, rows: Tensor, seed: int) -> Step:
+    """Draw everything random of one step."""
+    generator = torch.Generator().manual_seed(seed)
+    variation = draw_variation(recipe.augmentation, len(rows), generator)
+    keep = drop_factors(len(rows), classifier.network.aggregation.width, recipe.model.dropout, generator)
+    regions = draw_regions(recipe.regions, seed, len(rows))
+    if regions is None:
+        landmarks = None if data.landmarks is None else moved_points(data.landmarks[rows], variation.affine)
+        regions = classifier.boxes(landmarks)
+    if regions is None:
+        return Step(rows, variation, None, None, keep)
+    regions = regions.cpu()
+    whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(*regions.shape[:-2], 1, 4)
+    covered = covered_share(torch.cat([whole, regions], dim=-2), variation.erased)
+    return Step(rows, variation, regions, covered, keep)
+
+
+def part_losses(
+    step: Step,
+    part: slice,
+    *,
+    recipe: Recipe,
+    classifier: ExpressionClassifier,
+    network: nn.Module,
+    data: FaceData,
+    targets: Tensor,
+    weights: Tensor | None = None,
+) -> Losses:
+    """Losses of a part of a step's faces; their mean over equal parts is the loss of the step.
+
+    Args:
+        step: what was drawn.
+        part: which of its faces.
+        recipe: weights and margins.
+        classifier: its preprocessing is used, and says on which device.
+        network: the classifier's network as prepared for one or several processes.
+        data: the training faces.
+        targets: (n, C) of all training faces.
+        weights: (C,) factors of the classes.
+    """
+    device = classifier.temperature.device
+    rows = step.rows[part]
+    planes = classifier.preprocessing.planes(data.faces[rows].to(device))
+    variation = step.variation.rows(part).to(device)
+    pictures = classifier.preprocessing(vary(planes, recipe.input.size, variation))
+    regions = None if step.regions is None else (step.regions if step.regions.ndim == 2 else step.regions[part])
+    prediction: Prediction = network(
+        pictures, None if regions is None else regions.to(device), step.keep[part].to(device)
+    )
+    cross_entropy = soft_cross_entropy(prediction.logits, targets[rows].to(device), weights)
+    if step.covered is None or recipe.model.aggregation == "mean":
+        zero = cross_entropy.new_zeros(())
+        return Losses(cross_entropy, zero, zero)
+    total = coverage_differences(step.covered).sum() * (len(rows) / len(step.rows))
+    return Losses(
+        cross_entropy,
+        region_biased=region_biased_loss(prediction.mu, recipe.loss.margin),
+        visibility=visibility_loss(prediction.mu, step.covered[part].to(device), total=total.to(device)),
+    )
