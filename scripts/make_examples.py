@@ -139,7 +139,7 @@ def wall(astronaut: Image.Image, hopper: Image.Image, turned_head: Image.Image) 
     prints = [
         (portrait, 330, 3, (235, 260)),
         (face, 300, -4, (620, 245)),
-        (turned_head, 330, 2, (1010, 285)),
+        (turned_head.crop((0, 0, turned_head.width, turned_head.height * 3 // 4)), 330, 2, (1010, 265)),
         (ImageOps.mirror(ImageOps.grayscale(face)).convert("RGB"), 210, 14, (165, 665)),
         (ImageOps.mirror(sepia), 190, -12, (520, 655)),
         (ImageOps.mirror(face), 120, -22, (830, 655)),

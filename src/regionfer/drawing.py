@@ -203,7 +203,7 @@ def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequenc
 
 def _wordings(faces: Sequence[Face], sizes: _Sizes) -> Iterator[tuple[list[str], _Sizes]]:
     """Ways to write the labels, the best first; in a crowd, smaller and shorter ones hide fewer faces."""
-    numbers = [f"{index + 1}  " if len(faces) > 1 else "" for index in range(len(faces))]
+    numbers = [f"{index}  " if len(faces) > 1 else "" for index in range(len(faces))]
     names = [number + face.expression for number, face in zip(numbers, faces, strict=True)]
     full = [f"{name} {face.probability:.0%}" for name, face in zip(names, faces, strict=True)]
     yield full, sizes
@@ -309,7 +309,7 @@ def _card(
     card = _rounded((width, top + side + 2 * row + 2 * pad), pad, _CARD)
     pen = ImageDraw.Draw(card)
 
-    title = f"{index + 1}  {face.expression}" if named else face.expression
+    title = f"{index}  {face.expression}" if named else face.expression
     pen.text((2 * pad, pad + 0.65 * sizes.text), title, _colour(face.expression), _font(round(1.3 * sizes.text)), "lm")
     card.paste(_enlarged(image, face, corners, side, sizes), (2 * pad, top))
     for place, (name, value) in enumerate(bars):
