@@ -35,6 +35,13 @@ def test_a_single_list_with_an_unreadable_line(tmp_path):
     assert (found.corpus, found.entries, found.unreadable, found.as_published) == ("RAF-DB", 2, 1, None)
 
 
+def test_a_text_that_mentions_an_image_is_no_list(tmp_path):
+    (tmp_path / "notes.txt").write_text("fer0030001.png\nis the face\nthat I mean\n")
+    survey = survey_lists(tmp_path)
+    assert survey.lists == ()
+    assert [path.name for path in survey.others] == ["notes.txt"]
+
+
 def test_no_lists(tmp_path):
     with pytest.raises(DatasetError, match="an empty folder, or one without tables"):
         survey_lists(tmp_path)
