@@ -1,6 +1,8 @@
 """Weights that training starts from: a backbone's pretraining, or a whole model file."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +12,145 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from regionfer.errors import CheckpointError
-from regionfer.models.backbones import Backbone
+from regionfer.models.backbones import VGGFACE, Backbone
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.onnx_model import ExpressionModel, ModelCard
 from regionfer.training.tfjs import mobilenetv1_face_state
+from regionfer.training.weights_file import read_tensors
+
+_HEAD = re.compile(r"(fc\w*|classifier|heads?|last_linear|feature|logits|alpha|beta|aggregation|aux\d|AuxLogits)\.")
+"""Layers behind the features, as torchvision, the MS-Celeb-1M ResNet, the authors' RAN and ours call them."""
+
+_COUNTER = "num_batches_tracked"
+"""What batch norms count, and no one needs: files of old releases and model files do not have it."""
+
+_OURS = "averaged/network."
+"""What a checkpoint of ours puts before the names of the network that is evaluated."""
+
+_VGGFACE = re.compile(r"(?:features\.)?conv(_?)(\d_\d)(?:-conv)?\.(weight|bias)")
+_VGG16_LAYERS = {
+    **{
+        f"{block}_{layer}": f"features.{number}"
+        for block, numbers in enumerate(((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)), start=1)
+        for layer, number in enumerate(numbers, start=1)
+    },
+    **{"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"},
+}
+"""Layers of VGG16, by the paper's numbers, in torchvision's network."""
 
 
-def load_pretrained(backbone: Backbone, path: Path) -> None:
+@dataclass(frozen=True)
+class Loaded:
+    """What a pretraining file gave to a backbone.
+
+    Attributes:
+        path: the file.
+        loaded: names of the backbone's tensors that were read.
+        skipped: names in the file that the backbone has no use for: the classifier of what it was trained for.
+        missing: names of the backbone's tensors that were not in the file and stay as they were; only counters of
+            batches, which old files lack.
+    """
+
+    path: Path
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {len(self.loaded)} tensors loaded"
+        for word, names in (("skipped", self.skipped), ("missing", self.missing)):
+            text += f", {len(names)} {word} ({_some(names)})" if names else f", none {word}"
+        return text
+
+
+def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
     """Read pretraining weights into a backbone, all of them or none.
 
     Args:
         backbone: changed in place.
-        path: a TensorFlow.js graph model (``.json`` with its ``.bin`` beside it), for "mobilenetv1-face".
+        path: a file of one of these kinds, told apart by suffix and keys:
+
+            - a TensorFlow.js graph model (``.json`` with its ``.bin`` beside it), for "mobilenetv1-face";
+            - ``.safetensors``, or a file of ``torch.save``, with the names that torchvision uses for the network,
+              with or without ``module.`` before them and a "state_dict" around them;
+            - the same with the names of a PyTorch conversion of VGGFace's VGG16, for "vgg16-face";
+            - a checkpoint of a regionfer training run with the same backbone.
 
     Raises:
-        CheckpointError: the file is missing, of a kind that cannot be read, or made for another backbone.
+        CheckpointError: the file is missing, of a kind that cannot be read, holds more than tensors, or is made for
+            another backbone: it lacks a tensor, has one of another shape, or layers that the backbone does not have.
     """
     if not path.is_file():
+        where = "docs/pretraining.md says from where"
         raise CheckpointError(
-            f"{path}: the backbone's pretraining file is missing; `scripts/fetch_pretrained.sh` gets it, "
-            "docs/pretraining.md says from where"
+            f"{path}: the backbone's pretraining file is missing; "
+            + (f"`scripts/fetch_pretrained.sh` gets it, {where}" if path.suffix == ".json" else f"get it, {where}")
         )
-    if path.suffix != ".json":
-        raise CheckpointError(f"{path}: expected a TensorFlow.js model (.json), found {path.suffix or 'no suffix'}")
-    try:
-        backbone.load_state_dict(mobilenetv1_face_state(path))
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: does not fit this backbone: {_reason(error)}") from error
+    found = mobilenetv1_face_state(path) if path.suffix == ".json" else _averaged(read_tensors(path))
+    if any(_VGGFACE.fullmatch(name) for name in found):
+        if backbone.normalisation != VGGFACE:
+            raise CheckpointError(f"{path}: holds VGG16 trained on VGGFace; set model.backbone to 'vgg16-face'")
+        found = _vggface_names(found)
+    found = {backbone.names.get(name, name): tensor for name, tensor in found.items()}
+    wanted = {backbone.names.get(name, name): tensor for name, tensor in backbone.state_dict().items()}
+    skipped = tuple(name for name in found if name not in wanted and _HEAD.match(name))
+    missing = tuple(name for name in wanted if name not in found and name.endswith(_COUNTER))
+    kept = {name: tensor for name, tensor in found.items() if name not in skipped}
+    _require_fit({name: tensor for name, tensor in wanted.items() if name not in missing}, kept, path)
+    with torch.no_grad():
+        for name, tensor in kept.items():
+            wanted[name].copy_(tensor)
+    return Loaded(path, loaded=tuple(kept), skipped=skipped, missing=missing)
+
+
+def _averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a checkpoint of ours, only the averaged network; of other files, all."""
+    network = {name.removeprefix(_OURS): tensor for name, tensor in tensors.items() if name.startswith(_OURS)}
+    return {name.removeprefix("backbone."): tensor for name, tensor in network.items()} or tensors
+
+
+def _vggface_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From the names of VGGFace's conversions to those of torchvision's VGG16.
+
+    ``conv1_1`` is the spelling of the one out of MatConvNet, which expects RGB; ``conv_1_1`` of those out of Torch,
+    which expect BGR, so that their first kernel is turned round.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if match := _VGGFACE.fullmatch(name):
+            underscore, layer, kind = match.groups()
+            turned = underscore and layer == "1_1" and kind == "weight"
+            renamed[f"{_VGG16_LAYERS.get(layer, layer)}.{kind}"] = tensor.flip(1) if turned else tensor
+        else:
+            layer, _, kind = name.removeprefix("fc.").partition(".")
+            renamed[f"{_VGG16_LAYERS.get(layer, layer)}.{kind}"] = tensor
+    return renamed
+
+
+def _require_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
+    """Raise unless both have the same names and shapes."""
+    missing = [name for name in wanted if name not in found]
+    unknown = [name for name in found if name not in wanted]
+    shapes = [
+        f"{name}: expected {tuple(tensor.shape)}, found {tuple(found[name].shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    faults = [
+        f"{len(names)} {what} ({_some(names)})"
+        for names, what in (
+            (missing, f"of {len(wanted)} tensors are missing"),
+            (shapes, "tensors have another shape"),
+            (unknown, "tensors are of layers that are not there"),
+        )
+        if names
+    ]
+    if faults:
+        raise CheckpointError(f"{path}: holds a network of another architecture: {', '.join(faults)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], path: str | Path | None) -> ModelCard:
@@ -55,17 +169,21 @@ def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], 
 
     Raises:
         ModelError: the file is missing or no model file.
-        CheckpointError: the file holds a network of another architecture.
+        CheckpointError: the file holds a network of another architecture, or the network has batch norms, which model
+            files do not keep.
     """
     model = ExpressionModel.load(path)
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
     if model.card.labels != classes:
         state |= {key: value for key, value in wanted.items() if key.startswith("network.classifier.")}
-    try:
-        classifier.load_state_dict({key: value for key, value in state.items() if key in wanted})
-    except RuntimeError as error:
-        raise CheckpointError(f"{model.source}: holds a network of another architecture: {_reason(error)}") from error
+    if any(name.endswith("running_mean") and name not in state for name in wanted):
+        raise CheckpointError(
+            f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
+            "the checkpoint that the model file was made of, as model.pretrained"
+        )
+    _require_fit({name: tensor for name, tensor in wanted.items() if not name.endswith(_COUNTER)}, state, model.source)
+    classifier.load_state_dict(wanted | state)
     return model.card
 
 
@@ -74,9 +192,3 @@ def model_file_state(path: Path) -> dict[str, Tensor]:
     graph = onnx.load(path).graph
     named: Mapping[str, np.ndarray] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     return {name: torch.from_numpy(value.copy()) for name, value in named.items() if name.startswith("network.")}
-
-
-def _reason(error: RuntimeError) -> str:
-    """The first of the differences that torch lists."""
-    lines = str(error).splitlines()
-    return lines[min(1, len(lines) - 1)].strip()
