@@ -29,7 +29,6 @@ def tiny_backbone() -> backbones.Backbone:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Recipes may name the backbone "tiny"; one thread, for the same sums each time."""
     monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "tiny": tiny_backbone})
-    monkeypatch.setattr("regionfer.training.build.BACKBONES", backbones.BACKBONES)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -5,7 +5,6 @@ import runpy
 from pathlib import Path
 
 from regionfer.models import backbones
-from regionfer.training import build
 from regionfer.training.loop import train
 
 HERE = Path(__file__).parent
@@ -18,7 +17,7 @@ def main() -> None:
     parser.add_argument("--die-after", type=int, help="epochs")
     arguments = parser.parse_args()
     made = runpy.run_path(str(HERE / "conftest.py"))
-    build.BACKBONES = backbones.BACKBONES = {**backbones.BACKBONES, "tiny": made["tiny_backbone"]}
+    backbones.BACKBONES = {**backbones.BACKBONES, "tiny": made["tiny_backbone"]}
     recipe = made["_recipe"](loss={"visibility": 1.0}, optimiser={"epochs": 3})
 
     def report(line: str) -> None:

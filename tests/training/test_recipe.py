@@ -63,4 +63,5 @@ def test_the_pretraining_file_is_looked_for_beside_the_recipes(tmp_path: Path) -
 def test_overrides_replace_keys_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text('name = "x"\nseed = 1')
-    assert load_recipe(path, seed=7).seed == 7
+    recipe = load_recipe(path, {"seed": 7, "data.dataset": "rafdb"})
+    assert (recipe.seed, recipe.data.dataset) == (7, "rafdb")

@@ -29,6 +29,7 @@ def command(
     The graph is compared with the network before the file is put in place. With --data the graph itself is measured on
     the split that the epoch was chosen on, beside the baseline if one is given.
     """
+    from regionfer.cli.train import describe_score
     from regionfer.onnx_model import ExpressionModel
     from regionfer.training.checkpoint import load_checkpoint
     from regionfer.training.export import export
@@ -51,8 +52,4 @@ def command(
         f"{model}: {Path(model).stat().st_size / 1e6:.1f} MB, differs from the network by {difference:.1g} at most"
     )
     for metric in made.card.metrics:
-        low, high = metric["accuracy_ci95"]
-        click.echo(
-            f"{metric['dataset']} {metric['split']}: accuracy {metric['accuracy']:.2%} "
-            f"(95 % interval {low:.2%} to {high:.2%}, n = {metric['n']:,}), mean recall {metric['mean_recall']:.2%}"
-        )
+        click.echo(f"{metric['dataset']} {metric['split']}: {describe_score(metric)}")

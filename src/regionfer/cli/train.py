@@ -1,7 +1,9 @@
 """``regionfer train``: from a recipe and a dataset to a checkpoint."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,11 +11,27 @@ import click
 @click.command("train")
 @click.argument("recipe", metavar="RECIPE.toml")
 @click.option("--data", required=True, metavar="DIR", help="Folder of the dataset that the recipe names.")
+@click.option("--dataset", metavar="NAME", help="Dataset to read instead of the recipe's, as in `regionfer data`.")
+@click.option(
+    "--from",
+    "start",
+    metavar="MODEL.onnx",
+    help="Start from the weights in a model file; `default` for the one that comes with regionfer.",
+)
 @click.option("--out", metavar="DIR", help="Folder for checkpoints and logs; runs/NAME of the recipe if not given.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder, where there is one.")
 @click.option("--seed", type=int, metavar="N", help="Use this seed instead of the recipe's.")
 @click.option("--precision", type=click.Choice(["bf16", "fp32"]), help="Use this instead of the recipe's.")
-def command(recipe: str, data: str, out: str | None, resume: bool, seed: int | None, precision: str | None) -> None:
+def command(
+    recipe: str,
+    data: str,
+    dataset: str | None,
+    start: str | None,
+    out: str | None,
+    resume: bool,
+    seed: int | None,
+    precision: str | None,
+) -> None:
     """Train a network as RECIPE.toml describes.
 
     After each epoch a checkpoint is written, so that a run that was stopped goes on with --resume and ends with the
@@ -23,8 +41,8 @@ def command(recipe: str, data: str, out: str | None, resume: bool, seed: int | N
     from regionfer.training.recipe import load_recipe
     from regionfer.training.sources import load_sources
 
-    overrides = {"seed": seed, "precision": precision}
-    settings = load_recipe(recipe, **{key: value for key, value in overrides.items() if value is not None})
+    overrides = {"seed": seed, "precision": precision, "data.dataset": dataset}
+    settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     sources = load_sources(settings, data)
     click.echo(sources.describe(), err=True)
     folder = Path(out or f"runs/{settings.name}")
@@ -35,15 +53,20 @@ def command(recipe: str, data: str, out: str | None, resume: bool, seed: int | N
         folder,
         classes=sources.classes,
         data=sources.facts,
+        start=start,
         resume=resume,
         progress=sys.stderr.isatty(),
         report=lambda line: click.echo(line, err=True),
     )
     click.echo(f"{folder / BEST}: epoch {best.epoch}", err=True)
     if best.score:
-        low, high = best.score["accuracy_ci95"]
-        click.echo(
-            f"valid accuracy {best.score['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-            f"n = {best.score['n']:,}), mean recall {best.score['mean_recall']:.2%}",
-            err=True,
-        )
+        click.echo(describe_score(best.score), err=True)
+
+
+def describe_score(score: Mapping[str, Any]) -> str:
+    """Accuracy and mean recall, with n and interval."""
+    low, high = score["accuracy_ci95"]
+    return (
+        f"accuracy {score['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {score['n']:,}), "
+        f"mean recall {score['mean_recall']:.2%}"
+    )

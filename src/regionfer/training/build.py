@@ -1,5 +1,7 @@
 """From a recipe to a network, and the crops it looks at."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,29 +9,34 @@ from torch import Tensor
 from regionfer import regions
 from regionfer.errors import RecipeError
 from regionfer.models.attention import MeanAggregation, RelationAttention, SelfAttention
-from regionfer.models.backbones import BACKBONES, Backbone, Preprocessing
+from regionfer.models.backbones import Preprocessing, build_backbone
 from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.training.pretraining import load_pretrained
 from regionfer.training.recipe import ModelRecipe, Recipe, RegionsRecipe
 
 
-def build_classifier(recipe: Recipe, classes: int, *, pretrained: bool = True) -> ExpressionClassifier:
+def build_classifier(
+    recipe: Recipe,
+    classes: int,
+    *,
+    pretrained: bool = True,
+    report: Callable[[str], None] = lambda line: None,
+) -> ExpressionClassifier:
     """Build the network that a recipe describes.
 
     Args:
         recipe: the recipe.
         classes: number of expressions.
         pretrained: whether to read ``model.pretrained``; off where a checkpoint's weights follow.
+        report: called with a line that says what the pretraining file gave.
 
     Raises:
         RecipeError: the backbone is not known, or cannot be cut where the recipe says.
         CheckpointError: the pretraining file is missing or does not fit.
     """
-    backbone = _backbone(recipe.model)
-    if pretrained and recipe.model.pretrained is not None:
-        load_pretrained(backbone, recipe.model.pretrained)
     try:
+        backbone = build_backbone(recipe.model.backbone)
         network = RegionAttentionNetwork(
             backbone,
             _aggregation(recipe.model, backbone.features),
@@ -38,7 +45,9 @@ def build_classifier(recipe: Recipe, classes: int, *, pretrained: bool = True) -
             crop_size=recipe.model.crop_size,
         )
     except ValueError as error:
-        raise RecipeError(f"recipe {recipe.name}: model.{error}") from error
+        raise RecipeError(f"recipe {recipe.name}: [model]: {error}") from error
+    if pretrained and recipe.model.pretrained is not None:
+        report(str(load_pretrained(backbone, recipe.model.pretrained)))
     return ExpressionClassifier(
         Preprocessing(backbone.normalisation, recipe.input.grey),
         network,
@@ -79,12 +88,6 @@ def region_names(recipe: RegionsRecipe) -> tuple[str, ...]:
     if recipe.generator == "landmark":
         return ("face", *(f"{name} {radius:g}" for radius in recipe.radii for name in regions.LANDMARKS))
     return ("face",)
-
-
-def _backbone(recipe: ModelRecipe) -> Backbone:
-    if recipe.backbone not in BACKBONES:
-        raise RecipeError(f"model.backbone: unknown {recipe.backbone!r}; known: {', '.join(BACKBONES)}")
-    return BACKBONES[recipe.backbone]()
 
 
 def _aggregation(recipe: ModelRecipe, features: int) -> Aggregation:

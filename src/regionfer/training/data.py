@@ -39,16 +39,30 @@ class FaceData:
 
     @classmethod
     def load(cls, manifest: Manifest, size: int) -> "FaceData":
-        """Decode the face crops of a manifest at one size.
+        """Decode the face crops of a manifest at one size; those of a prepared corpus stay on the disk.
+
+        Landmarks come along where the manifest has both pixels and landmarks, as a prepared corpus does.
 
         Raises:
+            DatasetError: the manifest has photos, in which faces have to be found first.
             ImageError: an image is missing or unreadable.
         """
         return cls(
             faces=torch.from_numpy(load_faces(manifest, size)),
             labels=manifest.labels,
             targets=torch.from_numpy(manifest.targets),
+            landmarks=_landmarks(manifest),
         )
+
+
+def _landmarks(manifest: Manifest) -> Tensor | None:
+    """Landmarks in 0..1 of the faces; a face without them gets the mean of the others."""
+    if manifest.landmarks is None or manifest.pixels is None or np.isnan(manifest.landmarks).all():
+        return None
+    height, width = manifest.pixels.shape[1:3]
+    points = manifest.landmarks / np.array([width, height], dtype=np.float32)
+    filled = np.where(np.isnan(points), np.nanmean(points, axis=0), points)
+    return torch.from_numpy(filled.astype(np.float32))
 
 
 def blended_targets(data: FaceData, soft: float) -> Tensor:

@@ -31,6 +31,7 @@ from regionfer.training.checkpoint import (
 from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
+from regionfer.training.pretraining import load_model_file
 from regionfer.training.recipe import OptimiserRecipe, Recipe
 from regionfer.training.step import Losses, Step, draw_step, part_losses
 
@@ -45,6 +46,7 @@ def train(
     *,
     classes: tuple[str, ...],
     data: Mapping[str, Any] | None = None,
+    start: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
     report: Callable[[str], None] = lambda line: None,
@@ -58,9 +60,11 @@ def train(
         out: folder for ``last.safetensors``, ``best.safetensors``, ``log.csv`` and TensorBoard's files.
         classes: class names, in the order of the labels.
         data: facts about the data, kept in the checkpoint.
+        start: a model file whose weights to start from instead of the recipe's pretraining; "default" for the one
+            that comes with regionfer.
         resume: go on from ``last.safetensors`` where there is one; the result is that of an uninterrupted run.
         progress: show a bar on standard error.
-        report: called with a line of text after each epoch.
+        report: called with a line of text at the start and after each epoch.
 
     Returns:
         The checkpoint of the best epoch, by accuracy on ``validation``.
@@ -73,10 +77,17 @@ def train(
         raise RecipeError(f"optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces")
     if recipe.regions.generator == "landmark" and training.landmarks is None:
         raise RecipeError(f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks")
-    run = _Run(recipe, training, classes, dict(data or {}), progress)
-    if (out / LAST).is_file():
-        if not resume:
-            raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
+    resumed = (out / LAST).is_file()
+    if resumed and not resume:
+        raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
+    torch.manual_seed(recipe.seed)
+    classifier = build_classifier(recipe, len(classes), pretrained=not resumed and start is None, report=report)
+    facts = dict(data or {})
+    if start is not None and not resumed:
+        card = load_model_file(classifier, classes, None if start == "default" else start)
+        facts["started_from"] = {"name": card.name, "version": card.version, "licence": card.licence}
+    run = _Run(recipe, classifier, training, classes, facts, progress)
+    if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
     out.mkdir(parents=True, exist_ok=True)
@@ -102,16 +113,21 @@ class _Run:
     """A run under way: the network, its average, the optimiser, and how far they are."""
 
     def __init__(
-        self, recipe: Recipe, training: FaceData, classes: tuple[str, ...], data: dict[str, Any], progress: bool
+        self,
+        recipe: Recipe,
+        classifier: ExpressionClassifier,
+        training: FaceData,
+        classes: tuple[str, ...],
+        data: dict[str, Any],
+        progress: bool,
     ) -> None:
-        torch.manual_seed(recipe.seed)
         self.recipe, self.training, self.classes, self.data = recipe, training, classes, data
         self.accelerator = Accelerator(
             mixed_precision="no" if recipe.precision == "fp32" else recipe.precision, cpu=not torch.cuda.is_available()
         )
         self.progress = progress and self.accelerator.is_main_process
         self.parts = _parts(recipe.optimiser, self.accelerator.num_processes, self.accelerator.process_index)
-        self.classifier = build_classifier(recipe, len(classes)).to(self.accelerator.device)
+        self.classifier = classifier.to(self.accelerator.device)
         self.classifier.to(memory_format=torch.channels_last)
         self.average = AveragedModel(self.classifier, multi_avg_fn=moving_average(recipe.optimiser.ema))
         self.optimiser = build_optimiser(self.classifier.network, recipe.optimiser)
@@ -140,6 +156,7 @@ class _Run:
         rows_of_steps = step_rows(self.training.labels, recipe.data, recipe.optimiser.batch, recipe.seed, self.epoch)
         for number, rows in enumerate(self._progress(rows_of_steps)):
             seed = mixed_seed(recipe.seed, self.epoch, number)
+            torch.manual_seed(seed)  # for backbones with dropout of their own, such as VGG
             parts = self._step(draw_step(recipe, self.classifier, self.training, rows, seed))
             sums += parts
             if not parts.isfinite().all():
@@ -228,7 +245,7 @@ class _Run:
         self.classifier.load_state_dict(dict(checkpoint.network))
         self.evaluated.load_state_dict(dict(checkpoint.averaged))
         restore_optimiser(self.optimiser, checkpoint.optimiser)
-        self.epoch, self.history = checkpoint.epoch, checkpoint.history
+        self.epoch, self.history, self.data = checkpoint.epoch, checkpoint.history, dict(checkpoint.data)
         self.average.n_averaged.fill_(self.epoch * self.steps)
 
 

@@ -1,7 +1,9 @@
 """Training recipes: frozen, typed values read from TOML; a key that is not known is refused by name."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,8 +27,8 @@ class DataRecipe(_Section):
     dataset: str = "ferplus"
     train: tuple[str, ...] = ("train",)
     """splits to learn from"""
-    valid: str | None = "valid"
-    """split to choose the epoch on; none: the last epoch is kept"""
+    valid: str = "valid"
+    """split to choose the epoch on; "" keeps the last epoch"""
     sampling: Literal["natural", "oversample", "undersample"] = "natural"
     """which training faces an epoch sees: each once; as many, drawn so that rare classes come more often; or each class
     as often as the rarest"""
@@ -162,12 +164,12 @@ class Recipe(_Section):
         return self
 
 
-def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
     """Read a recipe from TOML.
 
     Args:
         path: the file. A relative ``model.pretrained`` is taken from the parent of the recipe's folder.
-        overrides: top-level keys that replace the file's, such as ``seed``.
+        overrides: values that replace the file's, by key, such as "seed" or "data.dataset".
 
     Raises:
         RecipeError: the file is missing or no TOML, or has an unknown key or a value out of range; the message names
@@ -183,7 +185,13 @@ def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
     pretrained = values.get("model", {}).get("pretrained")
     if isinstance(pretrained, str):
         values["model"]["pretrained"] = path.resolve().parent.parent / pretrained
-    return parse_recipe(values | overrides, source=str(path))
+    for key, value in overrides.items():
+        *sections, name = key.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return parse_recipe(values, source=str(path))
 
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:

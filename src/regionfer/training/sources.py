@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regionfer.datasets import read_ferplus
-from regionfer.datasets.manifest import Manifest
+from regionfer.datasets import Manifest, read_dataset
 from regionfer.errors import RecipeError
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
-
-READERS = {"ferplus": read_ferplus}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +38,12 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     """Read and decode the faces that a recipe asks for.
 
     Raises:
-        RecipeError: the recipe names a dataset that is not known.
-        DatasetError: the folder is not that dataset, or lacks a split.
+        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, or lacks a split.
         ImageError: an image is missing or unreadable.
     """
-    manifest = _read(recipe, root)
+    manifest = read_dataset(recipe.data.dataset, root)
     training = _splits(manifest, recipe.data.train)
+    held_out = manifest.split(recipe.data.valid) if recipe.data.valid else None
     facts = {
         "dataset": manifest.dataset,
         "protocol": manifest.protocol,
@@ -57,7 +54,7 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     }
     return Sources(
         training=FaceData.load(training, recipe.input.face_size),
-        validation=None if recipe.data.valid is None else load_validation(recipe, root),
+        validation=None if held_out is None else FaceData.load(held_out, recipe.input.face_size),
         classes=manifest.classes,
         facts=facts,
     )
@@ -67,19 +64,14 @@ def load_validation(recipe: Recipe, root: str | Path) -> FaceData:
     """Read and decode only the faces on which the epoch was chosen.
 
     Raises:
-        RecipeError: the recipe names no such split, or a dataset that is not known.
-        DatasetError: the folder is not that dataset, or lacks the split.
+        RecipeError: the recipe names no such split.
+        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, or lacks the split.
         ImageError: an image is missing or unreadable.
     """
-    if recipe.data.valid is None:
+    if not recipe.data.valid:
         raise RecipeError(f"recipe {recipe.name}: data.valid names no split, so there is nothing to measure on")
-    return FaceData.load(_read(recipe, root).split(recipe.data.valid), recipe.input.face_size)
-
-
-def _read(recipe: Recipe, root: str | Path) -> Manifest:
-    if recipe.data.dataset not in READERS:
-        raise RecipeError(f"data.dataset: unknown {recipe.data.dataset!r}; known: {', '.join(READERS)}")
-    return READERS[recipe.data.dataset](root)
+    manifest = read_dataset(recipe.data.dataset, root)
+    return FaceData.load(manifest.split(recipe.data.valid), recipe.input.face_size)
 
 
 def _splits(manifest: Manifest, names: tuple[str, ...]) -> Manifest:
