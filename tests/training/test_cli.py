@@ -1,0 +1,141 @@
+"""One's own faces all the way: a folder a class, train, export, predict, evaluate."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from regionfer.cli import main
+from regionfer.onnx_model import ExpressionModel
+from regionfer.training.data import FaceData
+
+RECIPE = """
+name = "tiny"
+precision = "fp32"
+[data]
+dataset = "folder"
+[model]
+backbone = "tiny"
+crop_stage = 1
+crop_size = 4
+[input]
+face_size = 16
+size = 16
+[augmentation]
+rotation = 0.0
+shift = 0.0
+scale = 0.0
+[optimiser]
+batch = 8
+epochs = 6
+warmup_steps = 2
+backbone_lr = 0.01
+head_lr = 0.01
+ema = 0.9
+"""
+OWN = ("columns", "rows", "squares")
+
+
+@pytest.fixture
+def own_faces(make_faces: Callable[..., FaceData], tmp_path: Path) -> Path:
+    """A folder a class, 20 faces each."""
+    root = tmp_path / "own"
+    data = make_faces(60)
+    for number, (face, label) in enumerate(zip(data.faces.numpy(), data.labels, strict=True)):
+        folder = root / ("rows", "columns", "squares")[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(face).save(folder / f"{number:03}.png")
+    return root
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_names_of_ones_own_classes_flow_through_every_command(own_faces: Path, recipe: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "run", tmp_path / "own.onnx"
+    trained = run("train", recipe, "--data", own_faces, "--out", out)
+    assert trained.exit_code == 0, trained.output
+    assert "48 training faces, 12 held out" in trained.output
+    assert "95 % interval" in trained.output
+
+    exported = run("export", out / "best.safetensors", model, "--data", own_faces, "--name", "own", "--licence", "mine")
+    assert exported.exit_code == 0, exported.output
+    card = ExpressionModel.load(model).card
+    assert card.labels == OWN
+    assert (card.name, card.licence, card.metrics[0]["n"]) == ("own", "mine", 12)
+
+    table = tmp_path / "table.csv"
+    folder = own_faces / "squares"
+    predicted = run("predict", folder, "--no-detect", "--model", model, "--output", table)
+    assert predicted.exit_code == 0, predicted.output
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {f"p_{name}" for name in OWN} <= rows[0].keys()
+    assert sum(row["expression"] == "squares" for row in rows) > len(rows) / 2
+
+    figures = tmp_path / "figures.json"
+    evaluated = run(
+        "evaluate", "--model", model, "--dataset", "folder", "--data", own_faces, "--split", "valid", "--json", figures
+    )
+    assert evaluated.exit_code == 0, evaluated.output
+    assert json.loads(figures.read_text())["classes"] == list(OWN)
+
+    again = tmp_path / "again"
+    continued = run("train", recipe, "--data", own_faces, "--out", again, "--from", model, "--seed", 5)
+    assert continued.exit_code == 0, continued.output
+    facts = json.loads((again / "best.json").read_text())
+    assert facts["data"]["started_from"]["name"] == "own"
+    assert facts["recipe"]["seed"] == 5
+    # It starts where the first run ended, not from scratch.
+    first = json.loads((out / "best.json").read_text())["history"][0]["loss"]
+    assert facts["history"][0]["loss"] < first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.toml", "--data", "."), "none.toml: cannot read the recipe"),
+        (("RECIPE", "--data", "nowhere"), "nowhere"),
+        (("RECIPE", "--data", ".", "--dataset", "fer2013"), "unknown dataset 'fer2013'; known: ferplus"),
+        (("RECIPE", "--data", "OWN", "--from", "no.onnx"), "no.onnx"),
+    ],
+    ids=["recipe", "folder", "dataset", "model"],
+)
+def test_a_wrong_training_command_is_one_line(
+    arguments: tuple[str, ...], message: str, own_faces: Path, recipe: Path, tmp_path: Path
+) -> None:
+    places = {"RECIPE": str(recipe), "OWN": str(own_faces)}
+    result = run("train", *(places.get(a, a) for a in arguments), "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    last = result.output.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert message in last
+
+
+def test_export_of_what_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
+    result = run("export", tmp_path / "none.safetensors", tmp_path / "m.onnx")
+    assert result.exit_code == 2
+    assert result.output.strip() == f"Error: {tmp_path / 'none.safetensors'}: no such checkpoint"
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_every_option_is_explained(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    options = [
+        parameter for parameter in main.get_command(None, command).params if parameter.param_type_name == "option"
+    ]
+    assert options
+    assert all(option.help for option in options)
