@@ -58,6 +58,7 @@ def test_the_graph_says_what_the_network_says(
     assert difference < PARITY
     classifier = load_classifier(made)
     classifier.flip = flip
+    classifier.temperature.fill_(model.card.temperature)
     landmarks = held_out.landmarks.numpy() if model.card.regions.boxes is None else None
     # Any number of faces, and faces of another side than the network was traced with.
     for faces in (held_out.faces.numpy()[:1], np.repeat(held_out.faces.numpy(), 2, axis=1).repeat(2, axis=2)):

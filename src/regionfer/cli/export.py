@@ -10,6 +10,12 @@ import click
 @click.argument("model", metavar="MODEL.onnx")
 @click.option("--data", metavar="DIR", help="Measure the model on the dataset's validation split, for its card.")
 @click.option("--baseline", metavar="MODEL.onnx", help="Plain backbone of the same recipe, to stand beside it.")
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=True,
+    show_default=True,
+    help="With --data: fit the temperature of the probabilities on the validation split.",
+)
 @click.option("--name", metavar="NAME", help="Name on the model card; the recipe's if not given.")
 @click.option("--version", "version_", default="1", show_default=True, help="Version of the weights, for the card.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights, for the card.")
@@ -19,6 +25,7 @@ def command(
     model: str,
     data: str | None,
     baseline: str | None,
+    calibrate: bool,
     name: str | None,
     version_: str,
     licence: str,
@@ -46,6 +53,7 @@ def command(
         licence=licence,
         flip=flip,
         held_out=None if data is None else load_validation(recipe, data),
+        calibrated=calibrate,
         baseline=None if baseline is None else ExpressionModel.load(baseline),
     )
     click.echo(

@@ -20,6 +20,7 @@ from regionfer.models.classifier import Classified, ExpressionClassifier
 from regionfer.onnx_model import METADATA_KEY, OUTPUTS, ExpressionModel, ModelCard, RegionCard
 from regionfer.regions import WHOLE_FACE
 from regionfer.training.build import build_classifier, region_names
+from regionfer.training.calibration import calibrate
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe, parse_recipe
@@ -58,6 +59,7 @@ def export(
     licence: str = "unknown",
     flip: bool = False,
     held_out: FaceData | None = None,
+    calibrated: bool = True,
     baseline: ExpressionModel | None = None,
 ) -> tuple[ExpressionModel, float]:
     """Write a checkpoint's averaged network as a model file.
@@ -71,6 +73,7 @@ def export(
         flip: put the mean over face and mirror image into the graph, at twice the cost.
         held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
             without them it is compared on noise.
+        calibrated: fit the temperature on the validation faces, where they are given.
         baseline: the plain backbone of the same recipe, measured beside it.
 
     Returns:
@@ -83,6 +86,8 @@ def export(
     recipe = parse_recipe(dict(checkpoint.recipe), name)
     classifier = load_classifier(checkpoint, name)
     classifier.flip = flip
+    if calibrated and held_out is not None:
+        calibrate(classifier, held_out)
     card = _card(checkpoint, recipe, classifier, name=name, version=version, licence=licence)
     probes = _probes(recipe, held_out)
     proto = _graph(classifier, *probes)

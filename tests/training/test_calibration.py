@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from regionfer.metrics import expected_calibration_error, nll
+from regionfer.training.calibration import calibrate, fit_temperature
+from regionfer.training.data import FaceData
+from regionfer.training.export import load_classifier
+from regionfer.training.inference import predict
+from regionfer.training.loop import train
+from regionfer.training.recipe import Recipe
+
+
+def sampled(temperature: float, n: int = 20000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and labels drawn from what they say at a temperature."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(n, 4, generator=generator)
+    labels = torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_labels_were_drawn_with_is_found(temperature: float) -> None:
+    logits, labels = sampled(temperature)
+    found = fit_temperature(logits[None], labels)
+    assert found == pytest.approx(temperature, rel=0.05)
+    shares = (logits / found).softmax(1).numpy()
+    assert expected_calibration_error(labels.numpy(), shares) < 0.02
+
+
+def test_views_are_averaged_as_probabilities() -> None:
+    """Against a search over a grid."""
+    logits, labels = sampled(1.7, n=2000)
+    views = torch.stack([logits, logits.roll(1, 1)])
+    found = fit_temperature(views, labels)
+    grid = np.exp(np.linspace(-2, 3, 501))
+    losses = [nll(labels.numpy(), (views / t).softmax(2).mean(0).numpy()) for t in grid]
+    assert found == pytest.approx(grid[int(np.argmin(losses))], rel=0.02)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_calibration_lowers_the_nll_of_what_the_classifier_answers(
+    flip: bool,
+    make_recipe: Callable[..., Recipe],
+    make_faces: Callable[..., FaceData],
+    classes: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(optimiser={"epochs": 3})
+    classifier = load_classifier(train(recipe, make_faces(96), None, tmp_path, classes=classes))
+    classifier.flip = flip
+    faces = make_faces(60, seed=3)
+    before = nll(faces.labels, predict(classifier, faces))
+    temperature = calibrate(classifier, faces)
+    assert classifier.temperature.item() == pytest.approx(temperature)
+    after = nll(faces.labels, predict(classifier, faces))
+    assert after < before
+    for factor in (0.9, 1.1):
+        classifier.temperature.fill_(factor * temperature)
+        assert nll(faces.labels, predict(classifier, faces)) > after
