@@ -219,7 +219,7 @@ def _card(
 def _region_card(recipe: Recipe, classifier: ExpressionClassifier) -> RegionCard:
     crops = classifier.regions
     follows = recipe.regions.generator == "landmark"
-    boxes = [WHOLE_FACE, *([] if crops is None else (tuple(box) for box in crops.tolist()))]
+    boxes = [WHOLE_FACE, *([] if crops is None else (tuple(round(edge, 6) for edge in box) for box in crops.tolist()))]
     return RegionCard(
         generator=recipe.regions.generator,
         names=region_names(recipe.regions),
@@ -238,8 +238,8 @@ def _pretraining(recipe: Recipe) -> dict[str, str] | None:
     path = recipe.model.pretrained
     if path is None:
         return None
-    facts = {"file": path.name}
     weights = path.with_suffix(".bin") if path.suffix == ".json" else path
+    facts = {"file": weights.name, "origin": recipe.model.pretrained_origin or "not stated"}
     if weights.is_file():
         facts["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return facts

@@ -43,6 +43,8 @@ class ModelRecipe(_Section):
     """a name in `regionfer.models.backbones.BACKBONES`"""
     pretrained: Path | None = None
     """weights to start the backbone from; relative to the folder that holds the recipe's folder"""
+    pretrained_origin: str = ""
+    """who made these weights, on what, and under which licence, for the model card"""
     aggregation: Literal["relation-attention", "self-attention", "mean"] = "relation-attention"
     """RAN, RAN without its second step, or the plain mean"""
     squash: Squash = "sigmoid"
