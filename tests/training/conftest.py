@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import nn
 
 from regionfer.models import backbones
@@ -33,7 +32,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    AcceleratorState._reset_state(reset_partial_state=True)  # else the next test keeps this one's precision
 
 
 def _recipe(**sections: object) -> Recipe:

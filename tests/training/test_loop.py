@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from regionfer.errors import CheckpointError, RecipeError
-from regionfer.training.checkpoint import load_checkpoint
+from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError
+from regionfer.models.classifier import ExpressionClassifier
+from regionfer.training import loop
+from regionfer.training.build import build_classifier
+from regionfer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from regionfer.training.data import FaceData, blended_targets, class_weights, mixed_seed, step_rows
 from regionfer.training.loop import LAST, train
-from regionfer.training.optimisation import learning_rate, moving_average
+from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
 from regionfer.training.recipe import DataRecipe, OptimiserRecipe, Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -91,6 +94,120 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert [row["loss"] for row in one.history] == [row["loss"] for row in two.history]
 
 
+@pytest.mark.parametrize("write", [1, 2, 3, 4], ids=lambda write: f"before write {write}")
+def test_a_run_killed_while_it_writes_loses_nothing(
+    write: int,
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    writes = 0
+
+    def save(checkpoint: Checkpoint, path: Path) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == write:
+            raise KilledError
+        save_checkpoint(checkpoint, path)
+
+    recipe, faces, held_out = make_recipe(), make_faces(), make_faces(12, seed=1)
+    whole = train(recipe, faces, held_out, tmp_path / "whole", classes=classes)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", save)
+        patch.setattr(loop, "predict_shared", scripted(0.5, 0.9))  # both epochs are the best so far
+        with pytest.raises(KilledError):
+            train(recipe, faces, held_out, tmp_path / "parts", classes=classes)
+    best = train(recipe, faces, held_out, tmp_path / "parts", classes=classes, resume=True)
+    last = load_checkpoint(tmp_path / "parts" / LAST)
+    assert best.epoch <= last.epoch == 2
+    assert same(dict(last.network), dict(load_checkpoint(tmp_path / "whole" / LAST).network))
+    assert whole.classes == best.classes
+
+
+def scripted(*accuracies: float) -> Callable[..., np.ndarray]:
+    """Stands for `predict_shared`: answers with these accuracies, epoch by epoch."""
+    shares = iter(accuracies)
+
+    def answer(accelerator: object, classifier: object, data: FaceData) -> np.ndarray:
+        right = np.arange(len(data)) < next(shares) * len(data)
+        return np.eye(3, dtype=np.float32)[np.where(right, data.labels, (data.labels + 1) % 3)] * 0.98 + 0.006666667
+
+    return answer
+
+
+def test_the_best_epoch_is_the_one_with_the_best_accuracy(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "predict_shared", scripted(0.5, 0.9, 0.7))
+    best = train(make_recipe(optimiser={"epochs": 3}), make_faces(), make_faces(20), tmp_path, classes=classes)
+    last = load_checkpoint(tmp_path / LAST)
+    assert (best.epoch, last.epoch) == (2, 3)
+    assert best.score["accuracy"] == pytest.approx(0.9)
+    assert not same(dict(best.averaged), dict(last.averaged))
+
+
+def test_what_is_evaluated_and_kept_is_the_average(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def answer(accelerator: object, classifier: ExpressionClassifier, data: FaceData) -> np.ndarray:
+        seen.append({name: value.clone() for name, value in classifier.state_dict().items()})
+        return scripted(1.0)(accelerator, classifier, data)
+
+    monkeypatch.setattr(loop, "predict_shared", answer)
+    kept = train(make_recipe(optimiser={"epochs": 1}), make_faces(), make_faces(20), tmp_path, classes=classes)
+    assert same(seen[0], dict(kept.averaged))
+    assert not same(dict(kept.averaged), dict(kept.network))
+
+
+def test_each_step_has_the_learning_rate_of_its_schedule(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rates = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            rates.append([group["lr"] for group in self.param_groups])
+            super().step(closure)
+
+    monkeypatch.setattr("regionfer.training.optimisation.AdamW", Watched)
+    recipe = make_recipe(optimiser={"backbone_lr": 0.01, "head_lr": 0.02})
+    train(recipe, make_faces(48), None, tmp_path, classes=classes)
+    factor = learning_rate(recipe.optimiser, 6)
+    assert rates == [pytest.approx([0.01 * factor(step), 0.02 * factor(step)]) for step in range(12)]
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_optimiser_has_the_settings_of_the_recipe(name: str, make_recipe: MakeRecipe) -> None:
+    settings = {"name": name, "backbone_lr": 0.1, "head_lr": 0.2, "weight_decay": 0.3, "momentum": 0.4}
+    recipe = make_recipe(optimiser=settings)
+    network = build_classifier(recipe, 3).network
+    backbone, head = build_optimiser(network, recipe.optimiser).param_groups
+    assert (backbone["lr"], head["lr"]) == (0.1, 0.2)
+    assert {backbone["weight_decay"], head["weight_decay"]} == {0.3}
+    assert backbone.get("momentum", 0.4) == 0.4
+    assert len(backbone["params"]) == len(list(network.backbone.parameters()))
+    assert len(head["params"]) == 6  # weight and bias of mu, nu and the classifier
+
+
 def test_the_best_epoch_is_kept_and_the_log_has_a_row_an_epoch(
     make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -125,8 +242,25 @@ def test_a_folder_with_a_run_is_not_overwritten(
     with pytest.raises(CheckpointError, match="holds a run already; give --resume"):
         train(recipe, faces, None, tmp_path, classes=classes)
     other = make_recipe(seed=1)
-    with pytest.raises(CheckpointError, match=r"made by another recipe or for other classes \(.*seed"):
+    with pytest.raises(CheckpointError, match=r"made by another run: seed was 0, is 1, .*; train in another folder"):
         train(other, faces, None, tmp_path, classes=classes, resume=True)
+    with pytest.raises(CheckpointError, match="data n was None, is 48"):
+        train(recipe, faces, None, tmp_path, classes=classes, resume=True, data={"n": 48})
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file/run: cannot make the folder: Not a directory"):
+        train(make_recipe(), make_faces(), None, tmp_path / "file" / "run", classes=classes)
+
+
+def test_no_face_to_choose_the_epoch_on_is_refused(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="no faces to choose the epoch on"):
+        train(make_recipe(), make_faces(), make_faces(0), tmp_path, classes=classes)
 
 
 def test_landmark_regions_need_landmarks(

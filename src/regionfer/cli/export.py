@@ -52,7 +52,7 @@ def command(
         version=version_,
         licence=licence,
         flip=flip,
-        held_out=None if data is None else load_validation(recipe, data),
+        held_out=None if data is None else load_validation(recipe, data, loaded.classes),
         calibrated=calibrate,
         baseline=None if baseline is None else ExpressionModel.load(baseline),
     )

@@ -53,6 +53,7 @@ def build_classifier(
         network,
         recipe.input.size,
         build_regions(recipe.regions),
+        flip=recipe.test_time_flip,
     )
 
 

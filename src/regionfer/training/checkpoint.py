@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from regionfer.errors import CheckpointError
+from regionfer.errors import CheckpointError, OutputError
 
 FORMAT = 1
 """Version of the checkpoint format; raised when a key changes its meaning."""
@@ -48,7 +48,11 @@ GROUPS = ("network", "averaged", "optimiser")
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write ``path`` (.safetensors) and its JSON, each whole or not at all."""
+    """Write ``path`` (.safetensors) and its JSON, each whole or not at all.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
     tensors = {
         f"{group}/{name}": tensor.detach().contiguous().clone()
         for group in GROUPS
@@ -82,13 +86,21 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         facts, tensors = _read(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        if facts.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {facts.get('format')}, this release reads {FORMAT}")
+        return _parse(facts, tensors)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint of regionfer: {error} is unknown or missing") from error
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{path}: not a safetensors checkpoint of regionfer: {error}") from error
-    if facts.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: checkpoint format {facts.get('format')}, this release reads {FORMAT}")
+
+
+def _parse(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
     for key, tensor in tensors.items():
-        group, name = key.split("/", 1)
+        group, _, name = key.partition("/")
         groups[group][name] = tensor
     return Checkpoint(
         network=groups["network"],
@@ -128,5 +140,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(path.name + ".partial")
-    write(temporary)
-    temporary.replace(path)
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path}: cannot write the checkpoint: {error}") from error

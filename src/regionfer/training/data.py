@@ -57,7 +57,7 @@ class FaceData:
 
 def _landmarks(manifest: Manifest) -> Tensor | None:
     """Landmarks in 0..1 of the faces; a face without them gets the mean of the others."""
-    if manifest.landmarks is None or manifest.pixels is None or np.isnan(manifest.landmarks).all():
+    if manifest.landmarks is None or manifest.pixels is None or np.isnan(manifest.landmarks).all(0).any():
         return None
     height, width = manifest.pixels.shape[1:3]
     points = manifest.landmarks / np.array([width, height], dtype=np.float32)

@@ -14,7 +14,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from regionfer.errors import CheckpointError, OutputError
+from regionfer.errors import CheckpointError, ModelError, OutputError
 from regionfer.metrics import score
 from regionfer.models.classifier import Classified, ExpressionClassifier
 from regionfer.onnx_model import METADATA_KEY, OUTPUTS, ExpressionModel, ModelCard, RegionCard
@@ -46,7 +46,8 @@ def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> Expre
     try:
         classifier.load_state_dict(dict(checkpoint.averaged))
     except RuntimeError as error:
-        raise CheckpointError(f"{source}: weights of another architecture: {error}") from error
+        reason = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{source}: weights of another architecture than its recipe's: {reason}") from error
     return classifier.eval()
 
 
@@ -81,8 +82,16 @@ def export(
 
     Raises:
         CheckpointError: the graph's outputs differ from the network's by more than ``PARITY``.
+        ModelError: the baseline has other classes.
         OutputError: the file cannot be written.
     """
+    if path.is_dir():
+        raise OutputError(f"{path}: a folder; expected a file to write the model to")
+    if baseline is not None and baseline.card.labels != checkpoint.classes:
+        raise ModelError(
+            f"{baseline.source}: the baseline tells apart {', '.join(baseline.card.labels)}, the checkpoint "
+            f"{', '.join(checkpoint.classes)}; give a baseline with the same classes"
+        )
     recipe = parse_recipe(dict(checkpoint.recipe), name)
     classifier = load_classifier(checkpoint, name)
     classifier.flip = flip
@@ -138,8 +147,8 @@ def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 
 
 def _metric(checkpoint: Checkpoint, model: ExpressionModel, held_out: FaceData) -> dict[str, Any]:
-    data = checkpoint.data
-    where = {"dataset": data["dataset"], "split": data["valid_split"], "protocol": data["protocol"]}
+    names = {"dataset": "dataset", "split": "valid_split", "protocol": "protocol"}
+    where = {name: checkpoint.data.get(key, "not stated") for name, key in names.items()}
     return {**where, **_figures(model, held_out)}
 
 
@@ -249,8 +258,10 @@ def _probes(recipe: Recipe, held_out: FaceData | None) -> tuple[NDArray[np.uint8
     """Faces, and landmarks where the network needs them, to trace and compare on."""
     follows = recipe.regions.generator == "landmark"
     if held_out is not None:
-        points = held_out.landmarks
-        return held_out.faces[:PROBES].numpy(), points[:PROBES].numpy() if follows and points is not None else None
+        # At least two: with one face torch would take the batch for always one.
+        rows = np.arange(max(2, min(PROBES, len(held_out)))) % len(held_out)
+        probes = held_out.rows(rows)
+        return probes.faces.numpy(), probes.landmarks.numpy() if follows and probes.landmarks is not None else None
     side = recipe.input.face_size
     faces = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3), dtype=np.uint8)
     return faces, np.tile(np.array(FRONTAL, dtype=np.float32), (PROBES, 1, 1)) if follows else None

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from numpy.typing import NDArray
 
 from regionfer.models.classifier import ExpressionClassifier
@@ -20,12 +20,16 @@ def predict(classifier: ExpressionClassifier, data: FaceData, *, batch: int = 12
             rows = slice(start, start + batch)
             landmarks = None if data.landmarks is None else data.landmarks[rows].to(device)
             chunks.append(classifier(data.faces[rows].to(device), landmarks).probabilities.cpu())
+    if not chunks:
+        return np.empty((0, classifier.network.classifier.out_features), dtype=np.float32)
     result: NDArray[np.float32] = torch.cat(chunks).numpy()
     return result
 
 
 def predict_shared(accelerator: Accelerator, classifier: ExpressionClassifier, data: FaceData) -> NDArray[np.float32]:
     """The same, each process looking at a share of the faces and each face looked at once."""
+    # Batch norms have seen other faces in each process; what is evaluated must be what the first process keeps.
+    broadcast(list(classifier.buffers()))
     rows = np.arange(accelerator.process_index, len(data), accelerator.num_processes)
     own = predict(classifier, data.rows(rows))
     result = np.empty((len(data), own.shape[1]), dtype=np.float32)

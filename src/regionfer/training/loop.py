@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from regionfer.errors import CheckpointError, RecipeError
+from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError
 from regionfer.metrics import score
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.training.build import build_classifier
@@ -32,7 +32,7 @@ from regionfer.training.data import FaceData, blended_targets, class_weights, ep
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
 from regionfer.training.pretraining import load_model_file
-from regionfer.training.recipe import OptimiserRecipe, Recipe
+from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe
 from regionfer.training.step import Losses, Step, draw_step, part_losses
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -71,27 +71,41 @@ def train(
 
     Raises:
         CheckpointError: the folder holds another run, or the pretraining file does not fit.
+        DatasetError: there are no validation faces.
+        OutputError: the folder cannot be written to.
         RecipeError: the recipe asks for what the data or the network does not have.
     """
     if (faces := epoch_size(training.labels, recipe.data)) < recipe.optimiser.batch:
         raise RecipeError(f"optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces")
-    if recipe.regions.generator == "landmark" and training.landmarks is None:
-        raise RecipeError(f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks")
+    bare = [faces for faces in (training, validation) if faces is not None and faces.landmarks is None]
+    if recipe.regions.generator == "landmark" and bare:
+        raise RecipeError(
+            f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks; find them with "
+            "'regionfer data prepare', and train on what it writes"
+        )
+    if validation is not None and not len(validation):
+        raise DatasetError("there are no faces to choose the epoch on; give some, or set data.valid to ''")
     resumed = (out / LAST).is_file()
     if resumed and not resume:
         raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+    if not accelerator.is_main_process:
+        progress, report = False, lambda line: None
     torch.manual_seed(recipe.seed)
     classifier = build_classifier(recipe, len(classes), pretrained=not resumed and start is None, report=report)
     facts = dict(data or {})
     if start is not None and not resumed:
         card = load_model_file(classifier, classes, None if start == "default" else start)
         facts["started_from"] = {"name": card.name, "version": card.version, "licence": card.licence}
-    run = _Run(recipe, classifier, training, classes, facts, progress)
+    run = _Run(accelerator, recipe, classifier, training, classes, facts, progress)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
-    out.mkdir(parents=True, exist_ok=True)
-    with SummaryWriter(out) as board:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot make the folder: {error.strerror}") from error
+    with SummaryWriter(out) if run.accelerator.is_main_process else nullcontext() as board:
         while run.epoch < recipe.optimiser.epochs:
             row = run.train_epoch()
             line = f"epoch {run.epoch}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
@@ -102,7 +116,7 @@ def train(
                 row |= {f"valid_{name}": run.score[name] for name in ("accuracy", "mean_recall", "nll", "ece")}
                 line += f", valid accuracy {result.accuracy:.2%}, mean recall {result.mean_recall:.2%}"
             run.history.append(row)
-            if run.accelerator.is_main_process:
+            if board is not None:
                 _keep(run, out, board)
                 report(line)
     run.accelerator.wait_for_everyone()
@@ -114,6 +128,7 @@ class _Run:
 
     def __init__(
         self,
+        accelerator: Accelerator,
         recipe: Recipe,
         classifier: ExpressionClassifier,
         training: FaceData,
@@ -122,14 +137,13 @@ class _Run:
         progress: bool,
     ) -> None:
         self.recipe, self.training, self.classes, self.data = recipe, training, classes, data
-        self.accelerator = Accelerator(
-            mixed_precision="no" if recipe.precision == "fp32" else recipe.precision, cpu=not torch.cuda.is_available()
-        )
-        self.progress = progress and self.accelerator.is_main_process
+        self.accelerator, self.progress = accelerator, progress
         self.parts = _parts(recipe.optimiser, self.accelerator.num_processes, self.accelerator.process_index)
         self.classifier = classifier.to(self.accelerator.device)
         self.classifier.to(memory_format=torch.channels_last)
-        self.average = AveragedModel(self.classifier, multi_avg_fn=moving_average(recipe.optimiser.ema))
+        self.average = AveragedModel(
+            self.classifier, multi_avg_fn=moving_average(recipe.optimiser.ema), use_buffers=True
+        )
         self.optimiser = build_optimiser(self.classifier.network, recipe.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.steps = epoch_size(training.labels, recipe.data) // recipe.optimiser.batch
@@ -148,6 +162,11 @@ class _Run:
         assert isinstance(module, ExpressionClassifier)
         return module
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        return _identity(self.recipe, self.classes, self.data)
+
     def train_epoch(self) -> dict[str, float]:
         """Go once through the training faces; means of the losses, and the pace."""
         recipe, started = self.recipe, time.perf_counter()
@@ -156,7 +175,8 @@ class _Run:
         rows_of_steps = step_rows(self.training.labels, recipe.data, recipe.optimiser.batch, recipe.seed, self.epoch)
         for number, rows in enumerate(self._progress(rows_of_steps)):
             seed = mixed_seed(recipe.seed, self.epoch, number)
-            torch.manual_seed(seed)  # for backbones with dropout of their own, such as VGG
+            # For backbones with dropout of their own, such as VGG.
+            torch.manual_seed(mixed_seed(seed, self.accelerator.process_index))
             parts = self._step(draw_step(recipe, self.classifier, self.training, rows, seed))
             sums += parts
             if not parts.isfinite().all():
@@ -194,17 +214,16 @@ class _Run:
         return figures
 
     def _losses(self, step: Step, part: slice) -> Losses:
-        with self.accelerator.autocast():
-            return part_losses(
-                step,
-                part,
-                recipe=self.recipe,
-                classifier=self.classifier,
-                network=self.network,
-                data=self.training,
-                targets=self.targets,
-                weights=self.weights,
-            )
+        return part_losses(
+            step,
+            part,
+            recipe=self.recipe,
+            classifier=self.classifier,
+            network=self.network,
+            data=self.training,
+            targets=self.targets,
+            weights=self.weights,
+        )
 
     def _progress(self, rows: Iterator[Tensor]) -> Iterator[Tensor]:
         columns = (
@@ -238,10 +257,9 @@ class _Run:
 
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
-        here = json.loads(self.recipe.model_dump_json())
-        changed = [key for key in here if here[key] != checkpoint.recipe.get(key)]
-        if changed or checkpoint.classes != self.classes:
-            raise CheckpointError(f"{path}: made by another recipe or for other classes ({', '.join(changed)})")
+        theirs = parse_recipe(dict(checkpoint.recipe), str(path))
+        if changed := _differences(_identity(theirs, checkpoint.classes, checkpoint.data), self.identity):
+            raise CheckpointError(f"{path}: made by another run: {changed}; train in another folder with --out")
         self.classifier.load_state_dict(dict(checkpoint.network))
         self.evaluated.load_state_dict(dict(checkpoint.averaged))
         restore_optimiser(self.optimiser, checkpoint.optimiser)
@@ -252,9 +270,10 @@ class _Run:
 def _keep(run: _Run, out: Path, board: SummaryWriter) -> None:
     """Write the checkpoint, the table and TensorBoard's figures of the epoch just done."""
     checkpoint, row = run.checkpoint(), run.history[-1]
-    save_checkpoint(checkpoint, out / LAST)
+    # The best first: a run killed between the two does this epoch again.
     if row.get("valid_accuracy", 0) >= max(past.get("valid_accuracy", 0) for past in run.history):
         save_checkpoint(checkpoint, out / BEST)
+    save_checkpoint(checkpoint, out / LAST)
     with (out / "log.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(row))
         writer.writeheader()
@@ -262,6 +281,20 @@ def _keep(run: _Run, out: Path, board: SummaryWriter) -> None:
     for name, value in row.items():
         board.add_scalar(name, value, int(row["epoch"]))
     board.flush()
+
+
+def _identity(recipe: Recipe, classes: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run, but for where its files lie, as one flat mapping."""
+    sections = recipe.model_dump(mode="json", exclude={"model": {"pretrained"}})
+    values: dict[str, Any] = {}
+    for key, value in sections.items():
+        values |= {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
+    facts = {f"data {name}": data.get(name) for name in ("dataset", "protocol", "splits", "n")}
+    return {**values, "classes": list(classes), **facts}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} was {old.get(key)!r}, is {new[key]!r}" for key in new if old.get(key) != new[key])
 
 
 def _parts(recipe: OptimiserRecipe, processes: int, index: int) -> list[slice]:

@@ -49,6 +49,9 @@ def moving_average(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
     @torch.no_grad()
     def update(averaged: Any, current: Any, steps: Tensor | int) -> None:
         keep = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        torch._foreach_lerp_(averaged, current, 1 - keep)
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - keep)
+        else:  # counters of batch norms
+            torch._foreach_copy_(averaged, current)
 
     return update

@@ -40,7 +40,7 @@ class ModelRecipe(_Section):
     """What is trained."""
 
     backbone: str = "mobilenetv1-face"
-    """a name in `regionfer.models.backbones.BACKBONES`"""
+    """a name in `regionfer.models.backbones.BACKBONES`, or any convolutional classification network of torchvision"""
     pretrained: Path | None = None
     """weights to start the backbone from; relative to the folder that holds the recipe's folder"""
     pretrained_origin: str = ""
@@ -146,7 +146,7 @@ class Recipe(_Section):
     precision: Literal["bf16", "fp32"] = "bf16"
     """"bf16" computes in bfloat16 where that is safe; faster on GPUs and on processors with AMX, not on others"""
     test_time_flip: bool = True
-    """evaluate the mean over a face and its mirror image"""
+    """choose the epoch by the mean over a face and its mirror image; what is exported decides for itself"""
     data: DataRecipe = DataRecipe()
     model: ModelRecipe = ModelRecipe()
     regions: RegionsRecipe = RegionsRecipe()
@@ -184,15 +184,16 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
-    pretrained = values.get("model", {}).get("pretrained")
-    if isinstance(pretrained, str):
-        values["model"]["pretrained"] = path.resolve().parent.parent / pretrained
+    model = values.get("model")
+    if isinstance(model, dict) and isinstance(pretrained := model.get("pretrained"), str):
+        model["pretrained"] = path.resolve().parent.parent / pretrained
     for key, value in overrides.items():
         *sections, name = key.split(".")
         place = values
         for section in sections:
             place = place.setdefault(section, {})
-        place[name] = value
+        if isinstance(place, dict):  # else the check below says what is wrong with it
+            place[name] = value
     return parse_recipe(values, source=str(path))
 
 

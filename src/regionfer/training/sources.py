@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regionfer.datasets import Manifest, read_dataset
-from regionfer.errors import RecipeError
+from regionfer.errors import DatasetError, RecipeError
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
 
@@ -60,17 +60,28 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     )
 
 
-def load_validation(recipe: Recipe, root: str | Path) -> FaceData:
+def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) -> FaceData:
     """Read and decode only the faces on which the epoch was chosen.
+
+    Args:
+        recipe: names dataset and split.
+        root: folder of the dataset.
+        classes: what the checkpoint was trained to tell apart.
 
     Raises:
         RecipeError: the recipe names no such split.
-        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, or lacks the split.
+        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks the split, or
+            has other classes.
         ImageError: an image is missing or unreadable.
     """
     if not recipe.data.valid:
         raise RecipeError(f"recipe {recipe.name}: data.valid names no split, so there is nothing to measure on")
     manifest = read_dataset(recipe.data.dataset, root)
+    if manifest.classes != classes:
+        raise DatasetError(
+            f"{root}: has the classes {', '.join(manifest.classes)}, but the checkpoint was trained for "
+            f"{', '.join(classes)}; give the folder that it was trained on"
+        )
     return FaceData.load(manifest.split(recipe.data.valid), recipe.input.face_size)
 
 
@@ -84,14 +95,16 @@ def _splits(manifest: Manifest, names: tuple[str, ...]) -> Manifest:
 
 def _commit() -> str | None:
     """The commit of the source tree this code runs from, or None for an installed package."""
-    here = Path(__file__).parent
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        git = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        git(
+            "ls-files", "--error-unmatch", here.name
+        )  # fails where the package is installed inside another's repository
+        return git("describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return git.stdout.strip()

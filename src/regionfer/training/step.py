@@ -108,9 +108,11 @@ def part_losses(
     variation = step.variation.rows(part).to(device)
     pictures = classifier.preprocessing(vary(planes, recipe.input.size, variation))
     regions = None if step.regions is None else (step.regions if step.regions.ndim == 2 else step.regions[part])
-    prediction: Prediction = network(
-        pictures, None if regions is None else regions.to(device), step.keep[part].to(device)
-    )
+    # The network alone: in bfloat16 the places that a picture is sampled at would be off by parts of a pixel.
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        prediction: Prediction = network(
+            pictures, None if regions is None else regions.to(device), step.keep[part].to(device)
+        )
     cross_entropy = soft_cross_entropy(prediction.logits, targets[rows].to(device), weights)
     if step.covered is None or recipe.model.aggregation == "mean":
         zero = cross_entropy.new_zeros(())
