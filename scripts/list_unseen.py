@@ -1,4 +1,4 @@
-"""List the images of a split that have no pixel-identical copy in another: ``python scripts/list_unseen.py DATA OUT.csv``.
+"""List the images of a split without a pixel-identical copy in another: ``python scripts/list_unseen.py DATA OUT.csv``.
 
 FERPlus has the same picture in several splits. Accuracy on a split is a little too good for it; the list, given to
 ``regionfer evaluate --subset unseen=OUT.csv``, shows by how much.
@@ -27,7 +27,8 @@ def main() -> None:
     unseen = [name for name, digest in zip(asked.names.tolist(), digests(asked), strict=True) if digest not in seen]
     with arguments.output.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["image"], *([name] for name in unseen)])
-    print(f"{arguments.output}: {len(unseen):,} of {len(asked):,} images of {arguments.split} are not in {arguments.seen}")
+    images = f"{len(unseen):,} of {len(asked):,} images of {arguments.split}"
+    print(f"{arguments.output}: {images} are not in {arguments.seen}")
 
 
 def digests(manifest: Manifest) -> list[bytes]:
