@@ -136,11 +136,27 @@ def prepare(
     card = read_card(folder)
     if card is not None:
         _check_settings(folder, card.settings, settings)
-        return card
+        if not _mended(manifest, folder):
+            return card
+        (folder / CARD).unlink()  # all over again: a finished file of faces has no room for more
     with _explained(folder), _Work.open(folder, settings, len(manifest), size) as work:
         finder = _Finder(manifest, source, size, detector, min_confidence)
         _find_all(finder, work, workers or os.cpu_count() or 1, progress)
         return _finish(manifest, work, settings)
+
+
+def _mended(manifest: Manifest, folder: Path) -> bool:
+    """Whether an image that was absent or damaged when the folder was finished can be read now."""
+    lost = {_REASONS[_State.ABSENT], _REASONS[_State.UNREADABLE]}
+    with (folder / MISSES).open(encoding="utf-8", newline="") as file:
+        names = [entry["image"] for entry in csv.DictReader(file) if entry["reason"] in lost]
+    for row in np.flatnonzero(np.isin(manifest.names, names)):
+        try:
+            load_image(manifest, int(row))
+        except ImageError:
+            continue
+        return True
+    return False
 
 
 def _first_side(manifest: Manifest) -> int:

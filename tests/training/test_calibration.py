@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from regionfer.metrics import expected_calibration_error, nll
-from regionfer.training.calibration import calibrate, fit_temperature
+from regionfer.training.build import build_classifier
+from regionfer.training.calibration import MIN_FACES, calibrate, fit_temperature
 from regionfer.training.data import FaceData
 from regionfer.training.export import load_classifier
 from regionfer.training.inference import predict
@@ -52,7 +53,7 @@ def test_calibration_lowers_the_nll_of_what_the_classifier_answers(
     recipe = make_recipe(optimiser={"epochs": 3})
     classifier = load_classifier(train(recipe, make_faces(96), None, tmp_path, classes=classes))
     classifier.flip = flip
-    faces = make_faces(60, seed=3)
+    faces = make_faces(240, seed=3)
     faces.labels[::5] = (faces.labels[::5] + 1) % 3  # else no probability is too sure
     before = nll(faces.labels, predict(classifier, faces))
     temperature = calibrate(classifier, faces)
@@ -62,3 +63,11 @@ def test_calibration_lowers_the_nll_of_what_the_classifier_answers(
     for factor in (0.9, 1.1):
         classifier.temperature.fill_(factor * temperature)
         assert nll(faces.labels, predict(classifier, faces)) > after
+
+
+def test_a_few_faces_do_not_make_every_answer_sure(
+    make_recipe: Callable[..., Recipe], make_faces: Callable[..., FaceData]
+) -> None:
+    classifier = build_classifier(make_recipe(), 3).eval()
+    assert calibrate(classifier, make_faces(MIN_FACES - 1)) == 1
+    assert classifier.temperature.item() == 1

@@ -14,7 +14,7 @@ import click
     "--calibrate/--no-calibrate",
     default=True,
     show_default=True,
-    help="With --data: fit the temperature of the probabilities on the validation split.",
+    help="With --data, and 200 faces or more: fit the temperature of the probabilities on the validation split.",
 )
 @click.option("--name", metavar="NAME", help="Name on the model card; the recipe's if not given.")
 @click.option("--version", "version_", default="1", show_default=True, help="Version of the weights, for the card.")
@@ -38,6 +38,7 @@ def command(
     """
     from regionfer.cli.train import describe_score
     from regionfer.onnx_model import ExpressionModel
+    from regionfer.training.calibration import MIN_FACES
     from regionfer.training.checkpoint import load_checkpoint
     from regionfer.training.export import export
     from regionfer.training.recipe import parse_recipe
@@ -59,5 +60,10 @@ def command(
     click.echo(
         f"{model}: {Path(model).stat().st_size / 1e6:.1f} MB, differs from the network by {difference:.1g} at most"
     )
+    if data is not None and calibrate:
+        few = (
+            f"; fitted only with {MIN_FACES} validation faces or more" if made.card.metrics[0]["n"] < MIN_FACES else ""
+        )
+        click.echo(f"temperature {made.card.temperature:.2f}{few}")
     for metric in made.card.metrics:
         click.echo(f"{metric['dataset']} {metric['split']}: {describe_score(metric)}")

@@ -11,7 +11,7 @@ of the eight classes has more than half of the votes that remain, "unknown" and 
 It leaves 25,045 training, 3,191 validation and 3,137 test images.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,8 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None) -> 
         manifest = _read_tables(root)
         found = {split: split for split in FOLDERS if split in manifest.splits}
         return manifest.select(np.isin(manifest.splits, list(choose_splits(root, "FERPlus", found, splits))))
+    if bare := [folder for folder in FOLDERS.values() if (root / folder).is_dir()]:
+        raise DatasetError(f"{root / bare[0]}: expected label.csv in it, with name, box and {len(VOTES)} votes a line")
     raise wrong_folder(
         root,
         "FERPlus",
@@ -92,6 +94,8 @@ def _read_folders(root: Path, folders: Mapping[str, Path]) -> Manifest:
             names.append(f"{folder.name}/{row[0]}")
             votes.append(_counts(row[2:], table, line))
             splits.append(split)
+        if split not in splits:
+            raise DatasetError(f"{table}: expected a line an image, found none")
     return _manifest(root, names, votes, splits)
 
 
@@ -103,11 +107,19 @@ def _read_tables(root: Path) -> Manifest:
     splits: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
     pixel_rows, vote_rows = read_cells(pixels_table, ","), read_cells(votes_table, ",")
-    next(pixel_rows, None), next(vote_rows, None)  # the headers
+    _require_header(pixels_table, pixel_rows, 3, "emotion, pixels, Usage")
+    _require_header(votes_table, vote_rows, 2 + len(VOTES), f"Usage, Image name, {', '.join(VOTES)}")
     try:
         for (line, picture), (_, row) in zip(pixel_rows, vote_rows, strict=True):
-            if len(row) != 2 + len(VOTES) or len(picture) != 3 or row[0] not in USAGES or picture[2] != row[0]:
-                raise DatasetError(f"{root}: line {line} of fer2013.csv or fer2013new.csv is not of its form")
+            if len(picture) != 3:
+                raise DatasetError(f"{pixels_table}, line {line}: expected 3 columns, found {len(picture)}")
+            if len(row) != 2 + len(VOTES):
+                raise DatasetError(f"{votes_table}, line {line}: expected {2 + len(VOTES)} columns, found {len(row)}")
+            if row[0] not in USAGES or picture[2] != row[0]:
+                raise DatasetError(
+                    f"{votes_table}, line {line}: expected the usage of the same line of {pixels_table.name}, "
+                    f"{picture[2]!r}, one of {', '.join(USAGES)}; found {row[0]!r}"
+                )
             if not row[1]:
                 continue
             names.append(row[1])
@@ -119,6 +131,13 @@ def _read_tables(root: Path) -> Manifest:
             raise
         raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
     return _manifest(root, names, votes, splits, np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE))
+
+
+def _require_header(table: Path, rows: Iterator[tuple[int, list[str]]], columns: int, expected: str) -> None:
+    _, header = next(rows, (0, []))
+    if len(header) != columns:
+        found = ", ".join(header) or "nothing"
+        raise DatasetError(f"{table}: expected {columns} columns: {expected}; found {len(header)}: {found}")
 
 
 def _manifest(

@@ -12,6 +12,9 @@ from regionfer.training.data import FaceData
 BOUNDS = (0.05, 20.0)
 """Smallest and largest temperature that is tried."""
 
+MIN_FACES = 200
+"""Faces below which no temperature is fitted: a few faces that all happen to be right would make every answer sure."""
+
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature with the least negative log-likelihood.
@@ -35,7 +38,12 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def calibrate(classifier: ExpressionClassifier, held_out: FaceData, *, batch: int = 128) -> float:
-    """Fit the temperature of a classifier to faces it did not learn from, set it, and return it."""
+    """Fit the temperature of a classifier to faces it did not learn from, set it, and return it.
+
+    With fewer than ``MIN_FACES`` faces it stays as it is.
+    """
+    if len(held_out) < MIN_FACES:
+        return float(classifier.temperature)
     views = []
     with torch.inference_mode():
         for start in range(0, len(held_out), batch):
