@@ -164,14 +164,14 @@ class TestBadInput:
         for name in named:
             (line,) = [each for each in result.stderr.splitlines() if name in each]
             assert len(line) > len(name) + 15, "a reason follows the name"
-        assert last_line(result).startswith("7 images, 2 faces, 5 failed, 1 without a face")
+        assert last_line(result).startswith("8 images, 2 faces, 5 failed, 1 without a face")
         assert [Path(row["image"]).name for row in read_csv(tmp_path / "faces.csv")] == ["a.png", "b.png", "c.png"]
 
     def test_nothing_there(self, run, tmp_path):
         result = run(tmp_path / "*.jpg")
         assert result.exit_code == 1
         assert "no file matches" in result.stderr
-        assert last_line(result).startswith("0 images, 0 faces, 1 failed")
+        assert last_line(result).startswith("1 image, 0 faces, 1 failed")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

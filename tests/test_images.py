@@ -451,3 +451,10 @@ def test_example_photos_can_be_read_and_state_their_source() -> None:
         assert f"| `{path.name}` |" in licences
         assert path.stat().st_size < 300_000
         assert min(read_image(path).shape[:2]) >= 400
+
+
+def test_a_pipe_in_a_folder_is_passed_over(tmp_path):
+    """Opening it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    Image.new("RGB", (4, 4)).save(tmp_path / "photo.png")
+    assert find_images([tmp_path]).paths == (tmp_path / "photo.png",)

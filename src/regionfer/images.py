@@ -316,15 +316,24 @@ def _images_in(folder: Path, recursive: bool) -> Iterator[Path | ImageError]:
     unreadable: list[OSError] = []
     empty = True
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        images = sorted(name for name in files if _counts_as_image(name))
+        images = sorted(name for name in files if _counts_as_image(name) and not _is_pipe(Path(parent, name)))
         yield from (Path(parent, name) for name in images)
         empty = empty and not images
         # os.walk goes on in what is left in this list, in its order
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
     yield from (ImageError(f"{error.filename}: cannot be read: {_one_line(error)}") for error in unreadable)
     if empty and not unreadable:
-        depth = "in it or below it" if recursive else "directly in it (folders below it are read when recursive is on)"
+        depth = (
+            "in it or below it"
+            if recursive
+            else "directly in it (folders below it are read with --recursive, recursive=True)"
+        )
         yield ImageError(f"{folder}: is a folder without images; expected files such as .jpg or .png {depth}")
+
+
+def _is_pipe(path: Path) -> bool:
+    """Whether reading would wait for another program; a broken link is no pipe, and is reported when it is read."""
+    return path.exists() and not path.is_file()
 
 
 def _counts_as_image(name: str) -> bool:

@@ -105,6 +105,7 @@ class ModelCard:
         metrics: measured results, one mapping each with at least ``dataset``, ``n`` and ``accuracy`` (0..1), and
             where known ``split``, ``protocol``, ``accuracy_ci95`` (low, high), ``mean_recall``, ``baseline``.
         licence: licence of the weights.
+        limits: where it is known to fail, and what it is not for.
     """
 
     name: str
@@ -119,6 +120,7 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Mapping[str, Any], ...] = ()
     licence: str = "unknown"
+    limits: str = "not stated"
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
@@ -196,6 +198,7 @@ class ModelCard:
             training=dict(stored["training"]),
             metrics=tuple(dict(metric) for metric in stored["metrics"]),
             licence=str(stored["licence"]),
+            limits=str(stored.get("limits", "not stated")),
         )
 
 

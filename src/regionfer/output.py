@@ -128,8 +128,11 @@ class PictureFolder:
             OutputError: it cannot be written.
         """
         path = self.folder / self._names[Path(image)]
+        partial = path.with_name(path.name + ".partial")
         with _explained(path):
-            Image.fromarray(picture).save(path, format="JPEG", quality=92)
+            # Renamed when whole, so that a kill leaves no half picture.
+            Image.fromarray(picture).save(partial, format="JPEG", quality=92)
+            partial.replace(path)
         return path
 
 

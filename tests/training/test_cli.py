@@ -1,7 +1,9 @@
 """One's own faces all the way: a folder a class, train, export, predict, evaluate."""
 
+import builtins
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,11 +72,25 @@ def test_names_of_ones_own_classes_flow_through_every_command(own_faces: Path, r
     assert "48 training faces, 12 held out" in trained.output
     assert "95 % interval" in trained.output
 
-    exported = run("export", out / "best.safetensors", model, "--data", own_faces, "--name", "own", "--licence", "mine")
+    exported = run(
+        "export",
+        out / "best.safetensors",
+        model,
+        "--data",
+        own_faces,
+        "--name",
+        "own",
+        "--licence",
+        "mine",
+        "--limits",
+        "toy",
+    )
     assert exported.exit_code == 0, exported.output
     card = ExpressionModel.load(model).card
     assert card.labels == OWN
     assert (card.name, card.licence, card.metrics[0]["n"]) == ("own", "mine", 12)
+    assert (card.temperature, card.limits) == (1, "toy")
+    assert "temperature 1.00 (none is fitted to fewer than 200 validation faces)" in exported.output
 
     table = tmp_path / "table.csv"
     folder = own_faces / "squares"
@@ -139,3 +155,28 @@ def test_every_option_is_explained(command: str) -> None:
     ]
     assert options
     assert all(option.help for option in options)
+
+
+@pytest.mark.parametrize("command", [("train", "x.toml", "--data", "."), ("export", "x.safetensors", "x.onnx")])
+def test_without_the_extra_a_command_says_how_to_get_it(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("regionfer.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("builtins.__import__", without("torch", builtins.__import__))
+    result = run(*command)
+    assert result.exit_code == 2
+    assert result.output.strip() == (
+        "Error: this needs torch, which is not installed here; run: pip install 'regionfer[train]'"
+    )
+
+
+def without(package: str, real: Callable[..., object]) -> Callable[..., object]:
+    """The import function of an environment that lacks a package."""
+
+    def missing(name: str, *arguments: object, **options: object) -> object:
+        if name.partition(".")[0] == package:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        return real(name, *arguments, **options)
+
+    return missing

@@ -24,6 +24,10 @@ COMMANDS = {
 }
 
 
+TRAIN_EXTRA = frozenset({"accelerate", "onnx", "onnxscript", "pydantic", "safetensors", "tensorboard", "torch"})
+"""Packages of the ``train`` extra: where one is missing, a command says how to get them."""
+
+
 class _Refusal(click.ClickException):
     exit_code = 2
 
@@ -48,6 +52,13 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except RegionferError as error:
             raise _Refusal(str(error)) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in TRAIN_EXTRA:
+                raise
+            raise _Refusal(
+                f"this needs {package}, which is not installed here; run: pip install 'regionfer[train]'"
+            ) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

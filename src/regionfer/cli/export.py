@@ -19,6 +19,7 @@ import click
 @click.option("--name", metavar="NAME", help="Name on the model card; the recipe's if not given.")
 @click.option("--version", "version_", default="1", show_default=True, help="Version of the weights, for the card.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights, for the card.")
+@click.option("--limits", default="not stated", metavar="TEXT", help="Where the model fails, for the card.")
 @click.option("--flip", is_flag=True, help="Answer with the mean over face and mirror image, at twice the cost.")
 def command(
     checkpoint: str,
@@ -29,6 +30,7 @@ def command(
     name: str | None,
     version_: str,
     licence: str,
+    limits: str,
     flip: bool,
 ) -> None:
     """Write CHECKPOINT as one ONNX graph from aligned faces to probabilities and attention.
@@ -52,18 +54,17 @@ def command(
         name=name or recipe.name,
         version=version_,
         licence=licence,
+        limits=limits,
         flip=flip,
         held_out=None if data is None else load_validation(recipe, data, loaded.classes),
         calibrated=calibrate,
         baseline=None if baseline is None else ExpressionModel.load(baseline),
     )
-    click.echo(
-        f"{model}: {Path(model).stat().st_size / 1e6:.1f} MB, differs from the network by {difference:.1g} at most"
-    )
+    size = Path(model).stat().st_size / 1e6
+    click.echo(f"{model}: {size:.1f} MB, differs from the network by {difference:.1g} at most")
     if data is not None and calibrate:
-        few = (
-            f"; fitted only with {MIN_FACES} validation faces or more" if made.card.metrics[0]["n"] < MIN_FACES else ""
-        )
-        click.echo(f"temperature {made.card.temperature:.2f}{few}")
+        few = made.card.metrics[0]["n"] < MIN_FACES
+        reason = f" (none is fitted to fewer than {MIN_FACES} validation faces)" if few else ""
+        click.echo(f"temperature {made.card.temperature:.2f}{reason}")
     for metric in made.card.metrics:
         click.echo(f"{metric['dataset']} {metric['split']}: {describe_score(metric)}")

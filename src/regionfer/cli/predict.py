@@ -85,6 +85,7 @@ def command(
         progress = stack.enter_context(_progress(len(found.paths)))
         run = _Run(table, pictures, on_no_face, lambda line: progress.console.print(line, soft_wrap=True))
         for error in found.errors:
+            run.images += 1
             run.fail(str(error))
         outcomes = recognizer.stream(
             found.paths,

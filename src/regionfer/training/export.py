@@ -58,6 +58,7 @@ def export(
     name: str,
     version: str,
     licence: str = "unknown",
+    limits: str = "not stated",
     flip: bool = False,
     held_out: FaceData | None = None,
     calibrated: bool = True,
@@ -71,6 +72,7 @@ def export(
         name: short name of the model, for its card.
         version: version of the weights, for its card.
         licence: licence of the weights, for its card.
+        limits: where the model fails, for its card.
         flip: put the mean over face and mirror image into the graph, at twice the cost.
         held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
             without them it is compared on noise.
@@ -97,7 +99,7 @@ def export(
     classifier.flip = flip
     if calibrated and held_out is not None:
         calibrate(classifier, held_out)
-    card = _card(checkpoint, recipe, classifier, name=name, version=version, licence=licence)
+    card = _card(checkpoint, recipe, classifier, name=name, version=version, licence=licence, limits=limits)
     probes = _probes(recipe, held_out)
     proto = _graph(classifier, *probes)
     partial = path.with_name(path.name + ".partial")
@@ -197,6 +199,7 @@ def _card(
     name: str,
     version: str,
     licence: str,
+    limits: str,
 ) -> ModelCard:
     stage = recipe.model.crop_stage
     return ModelCard(
@@ -222,6 +225,7 @@ def _card(
             "epoch": checkpoint.epoch,
         },
         licence=licence,
+        limits=limits,
     )
 
 
