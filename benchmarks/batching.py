@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from itertools import islice, product
+from math import ceil
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -42,7 +43,9 @@ def main() -> None:
 
 def make_photos(folder: Path, count: int) -> list[str]:
     """Write the examples at several sizes, each also mirrored, as ``count`` JPEG files."""
-    variants = product((1.0, 0.9, 0.8, 0.75, 0.7, 0.65, 0.6), (False, True), sorted(EXAMPLES.glob("*.jpg")))
+    examples = sorted(EXAMPLES.glob("*.jpg"))
+    sizes = ceil(count / len(examples) / 2)
+    variants = product((1 - 0.4 * step / sizes for step in range(sizes)), (False, True), examples)
     paths = []
     for number, (scale, mirrored, example) in enumerate(islice(variants, count)):
         with Image.open(example) as photo:

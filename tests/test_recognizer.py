@@ -154,8 +154,8 @@ class TestStream:
         outcomes = recognizer.stream(endless(), batch_size=batch_size, detect=False)
         for given in range(1, 30):
             next(outcomes)
-            # 2 threads, each with one image at work and one ahead, one to hand over, and a batch.
-            assert taken <= given + 5 + batch_size
+            # 2 threads, each with one image at work and three ahead, one to hand over, and a batch.
+            assert taken <= given + 9 + batch_size
         outcomes.close()
 
     def test_keeps_images_on_request(self, recognizer, photos):

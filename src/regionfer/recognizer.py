@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.errors import ImageError, ModelError
-from regionfer.faces import MTCNN, Detections, FaceDetector, align_faces, aligned_landmarks, head_pose
-from regionfer.faces.alignment import crop_frames
+from regionfer.faces import MTCNN, Detections, FaceDetector
+from regionfer.faces.alignment import crop_frames, cut_frames, place_in_frames
+from regionfer.faces.pose import fit_face
 from regionfer.images import ImageSource, read_image
 from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel
 from regionfer.results import Expressions
@@ -31,6 +32,9 @@ Model = str | Path | Classifier
 
 MIN_CONFIDENCE = 0.9
 """Faces of which the detector is less sure are left out, unless the caller says otherwise."""
+
+AHEAD = 4
+"""Images a thread that are searched ahead, lest threads wait for work while the network runs; 2 if images are kept."""
 
 HELD_PIXELS = 50_000_000
 """Pixels of images kept for the caller while their faces wait for a run of the network (150 MB)."""
@@ -245,7 +249,7 @@ class Recognizer:
                 return Outcome(_name(source), error=error)
 
         waiting: list[_Photo | Outcome] = []
-        for item in _map_ahead(prepare, images, self._workers):
+        for item in _map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD):
             waiting.append(item)
             if _is_full(waiting, batch_size):
                 yield from self._outcomes(waiting, batch_size)
@@ -261,14 +265,15 @@ class Recognizer:
     def _find_faces(self, source: ImageSource, options: "_Options") -> "_Photo":
         image = read_image(source, channel_order=options.channel_order)
         found = self.detector.detect(image)
-        found = found[found.scores >= options.min_confidence]
-        faces = align_faces(image, found, self.model.card.face_size)
-        return _Photo(_name(source), _size(image), faces, found, image if options.keep_image else None)
+        places = _find_places(found[found.scores >= options.min_confidence])
+        faces = cut_frames(image, places.frames, self.model.card.face_size)
+        return _Photo(_name(source), _size(image), faces, places, image if options.keep_image else None)
 
     def _take_crop(self, source: ImageSource, options: "_Options") -> "_Photo":
         image = read_image(source, channel_order=options.channel_order)
         faces = _resize(image, self.model.card.face_size)[None]
-        return _Photo(_name(source), _size(image), faces, None, image if options.keep_image else None)
+        places = _fill_place(*_size(image))
+        return _Photo(_name(source), _size(image), faces, places, image if options.keep_image else None)
 
     def _classify(
         self, photos: "Sequence[_Photo]", batch_size: int, points: NDArray[np.float32] | None = None
@@ -276,14 +281,16 @@ class Recognizer:
         """Run the network on the faces of all photos together; they come back in order, as if of one image."""
         card = self.model.card
         faces = np.concatenate([np.empty((0, card.face_size, card.face_size, 3), np.uint8), *(p.faces for p in photos)])
-        found = [photo.found for photo in photos if photo.found is not None]
-        joint = _join(found)
-        places = _find_places(joint) if found else _fill_places(photos)
-        if found and card.regions.boxes is None:
-            points = aligned_landmarks(joint)
+        places = _join([photo.places for photo in photos])
+        if points is None and places.landmarks is not None and card.regions.boxes is None:
+            points = place_in_frames(places.landmarks, places.frames)
         output = self.model.run(faces, points, batch_size=batch_size)
         return Expressions(
-            **places._asdict(),
+            boxes=places.boxes,
+            scores=places.scores,
+            pose=places.pose,
+            landmarks=places.landmarks,
+            aligned=_corners(places.frames),
             **output._asdict(),
             regions=card.regions.place(len(faces), points),
             region_names=card.regions.names,
@@ -313,51 +320,57 @@ class _Photo:
         source: its name, if it has one.
         size: width, height in pixels.
         faces: (n, S, S, 3) uint8 RGB, aligned.
-        found: where the faces are; None for a crop.
+        places: where the faces are.
         image: the image itself, if the caller wants it back.
     """
 
     source: str | None
     size: tuple[int, int]
     faces: NDArray[np.uint8]
-    found: Detections | None
+    places: "_Places"
     image: NDArray[np.uint8] | None
 
 
 class _Places(NamedTuple):
-    """Where n faces are; fields as in `Expressions`."""
+    """Where n faces are; fields as in `Expressions`, but for the frames."""
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     pose: NDArray[np.float32]
-    aligned: NDArray[np.float32]
+    frames: NDArray[np.float64]  # (n, 3, 2), see `crop_frames`
     landmarks: NDArray[np.float32] | None
 
 
-def _join(found: Sequence[Detections]) -> Detections:
-    """The faces of several images in a row: the poses of many take little longer than those of one."""
-    none = Detections.empty()
-    return Detections(
-        np.concatenate([none.boxes, *(each.boxes for each in found)]),
-        np.concatenate([none.scores, *(each.scores for each in found)]),
-        np.concatenate([none.landmarks, *(each.landmarks for each in found)]),
+def _find_places(found: Detections) -> _Places:
+    fit = fit_face(found.landmarks)
+    return _Places(found.boxes, found.scores, fit.pose, crop_frames(found, fit), found.landmarks)
+
+
+def _fill_place(width: int, height: int) -> _Places:
+    """Place of a face that fills its image."""
+    unknown = np.full((1, 3), np.nan, dtype=np.float32)
+    box = np.array([[0, 0, width, height]], dtype=np.float32)
+    return _Places(box, unknown[:, 0], unknown, np.array([[(0, 0), (width, 0), (0, height)]], dtype=np.float64), None)
+
+
+def _join(places: Sequence[_Places]) -> _Places:
+    """The faces of several images in a row, all with landmarks or all without."""
+    if not places:
+        return _find_places(Detections.empty())._replace(landmarks=None)
+    landmarks = [each.landmarks for each in places if each.landmarks is not None]
+    return _Places(
+        boxes=np.concatenate([each.boxes for each in places]),
+        scores=np.concatenate([each.scores for each in places]),
+        pose=np.concatenate([each.pose for each in places]),
+        frames=np.concatenate([each.frames for each in places]),
+        landmarks=np.concatenate(landmarks) if landmarks else None,
     )
 
 
-def _find_places(found: Detections) -> _Places:
-    frames = crop_frames(found)
+def _corners(frames: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Corners of crops, (n, 4, 2), clockwise from the top left."""
     corner, across, down = frames[:, 0], frames[:, 1], frames[:, 2]
-    aligned = np.stack([corner, corner + across, corner + across + down, corner + down], axis=1).astype(np.float32)
-    return _Places(found.boxes, found.scores, head_pose(found.landmarks), aligned, found.landmarks)
-
-
-def _fill_places(crops: Sequence[_Photo]) -> _Places:
-    """Places of faces that fill their images."""
-    sides = np.array([crop.size for crop in crops], dtype=np.float32).reshape(-1, 1, 2)  # (n, 1, width height)
-    corners = sides * np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float32)  # (n, 4, 2)
-    boxes = corners[:, [0, 2]].reshape(-1, 4)
-    unknown = np.full((len(crops), 3), np.nan, dtype=np.float32)
-    return _Places(boxes, unknown[:, 0], unknown, corners, None)
+    return np.stack([corner, corner + across, corner + across + down, corner + down], axis=1).astype(np.float32)
 
 
 def _split(joint: Expressions, photos: Sequence[_Photo]) -> list[Expressions]:
@@ -398,17 +411,19 @@ def _is_full(waiting: Sequence[_Photo | Outcome], batch_size: int) -> bool:
     return faces >= batch_size or len(waiting) >= batch_size or pixels >= HELD_PIXELS
 
 
-def _map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
-    """Results in the order of the items, computed by threads at most ``2 * workers`` items ahead."""
+def _map_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int = AHEAD
+) -> Iterator[_Result]:
+    """Results in the order of the items, computed by threads, at most ``ahead`` items a thread before their turn."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="regionfer")
-    ahead: deque[Future[_Result]] = deque()
+    coming: deque[Future[_Result]] = deque()
     try:
         for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+            coming.append(pool.submit(function, item))
+            if len(coming) > ahead * workers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -4,13 +4,13 @@ from skimage.data import astronaut
 
 from regionfer.faces import Detections, align_faces, aligned_landmarks
 from regionfer.faces.alignment import CROP_CENTRE, CROP_SIDE, FERPLUS_TEMPLATE
-from regionfer.faces.pose import FACE_MODEL, project
+from regionfer.faces.pose import FACE_MODEL, rotation
 
 
 def face_at(yaw=0.0, pitch=0.0, roll=0.0, eyes=40.0, place=(150.0, 120.0)):
     """A face drawn from the model: ``eyes`` pixels between the eyes, ``place`` between them."""
-    angles = np.radians([yaw, pitch, roll])
-    landmarks = project(np.array([[*angles, np.log(eyes), *place]]))
+    turned = FACE_MODEL @ rotation(np.radians([[yaw, pitch, roll]])).swapaxes(1, 2)
+    landmarks = eyes * turned[..., :2] + place
     boxes = np.concatenate([landmarks.min(axis=1), landmarks.max(axis=1)], axis=1)
     return Detections(boxes, np.ones(1), landmarks)
 

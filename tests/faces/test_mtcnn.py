@@ -10,8 +10,8 @@ import onnxruntime as ort
 import pytest
 from skimage.data import astronaut, brick, coffee
 
-from regionfer.faces import MTCNN
-from regionfer.faces.mtcnn import suppress
+from regionfer.faces import MTCNN, mtcnn
+from regionfer.faces.mtcnn import _suppress_nested, suppress
 
 GOLDENS = json.loads(Path(__file__).with_name("mtcnn_goldens.json").read_text())
 WEIGHTS = files("regionfer.faces").joinpath("weights")
@@ -189,5 +189,33 @@ def test_suppression_within_a_box():
     scores = np.array([0.9, 0.8], np.float32)
 
     assert suppress(boxes, scores, 0.7).tolist() == [0, 1]
-    assert suppress(boxes, scores, 0.7, of_smaller=True).tolist() == [0]
-    assert suppress(boxes[:0], scores[:0], 0.7).tolist() == []
+    assert _suppress_nested(boxes, scores, 0.7).tolist() == [0]
+    for either in (suppress, _suppress_nested):
+        assert either(boxes[:0], scores[:0], 0.7).tolist() == []
+
+
+def test_suppression_by_its_definition():
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0, 60, (300, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 30, (300, 2))], axis=1).astype(np.float32)
+    scores = rng.uniform(0.5, 1, 300).astype(np.float32)
+
+    expected = []
+    for row in np.argsort(-scores):
+        if all(overlap(boxes[row], boxes[kept]) <= 0.4 for kept in expected):
+            expected.append(row)
+
+    assert suppress(boxes, scores, 0.4).tolist() == expected
+    assert 10 < len(expected) < 290
+
+
+@pytest.mark.parametrize("strip", [1, 5_000, 20_011])
+def test_strips_of_a_photo_are_searched_as_the_whole(detector, monkeypatch, strip):
+    pixels = astronaut()[:301, :403]
+    monkeypatch.setattr(mtcnn, "STRIP", 10**9)
+    whole = detector._scan(pixels)
+    monkeypatch.setattr(mtcnn, "STRIP", strip)
+
+    assert whole[0].shape == (146, 197)
+    for part, expected in zip(detector._scan(pixels), whole, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-5)

@@ -84,6 +84,13 @@ def test_points_without_a_pose_give_nan_and_spare_the_others(points):
     assert found[1, 0] == pytest.approx(20, abs=2)
 
 
+def test_points_in_disorder_do_not_warn():
+    points = np.random.default_rng(0).random((1000, 5, 2))
+
+    for some in points.reshape(200, 5, 5, 2):
+        head_pose(some)
+
+
 def test_points_on_a_line_do_not_raise():
     line = np.stack([np.arange(5.0), np.arange(5.0)], axis=-1)[None]
 

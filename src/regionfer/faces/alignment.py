@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.faces.detection import Detections, area_resize, check_image
-from regionfer.faces.pose import Doubles, fit_face, rotation
+from regionfer.faces.pose import Doubles, FaceFit, fit_face, rotation
 
 Image = NDArray[np.uint8]
 
@@ -44,13 +44,7 @@ def align_faces(image: Image, detections: Detections, size: int) -> Image:
     Raises:
         ValueError: the image has another shape or type, or the size is below 1.
     """
-    check_image(image)
-    if size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    crops = np.empty((len(detections), size, size, 3), np.uint8)
-    for crop, frame in zip(crops, crop_frames(detections), strict=True):
-        _sample(image, frame, crop)
-    return crops
+    return cut_frames(image, crop_frames(detections, fit_face(detections.landmarks)), size)
 
 
 def aligned_landmarks(detections: Detections) -> NDArray[np.float32]:
@@ -58,21 +52,29 @@ def aligned_landmarks(detections: Detections) -> NDArray[np.float32]:
 
     A point outside the crop is outside 0..1.
     """
-    frames = crop_frames(detections)
+    return place_in_frames(detections.landmarks, crop_frames(detections, fit_face(detections.landmarks)))
+
+
+def place_in_frames(landmarks: NDArray[np.float32], frames: Doubles) -> NDArray[np.float32]:
+    """Landmarks (n, 5, 2) in pixels as x y in 0..1 of the frames (n, 3, 2) of ``crop_frames``."""
     corner, across, down = frames[:, None, 0], frames[:, 1], frames[:, 2]
-    points = detections.landmarks - corner
+    points = landmarks - corner
     side = np.square(across).sum(axis=1)[:, None]
     x = np.einsum("nkd,nd->nk", points, across) / side
     y = np.einsum("nkd,nd->nk", points, down) / side
     return np.stack([x, y], axis=-1).astype(np.float32)
 
 
-def crop_frames(detections: Detections) -> NDArray[np.float64]:
-    """Where each crop lies in the image, (n, 3, 2) pixels: its top left corner, its top edge and its left edge."""
-    fit = fit_face(detections.landmarks)
+def crop_frames(detections: Detections, fit: FaceFit) -> Doubles:
+    """Where each crop lies in the image, (n, 3, 2) pixels: its top left corner, its top edge and its left edge.
+
+    Args:
+        detections: n faces.
+        fit: that of their landmarks. It takes longer than all else here, and gives the pose, too.
+    """
     centre = fit.shift + fit.scale[:, None] * (rotation(fit.angles) @ CROP_CENTRE)[:, :2]
     half = fit.scale * CROP_SIDE / 2
-    roll = fit.angles[:, 2]
+    roll = fit.angles[:, 2].copy()
     lost = ~np.isfinite(half)
     boxes = detections.boxes[lost].astype(np.float64)
     centre[lost] = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -81,6 +83,17 @@ def crop_frames(detections: Detections) -> NDArray[np.float64]:
     right = half[:, None] * np.stack([np.cos(roll), np.sin(roll)], axis=1)
     down = np.stack([-right[:, 1], right[:, 0]], axis=1)
     return np.stack([centre - right - down, 2 * right, 2 * down], axis=1)
+
+
+def cut_frames(image: Image, frames: Doubles, size: int) -> Image:
+    """The pixels (n, size, size, 3) of the frames (n, 3, 2) of ``crop_frames``; see ``align_faces``."""
+    check_image(image)
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    crops = np.empty((len(frames), size, size, 3), np.uint8)
+    for crop, frame in zip(crops, frames, strict=True):
+        _sample(image, frame, crop)
+    return crops
 
 
 def _sample(image: Image, frame: Doubles, crop: Image) -> None:

@@ -46,6 +46,11 @@ class FaceFit(NamedTuple):
     scale: Doubles  # (n,) pixels per eye distance of the frontal face
     shift: Doubles  # (n, 2) pixels, where the point between the eyes lies
 
+    @property
+    def pose(self) -> NDArray[np.float32]:
+        """Yaw, pitch and roll, (n, 3), degrees."""
+        return np.degrees(self.angles).astype(np.float32)
+
 
 def head_pose(landmarks: ArrayLike) -> NDArray[np.float32]:
     """Yaw, pitch and roll of n heads, (n, 3) float32, degrees.
@@ -62,7 +67,7 @@ def head_pose(landmarks: ArrayLike) -> NDArray[np.float32]:
     Raises:
         ValueError: the landmarks have another shape.
     """
-    return np.degrees(fit_face(landmarks).angles).astype(np.float32)
+    return fit_face(landmarks).pose
 
 
 def fit_face(landmarks: ArrayLike) -> FaceFit:
@@ -82,7 +87,8 @@ def fit_face(landmarks: ArrayLike) -> FaceFit:
     if usable.any():
         size, centre = size[usable], centre[usable]
         # In units of the face's own size, the damping below means the same for every face.
-        angles, scale, shift = _best_fit((points[usable] - centre[:, None]) / size[:, None, None])
+        with np.errstate(over="ignore", invalid="ignore"):  # of steps that go too far, and are not taken
+            angles, scale, shift = _best_fit((points[usable] - centre[:, None]) / size[:, None, None])
         fit.angles[usable] = angles
         fit.scale[usable] = scale * size
         fit.shift[usable] = shift * size[:, None] + centre
@@ -101,12 +107,6 @@ def rotation(angles: Doubles) -> Doubles:
     depth = np.stack([sy, -cy * sp, cy * cp], axis=1)
     cr, sr = cr[:, None], sr[:, None]
     return np.stack([cr * across - sr * down, sr * across + cr * down, depth], axis=1)
-
-
-def project(parameters: Doubles) -> Doubles:
-    """Image points (n, 5, 2) of the model under parameters (n, 6): yaw, pitch, roll, log scale, shift x, shift y."""
-    turned = FACE_MODEL @ rotation(parameters[:, :3]).swapaxes(1, 2)
-    return np.asarray(np.exp(parameters[:, 3, None, None]) * turned[..., :2] + parameters[:, None, 4:])
 
 
 def _turned_axes(cy: Doubles, sy: Doubles, cp: Doubles, sp: Doubles) -> tuple[Doubles, Doubles]:
@@ -135,18 +135,18 @@ def _best_fit(points: Doubles) -> tuple[Doubles, Doubles, Doubles]:
 def _descend(points: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
     """Levenberg-Marquardt on all faces at once; the parameters (n, 6) and their squared errors (n,)."""
     damping = np.full(len(points), 1e-2)
-    residual = _residual(points, parameters)
+    residual, slopes = _linearize(points, parameters)
     error = np.square(residual).sum(axis=1)
     for _ in range(ITERATIONS):
-        slopes = _slopes(parameters)
         normal = slopes.swapaxes(1, 2) @ slopes + damping[:, None, None] * np.eye(6)
         step = np.linalg.solve(normal, slopes.swapaxes(1, 2) @ residual[..., None])[..., 0]
         tried = parameters - step
-        new_residual = _residual(points, tried)
+        new_residual, new_slopes = _linearize(points, tried)
         new_error = np.square(new_residual).sum(axis=1)
         better = new_error < error
         parameters = np.where(better[:, None], tried, parameters)
         residual = np.where(better[:, None], new_residual, residual)
+        slopes = np.where(better[:, None, None], new_slopes, slopes)
         error = np.where(better, new_error, error)
         damping = np.where(better, damping * 0.3, damping * 5).clip(1e-9, 1e6)
         if np.abs(step).max() < 1e-5:
@@ -154,38 +154,29 @@ def _descend(points: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
     return parameters, error
 
 
-def _residual(points: Doubles, parameters: Doubles) -> Doubles:
-    """What the fit makes small, (n, 11): distances of the points in x and y, and the pitch.
+def _linearize(points: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
+    """What the fit makes small, (n, 11), and its derivatives by the parameters, (n, 11, 6).
 
-    Noses and mouths differ between people by as much as ten degrees of pitch move them: without a mild
-    expectation of a level head the pitch would mostly measure the length of the nose.
+    That is the distances of the points, five in x and five in y, and the pitch. Noses and mouths differ between people
+    by as much as ten degrees of pitch move them: without a mild expectation of a level head the pitch would mostly
+    measure the length of the nose.
     """
-    distances = (project(parameters) - points).reshape(len(points), -1)
-    return np.concatenate([distances, PITCH_WEIGHT * parameters[:, 1:2]], axis=1)
-
-
-def _slopes(parameters: Doubles) -> Doubles:
-    """Derivatives (n, 11, 6) of the residual by the parameters."""
     (cy, cp, cr), (sy, sp, sr) = np.cos(parameters[:, :3]).T, np.sin(parameters[:, :3]).T
-    zero = np.zeros_like(cy)
-    across, down = _turned_axes(cy, sy, cp, sp)
-    across_by_yaw = np.stack([-sy, cy * sp, -cy * cp], axis=1)
-    across_by_pitch = np.stack([zero, sy * cp, sy * sp], axis=1)
-    down_by_pitch = np.stack([zero, -sp, cp], axis=1)
-    cr, sr, scale = cr[:, None], sr[:, None], np.exp(parameters[:, 3])[:, None]
+    axes = np.zeros((3, len(parameters), 2, 3))  # across and down, as they are, by yaw and by pitch
+    axes[0, :, 0], axes[0, :, 1] = _turned_axes(cy, sy, cp, sp)
+    axes[1, :, 0] = np.stack([-sy, cy * sp, -cy * cp], axis=1)
+    axes[2, :, 0, 1:] = np.stack([sy * cp, sy * sp], axis=1)
+    axes[2, :, 1, 1:] = np.stack([-sp, cp], axis=1)
+    tilt = (np.exp(parameters[:, 3]) * np.array([[cr, -sr], [sr, cr]])).transpose(2, 0, 1)
+    placed, by_yaw, by_pitch = tilt @ axes @ FACE_MODEL.T  # (n, 2, 5) each
+    by_roll = np.stack([-placed[:, 1], placed[:, 0]], axis=1)
 
-    def placed(u: Doubles, v: Doubles) -> Doubles:
-        """Model points whose upright image axes are u and v (n, 3), tilted and scaled, (n, 5, 2)."""
-        x, y = u @ FACE_MODEL.T, v @ FACE_MODEL.T
-        return np.asarray(scale[..., None] * np.stack([cr * x - sr * y, sr * x + cr * y], axis=-1))
-
-    slopes = np.zeros((len(parameters), 11, 6))
-    points = slopes[:, :10].reshape(-1, 5, 2, 6)
-    points[..., 0] = placed(across_by_yaw, np.zeros_like(down))
-    points[..., 1] = placed(across_by_pitch, down_by_pitch)
-    points[..., 2] = placed(-down, across)
-    points[..., 3] = placed(across, down)
-    points[..., 4:] = np.eye(2)
-    slopes[:, :10] = points.reshape(-1, 10, 6)
+    residual = np.empty((len(points), 11))
+    residual[:, :10] = (placed + parameters[:, 4:, None] - points.swapaxes(1, 2)).reshape(-1, 10)
+    residual[:, 10] = PITCH_WEIGHT * parameters[:, 1]
+    slopes = np.zeros((len(points), 11, 6))
+    for column, by in enumerate((by_yaw, by_pitch, by_roll, placed)):
+        slopes[:, :10, column] = by.reshape(-1, 10)
+    slopes[:, :5, 4] = slopes[:, 5:10, 5] = 1  # by the shift
     slopes[:, 10, 1] = PITCH_WEIGHT
-    return slopes
+    return residual, slopes
