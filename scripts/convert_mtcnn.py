@@ -75,8 +75,12 @@ class _Graph:
         return self.add("Conv", x, self.constant(kernel), self.constant(next(self.arrays)))
 
     def prelu(self, x: str) -> str:
+        """As slope * x + (1 - slope) * max(x, 0): in PRelu, ONNX Runtime branches at each value, at twice the time."""
         slope = next(self.arrays)
-        return self.add("PRelu", x, self.constant(slope.reshape(-1, 1, 1) if slope.ndim == 3 else slope))
+        slope = slope.reshape(-1, 1, 1) if slope.ndim == 3 else slope
+        below = self.add("Mul", x, self.constant(slope))
+        above = self.add("Mul", self.add("Relu", x), self.constant(1 - slope))
+        return self.add("Add", above, below)
 
     def pool(self, x: str, side: int, padding: str) -> str:
         padding = {"same": "SAME_UPPER", "valid": "VALID"}[padding]

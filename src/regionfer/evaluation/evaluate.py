@@ -131,15 +131,19 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Everything but single answers as JSON-safe values, in the form of docs/evaluation.md."""
         scores = self.model.faces.to_dict()
-        for subset in self.subsets:
-            scores["subsets"][subset.name] |= {"list": _list_dict(subset)}
-        whole: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "regionfer": version("regionfer"),
+        where = {
             "dataset": self.manifest.dataset,
             "split": self.split,
             "protocol": self.protocol,
             "model": self.model.name,
+        }
+        for subset in self.subsets:
+            figures = scores["subsets"][subset.name]
+            scores["subsets"][subset.name] = {**where, **figures, "list": _list_dict(subset)}
+        whole: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "regionfer": version("regionfer"),
+            **where,
             "models": [dict(model) for model in self.model.models],
             **scores,
             "failures": len(self.failures),
