@@ -135,3 +135,13 @@ class TestTables:
 def test_the_wrong_folder(tmp_path, make, found):
     with pytest.raises(DatasetError, match=rf"expected FERPlus, that is folders FER2013Train.*; found: {found}"):
         read_ferplus(make(tmp_path))
+
+
+def test_an_image_listed_twice_is_refused(tmp_path):
+    (tmp_path / "FER2013Test").mkdir()
+    line = 'a.png,"(0, 0, 48, 48)",9,1,0,0,0,0,0,0,0,0\n'
+    (tmp_path / "FER2013Test" / "label.csv").write_text(2 * line)
+    with pytest.raises(
+        DatasetError, match=r"label\.csv, line 2: expected the name of another image, found 'a\.png' again"
+    ):
+        read_ferplus(tmp_path)

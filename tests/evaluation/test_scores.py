@@ -104,3 +104,10 @@ class TestCompare:
         assert there.mcnemar_p == back.mcnemar_p
         assert there.difference_ci95 == pytest.approx([-bound for bound in back.difference_ci95[::-1]], abs=0.011)
         assert json.loads(json.dumps(there.to_dict()))["difference_ci95"] == list(there.difference_ci95)
+
+
+def test_a_class_of_two_faces_stays_in_every_resample():
+    """Were it absent from some, their mean recall would be that of the other class, 1."""
+    labels = np.array([0] * 50 + [1] * 2)
+    probabilities = np.tile(np.array([[0.9, 0.1]]), (52, 1))  # the rare class is never answered
+    assert measure(labels, probabilities, ("often", "rare")).intervals["mean_recall"] == (0.5, 0.5)

@@ -87,13 +87,16 @@ def _read_folders(root: Path, folders: Mapping[str, Path]) -> Manifest:
     votes: list[list[int]] = []
     splits: list[str] = []
     for split, folder in folders.items():
-        table = folder / "label.csv"
+        table, seen = folder / "label.csv", set[str]()
         for line, row in read_cells(table, ","):
             if len(row) != 2 + len(VOTES):
                 raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
             names.append(f"{folder.name}/{row[0]}")
             votes.append(_counts(row[2:], table, line))
             splits.append(split)
+            if row[0] in seen or not row[0]:
+                raise DatasetError(f"{table}, line {line}: expected the name of another image, found {row[0]!r} again")
+            seen.add(row[0])
         if split not in splits:
             raise DatasetError(f"{table}: expected a line an image, found none")
     return _manifest(root, names, votes, splits)
