@@ -37,7 +37,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 WHEEL_SHA256 = "0a96b4868e56db9ae984449519642be6dba03240e608a67e928ebb47833e9144"
-SOURCE = "https://pypi.org/project/mtcnn/1.0.0/ (https://github.com/ipazc/mtcnn)"
+SOURCE = "mtcnn 1.0.0 of the Python Package Index (https://github.com/ipazc/mtcnn)"
 LICENCE = "MIT, Copyright (c) 2019-2024 Iván de Paz Centeno"
 PAPER = "Zhang, Zhang, Li, Qiao, 2016, Joint Face Detection and Alignment using MTCNN, arXiv:1604.02878"
 TARGET = Path(__file__).parents[1] / "src" / "regionfer" / "faces" / "weights"

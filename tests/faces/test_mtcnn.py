@@ -79,7 +79,7 @@ def test_weights_carry_source_and_licence(name):
     notes = session.get_modelmeta().custom_metadata_map
 
     assert notes["licence"].startswith("MIT")
-    assert "pypi.org/project/mtcnn/1.0.0" in notes["source"]
+    assert "mtcnn 1.0.0" in notes["source"]
     assert notes["source_sha256"] in WEIGHTS.joinpath("PROVENANCE.md").read_text()
 
 
