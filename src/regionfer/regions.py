@@ -32,6 +32,16 @@ LANDMARKS: tuple[str, ...] = ("left eye", "right eye", "nose", "left mouth corne
 """MTCNN's five points in the order all detectors here return them; sides are the viewer's."""
 
 
+TYPICAL_LANDMARKS: tuple[tuple[float, float], ...] = (
+    (0.310, 0.375),
+    (0.690, 0.375),
+    (0.500, 0.588),
+    (0.337, 0.773),
+    (0.663, 0.773),
+)
+"""Where the landmarks of a frontal face lie in an aligned crop, x y in 0..1: means of FERPlus, made symmetric."""
+
+
 def fixed_regions() -> Boxes:
     """Boxes of the paper's five fixed crops, (5, 4).
 

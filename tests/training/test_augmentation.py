@@ -7,24 +7,30 @@ from torch.testing import assert_close
 
 from regionfer.models.classifier import mirror_points
 from regionfer.models.resampling import crop_regions
+from regionfer.regions import TYPICAL_LANDMARKS
 from regionfer.training.augmentation import (
+    COVER_SIDE,
     Variation,
     covered_share,
     draw_variation,
     drop_factors,
-    inside,
     moved_points,
     vary,
 )
 from regionfer.training.recipe import AugmentationRecipe
 
-STILL = {"flip": 0, "rotation": 0, "scale": 0, "aspect": 0, "shift": 0, "contrast": 0, "brightness": 0, "erase": 0}
+STILL = {"flip": 0, "rotation": 0, "scale": 0, "aspect": 0, "shift": 0, "contrast": 0, "brightness": 0, "occlude": 0}
 POINTS = torch.tensor([[[0.3, 0.4], [0.7, 0.45], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]]])
 
 
 def draw(faces: int = 1, seed: int = 0, **changes: object) -> Variation:
     recipe = AugmentationRecipe.model_validate(STILL | changes)
     return draw_variation(recipe, faces, torch.Generator().manual_seed(seed))
+
+
+def varied(faces: torch.Tensor, size: int, variation: Variation) -> torch.Tensor:
+    """Grey faces varied, with the first channel of what covers them."""
+    return vary(faces, size, variation, variation.cover[..., :1].permute(0, 3, 1, 2).float())
 
 
 def noise(faces: int = 2, side: int = 12) -> torch.Tensor:
@@ -34,20 +40,20 @@ def noise(faces: int = 2, side: int = 12) -> torch.Tensor:
 @pytest.mark.parametrize("size", [12, 28], ids=["same size", "enlarged"])
 def test_no_variation_is_the_preprocessing_of_the_exported_graph(size: int) -> None:
     faces = noise()
-    pictures = vary(faces, size, draw(2))
+    pictures = varied(faces, size, draw(2))
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     assert_close(pictures, crop_regions(faces, whole, size)[:, 0], atol=1e-3, rtol=0)
 
 
 def test_a_mirror_image_is_mirrored() -> None:
     faces = noise()
-    pictures = vary(faces, 12, draw(2, flip=1))
+    pictures = varied(faces, 12, draw(2, flip=1))
     assert_close(pictures, faces.flip(-1), atol=1e-3, rtol=0)
 
 
 def test_contrast_and_brightness_keep_the_range_and_do_what_they_say() -> None:
     faces = noise(64)
-    pictures = vary(faces, 12, draw(64, contrast=0.5, brightness=0.3))
+    pictures = varied(faces, 12, draw(64, contrast=0.5, brightness=0.3))
     assert pictures.min() >= 0
     assert pictures.max() <= 255
     spread = pictures.std((1, 2, 3)) / faces.std((1, 2, 3))
@@ -76,7 +82,7 @@ def test_landmarks_go_where_the_picture_goes(changes: dict[str, float]) -> None:
         x, y = POINTS[0, number]
         faces = torch.zeros(8, 1, side, side)
         faces[:, :, int(y * side), int(x * side)] = 255
-        pictures = vary(faces, side, variation)
+        pictures = varied(faces, side, variation)
         for row in range(8):
             mirrored = torch.det(variation.affine[row, :, :2]) < 0
             expected = moved[row, [1, 0, 2, 4, 3][number] if mirrored else number]
@@ -91,15 +97,31 @@ def test_mirrored_landmarks_are_those_of_the_graph() -> None:
     assert_close(moved_points(POINTS, draw(flip=1).affine), mirror_points(POINTS))
 
 
-def test_erased_share_lies_within_the_range_asked_for() -> None:
-    variation = draw(256, erase=1, erase_area=(0.1, 0.2))
-    pictures = vary(torch.full((256, 1, 64, 64), 300.0), 64, variation)
-    erased = inside(variation.erased, 64)
-    share = erased.float().mean((1, 2, 3))
-    assert share.min() > 0.08
-    assert share.max() < 0.22
-    assert (pictures[~erased] == 255).all()
-    assert pictures[erased].std() > 30
+def test_a_covered_face_shows_the_cover_where_it_is_opaque_and_itself_where_not() -> None:
+    variation = draw(64, occlude=1, occluders=["block"])
+    pictures = varied(torch.full((64, 1, COVER_SIDE, COVER_SIDE), 300.0), COVER_SIDE, variation)
+    covered = variation.alpha.unsqueeze(1) == 1
+    assert 0.02 < covered.float().mean() < 0.3
+    assert (pictures[~covered] == 255).all()
+    assert_close(pictures[covered], variation.cover[..., :1].permute(0, 3, 1, 2)[covered].float(), atol=1e-3, rtol=0)
+    assert pictures[covered].std() > 30
+
+
+def test_what_covers_a_face_follows_its_landmarks() -> None:
+    """Sunglasses sit on the eyes wherever these are after the variation."""
+    variation = draw(16, rotation=40, shift=0.1, flip=0.5, occlude=1, occluders=["dark glasses"])
+    eyes = moved_points(torch.tensor(TYPICAL_LANDMARKS).expand(16, -1, -1), variation.affine)[:, :2]
+    for alpha, points in zip(variation.alpha, eyes, strict=True):
+        for x, y in (points * COVER_SIDE).long().tolist():
+            assert alpha[y, x] > 0.6
+
+
+def test_hands_have_the_skin_of_the_face() -> None:
+    recipe = AugmentationRecipe.model_validate(STILL | {"occlude": 1, "occluders": ["hand"]})
+    skins = torch.tensor([[40.0, 30.0, 20.0], [220.0, 200.0, 180.0]])
+    variation = draw_variation(recipe, 2, torch.Generator().manual_seed(0), skins=skins)
+    dark, light = (variation.cover[row][variation.alpha[row] > 0.9].float().mean() for row in range(2))
+    assert dark + 80 < light
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["same regions", "own regions"])
@@ -108,13 +130,13 @@ def test_covered_share_is_what_counting_samples_gives(own: bool) -> None:
     corner = rng.uniform(0, 0.6, (5, 3, 2))
     regions = torch.from_numpy(np.concatenate([corner, corner + rng.uniform(0.1, 0.4, (5, 3, 2))], -1)).float()
     regions = regions if own else regions[0]
-    erased = draw(5, erase=1, erase_area=(0.1, 0.4)).erased
-    found = covered_share(regions, erased)
+    alpha = draw(5, occlude=1).alpha
+    found = covered_share(regions, alpha)
+    fine = alpha.repeat_interleave(10, 1).repeat_interleave(10, 2)  # ten samples in one
     for face in range(5):
-        hidden = inside(erased[face : face + 1], 500)[0, 0]
-        boxes = regions[face] if own else regions
-        seen = [hidden[area[0, 0]].float().mean() for area in (inside(box[None], 500) for box in boxes)]
-        assert_close(found[face], torch.stack(seen), atol=0.02, rtol=0)
+        for number, box in enumerate(regions[face] if own else regions):
+            x1, y1, x2, y2 = (box * 10 * COVER_SIDE).round().int().tolist()
+            assert found[face, number] == pytest.approx(float(fine[face, y1:y2, x1:x2].mean()), abs=0.01)
 
 
 def test_dropout_keeps_the_mean() -> None:
@@ -123,11 +145,11 @@ def test_dropout_keeps_the_mean() -> None:
     assert keep.mean() == pytest.approx(1, abs=0.02)
 
 
-def test_about_the_right_number_of_faces_is_erased_and_mirrored() -> None:
-    variation = draw(2000, erase=0.4, flip=0.25)
-    erased = (variation.erased[:, 2] > variation.erased[:, 0]).float().mean()
+def test_about_the_right_number_of_faces_is_covered_and_mirrored() -> None:
+    variation = draw(2000, occlude=0.4, occluders=["border"], flip=0.25)
+    covered = (variation.alpha > 0).any(-1).any(-1).float().mean()
     mirrored = (torch.det(variation.affine[:, :, :2]) < 0).float().mean()
-    assert erased == pytest.approx(0.4, abs=0.05)
+    assert covered == pytest.approx(0.4, abs=0.05)
     assert mirrored == pytest.approx(0.25, abs=0.05)
 
 
@@ -139,20 +161,14 @@ def test_rotation_stays_within_its_range() -> None:
 
 def test_rows_of_a_variation_vary_the_same_faces_alike() -> None:
     faces = noise(6)
-    variation = draw(6, rotation=20, flip=0.5, erase=0.5, contrast=0.3)
-    whole = vary(faces, 12, variation)
-    part = vary(faces[2:5], 12, variation.rows(slice(2, 5)))
+    variation = draw(6, rotation=20, flip=0.5, occlude=0.5, contrast=0.3)
+    whole = varied(faces, 12, variation)
+    part = varied(faces[2:5], 12, variation.rows(slice(2, 5)))
     assert_close(part, whole[2:5])
 
 
 def test_the_same_seed_draws_the_same_variation() -> None:
-    one, two, other = (draw(4, seed=seed, rotation=20, erase=0.5) for seed in (1, 1, 2))
+    one, two, other = (draw(4, seed=seed, rotation=20, occlude=0.5) for seed in (1, 1, 2))
     assert torch.equal(one.affine, two.affine)
-    assert torch.equal(one.erased, two.erased)
+    assert torch.equal(one.cover, two.cover)
     assert not torch.equal(one.affine, other.affine)
-
-
-def test_inside_a_box_are_the_samples_whose_centres_it_holds() -> None:
-    found = inside(torch.tensor([[0.0, 0.5, 0.5, 1.0], [0.3, 0.3, 0.3, 0.3]]), 4)
-    assert found[0, 0].int().tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
-    assert not found[1].any()

@@ -59,7 +59,7 @@ def test_every_kind_of_network_learns(
 ) -> None:
     recipe = make_recipe(**sections)
     epochs = recipe.optimiser.model_copy(update={"epochs": 8})
-    still = recipe.augmentation.model_copy(update={"shift": 0.0, "rotation": 0.0, "scale": 0.0, "erase": 0.2})
+    still = recipe.augmentation.model_copy(update={"shift": 0.0, "rotation": 0.0, "scale": 0.0, "occlude": 0.2})
     recipe = recipe.model_copy(update={"optimiser": epochs, "augmentation": still})
     best = train(recipe, make_faces(96), make_faces(30, seed=1), tmp_path, classes=classes)
     assert best.history[-1]["loss"] < best.history[0]["loss"]

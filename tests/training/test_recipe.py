@@ -20,7 +20,7 @@ def test_committed_recipes_are_valid_and_named_after_their_file(path: Path) -> N
         ('name = "x"\n[optimiser]\nepoch = 3', r"optimiser\.epoch: unknown key"),
         ('name = "x"\n[optimiser]\nepochs = 0', r"optimiser\.epochs: .*greater than or equal to 1"),
         ('name = "x"\n[augmentation]\nflip = 1.5', r"augmentation\.flip: .*less than or equal to 1"),
-        ('name = "x"\n[augmentation]\nerase_area = [0.5, 0.1]', "erase_area must be an increasing pair"),
+        ('name = "x"\n[augmentation]\noccluders = ["veil"]', "augmentation.occluders: unknown: veil; known: mask"),
         ('name = "x"\n[regions]\ngenerator = "none"', "set model.aggregation to 'mean'"),
         ('name = "x"\n[data]\nvalid = "train"', "faces that were learned cannot choose the epoch"),
         ("[model]", "name: Field required"),

@@ -46,17 +46,17 @@ def losses_of(recipe: Recipe, faces: FaceData) -> Losses:
         ({"loss": {"class_balance": 1.0}}, "cross_entropy"),
         ({"loss": {"soft_targets": 0.5}}, "cross_entropy"),
         ({"model": {"dropout": 0.8}}, "cross_entropy"),
-        ({"augmentation": {"erase": 1.0}}, "visibility"),
+        ({"augmentation": {"occlude": 1.0}}, "visibility"),
     ],
-    ids=["margin", "class balance", "soft targets", "dropout", "erasing"],
+    ids=["margin", "class balance", "soft targets", "dropout", "covering"],
 )
 def test_a_setting_changes_its_part_of_the_loss(
     changes: dict[str, object], part: str, make_recipe: MakeRecipe, make_faces: MakeFaces
 ) -> None:
     faces = make_faces(16)
     faces.targets.mul_(0.7).add_(0.1)  # votes that disagree
-    before = losses_of(make_recipe(augmentation={"erase": 0.0}), faces)
-    after = losses_of(make_recipe(**({"augmentation": {"erase": 0.0}} | changes)), faces)
+    before = losses_of(make_recipe(augmentation={"occlude": 0.0}), faces)
+    after = losses_of(make_recipe(**({"augmentation": {"occlude": 0.0}} | changes)), faces)
     assert not torch.isclose(getattr(before, part), getattr(after, part), rtol=1e-3)
 
 

@@ -9,6 +9,9 @@ Two layouts are read:
 The majority protocol is the one of the RAN paper's lists: votes of 1 or less are dropped, and an image is kept if one
 of the eight classes has more than half of the votes that remain, "unknown" and "not a face" counted among them.
 It leaves 25,045 training, 3,191 validation and 3,137 test images.
+
+Images of which the votes say that they show an expression, but not by majority which one, are no test for anybody; to
+learn from, their shares are as good as others. On request they come along, as splits of their own.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -28,6 +31,8 @@ USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 VOTES = (*LABELS, "unknown", "not a face")
 SIDE = 48
 PROTOCOL = "majority"
+DIVIDED = "-divided"
+"""Behind the name of a split: its images whose votes are divided between expressions."""
 
 
 def majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32]]:
@@ -52,12 +57,29 @@ def majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.in
     return kept, label, shares
 
 
-def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None) -> Manifest:
+def divided(votes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which images, (n,), show an expression by majority, but none of the eight has it.
+
+    Args:
+        votes: (n, 10) counts, columns as ``VOTES``.
+
+    >>> divided(np.array([[5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [2, 2, 0, 0, 0, 0, 0, 0, 6, 0]])).tolist()
+    [True, False]
+    """
+    cleaned = np.where(votes > 1, votes, 0)
+    kept, _, _ = majority(votes)
+    shown: NDArray[np.bool_] = ~kept & (2 * cleaned[:, : len(LABELS)].sum(1) > cleaned.sum(1))
+    return shown
+
+
+def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, with_divided: bool = False) -> Manifest:
     """Read FERPlus from a folder, in either layout, with the majority protocol.
 
     Args:
         root: the folder with ``FER2013Train`` and so on, or with the two tables.
         splits: only these, of "train", "valid" and "test".
+        with_divided: whether images without a majority come along, as splits "train-divided" and so on; their label is
+            the expression with the most votes, the first of several.
 
     Returns:
         A manifest of all splits that are there. Images in a table come along as pixels.
@@ -68,11 +90,12 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None) -> 
     root = Path(root)
     present = {split: root / folder for split, folder in FOLDERS.items() if (root / folder / "label.csv").is_file()}
     if present:
-        return _read_folders(root, choose_splits(root, "FERPlus", present, splits))
+        return _read_folders(root, choose_splits(root, "FERPlus", present, splits), with_divided)
     if (root / "fer2013.csv").is_file() and (root / "fer2013new.csv").is_file():
-        manifest = _read_tables(root)
+        manifest = _read_tables(root, with_divided)
         found = {split: split for split in FOLDERS if split in manifest.splits}
-        return manifest.select(np.isin(manifest.splits, list(choose_splits(root, "FERPlus", found, splits))))
+        chosen = list(choose_splits(root, "FERPlus", found, splits))
+        return manifest.select(np.isin(manifest.splits, chosen + [split + DIVIDED for split in chosen]))
     if bare := [folder for folder in FOLDERS.values() if (root / folder).is_dir()]:
         raise DatasetError(f"{root / bare[0]}: expected label.csv in it, with name, box and {len(VOTES)} votes a line")
     raise wrong_folder(
@@ -82,7 +105,7 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None) -> 
     )
 
 
-def _read_folders(root: Path, folders: Mapping[str, Path]) -> Manifest:
+def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -> Manifest:
     names: list[str] = []
     votes: list[list[int]] = []
     splits: list[str] = []
@@ -99,10 +122,10 @@ def _read_folders(root: Path, folders: Mapping[str, Path]) -> Manifest:
             seen.add(row[0])
         if split not in splits:
             raise DatasetError(f"{table}: expected a line an image, found none")
-    return _manifest(root, names, votes, splits)
+    return _manifest(root, names, votes, splits, with_divided)
 
 
-def _read_tables(root: Path) -> Manifest:
+def _read_tables(root: Path, with_divided: bool) -> Manifest:
     """Join the two tables line by line; images without a name were dropped by the FER+ authors."""
     pixels_table, votes_table = root / "fer2013.csv", root / "fer2013new.csv"
     names: list[str] = []
@@ -133,7 +156,7 @@ def _read_tables(root: Path) -> Manifest:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
-    return _manifest(root, names, votes, splits, np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE))
+    return _manifest(root, names, votes, splits, with_divided, np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE))
 
 
 def _require_header(table: Path, rows: Iterator[tuple[int, list[str]]], columns: int, expected: str) -> None:
@@ -148,11 +171,17 @@ def _manifest(
     names: list[str],
     votes: list[list[int]],
     splits: list[str],
+    with_divided: bool,
     pixels: NDArray[np.uint8] | None = None,
 ) -> Manifest:
     counts = np.array(votes, dtype=np.int64).reshape(-1, len(VOTES))
     kept, labels, targets = majority(counts)
     columns = np.array(names, dtype=np.str_), np.array(splits, dtype=np.str_)
+    if with_divided:
+        apart = divided(counts)
+        labels = np.where(apart, targets.argmax(1), labels)
+        columns = columns[0], np.where(apart, np.char.add(columns[1], DIVIDED), columns[1])
+        kept |= apart
     return Manifest(
         dataset="FERPlus",
         protocol=PROTOCOL,

@@ -19,6 +19,7 @@ from regionfer.errors import DatasetError
 READERS: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
     {
         "ferplus": read_ferplus,
+        "ferplus-votes": partial(read_ferplus, with_divided=True),
         "affectnet-8": partial(read_affectnet, classes=8),
         "affectnet-7": partial(read_affectnet, classes=7),
         "rafdb": read_rafdb,

@@ -62,9 +62,10 @@ class SamePadConv2d(nn.Conv2d):
         """Convolve (B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
         vertical = self._padding(int(input.shape[-2]), 0)
         horizontal = self._padding(int(input.shape[-1]), 1)
-        if self._gradient_is_slow(input):
+        if self.bias is not None and self._gradient_is_slow(input):
             cast = [tensor.bfloat16() for tensor in (input, self.weight, self.bias)]
-            return _HalvingDepthwise.apply(*cast, (*horizontal, *vertical))
+            result: Tensor = _HalvingDepthwise.apply(*cast, (*horizontal, *vertical))
+            return result
         if vertical[0] == vertical[1] and horizontal[0] == horizontal[1]:
             padding = (vertical[0], horizontal[0])
             return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)

@@ -5,19 +5,21 @@ over processes, sees exactly the faces that an uninterrupted run in one process 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from regionfer.models.classifier import MIRRORED
 from regionfer.models.resampling import crop_regions
+from regionfer.occluders import draw_occluder
+from regionfer.regions import TYPICAL_LANDMARKS
 from regionfer.training.recipe import AugmentationRecipe
 
-TEXTURE = 8
-"""Side of the random texture that fills an erased box, samples over the whole picture."""
+COVER_SIDE = 48
+"""Side at which what covers a face is drawn, pixels over the whole picture: about as sharp as the faces themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +30,15 @@ class Variation:
         affine: (B, 2, 3), from places in the varied picture to places in the face, both in -1..1.
         contrast: (B,) factor around the mean.
         brightness: (B,) shift, share of the full range.
-        erased: (B, 4) box x1 y1 x2 y2 in 0..1 of the varied picture; empty boxes erase nothing.
-        fill: (B, 1, T, T) grey values 0..255 that are stretched over the picture and seen in the erased box.
+        alpha: (B, T, T) opacity, 0..1, of what lies over the varied picture.
+        cover: (B, T, T, 3) uint8 RGB, its colour.
     """
 
     affine: Tensor
     contrast: Tensor
     brightness: Tensor
-    erased: Tensor
-    fill: Tensor
+    alpha: Tensor
+    cover: Tensor
 
     def rows(self, rows: slice) -> "Variation":
         """The variation of some of the faces."""
@@ -47,8 +49,23 @@ class Variation:
         return Variation(**{name: value.to(device) for name, value in vars(self).items()})
 
 
-def draw_variation(recipe: AugmentationRecipe, faces: int, generator: torch.Generator) -> Variation:
-    """Draw a variation for each of ``faces`` faces."""
+def draw_variation(
+    recipe: AugmentationRecipe,
+    faces: int,
+    generator: torch.Generator,
+    *,
+    landmarks: Tensor | None = None,
+    skins: Tensor | None = None,
+) -> Variation:
+    """Draw a variation for each of some faces.
+
+    Args:
+        recipe: how much is varied.
+        faces: how many, B.
+        generator: source of all randomness.
+        landmarks: (B, 5, 2), x y in 0..1 of the faces, where masks and glasses sit; typical ones if not given.
+        skins: (B, 3) RGB in 0..255, of which hands are; drawn if not given.
+    """
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(faces).uniform_(low, high, generator=generator)
@@ -69,36 +86,42 @@ def draw_variation(recipe: AugmentationRecipe, faces: int, generator: torch.Gene
         ],
         dim=1,
     )
+    covered = chance(recipe.occlude)
+    typical = torch.tensor(TYPICAL_LANDMARKS).expand(faces, -1, -1)
+    places = moved_points(typical if landmarks is None else landmarks, affine)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    alpha, cover = _covers(recipe, covered, places, skins, np.random.default_rng(seed))
     return Variation(
         affine=affine,
         contrast=1 + uniform(-recipe.contrast, recipe.contrast),
         brightness=uniform(-recipe.brightness, recipe.brightness),
-        erased=_erased_boxes(uniform(*recipe.erase_area) * chance(recipe.erase), uniform),
-        fill=_fills(faces, chance(0.5), generator),
+        alpha=alpha,
+        cover=cover,
     )
 
 
-def _erased_boxes(area: Tensor, uniform: Callable[[float, float], Tensor]) -> Tensor:
-    """Boxes (B, 4) of given areas, sides at most 2:1, anywhere within the face."""
-    stretch = (uniform(-1, 1) * math.log(2) / 2).exp()
-    sides = torch.stack([area.sqrt() * stretch, area.sqrt() / stretch], dim=1).clamp_max(1)
-    corner = torch.stack([uniform(0, 1), uniform(0, 1)], dim=1) * (1 - sides)
-    return torch.cat([corner, corner + sides], dim=1)
+def _covers(
+    recipe: AugmentationRecipe, covered: Tensor, places: Tensor, skins: Tensor | None, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """What lies over each face: opacity (B, T, T) and colour (B, T, T, 3)."""
+    alpha = np.zeros((len(covered), COVER_SIDE, COVER_SIDE), dtype=np.float32)
+    cover = np.zeros((*alpha.shape, 3), dtype=np.uint8)
+    for row in covered.nonzero()[:, 0].tolist():
+        kind = recipe.occluders[int(rng.integers(len(recipe.occluders)))]
+        skin = None if skins is None else skins[row].numpy()
+        occluder = draw_occluder(kind, rng, COVER_SIDE, landmarks=places[row].numpy(), skin=skin)
+        alpha[row], cover[row] = occluder.alpha, occluder.colour
+    return torch.from_numpy(alpha), torch.from_numpy(cover)
 
 
-def _fills(faces: int, plain: Tensor, generator: torch.Generator) -> Tensor:
-    """One grey value for the ``plain`` ones, a coarse random texture for the others."""
-    texture = torch.empty(faces, 1, TEXTURE, TEXTURE).uniform_(0, 255, generator=generator)
-    return torch.where(_column(plain), texture[:, :, :1, :1], texture)
-
-
-def vary(planes: Tensor, size: int, variation: Variation) -> Tensor:
+def vary(planes: Tensor, size: int, variation: Variation, cover: Tensor) -> Tensor:
     """Apply a variation and bring faces to the network's input size, in one sampling.
 
     Args:
         planes: (B, C, H, W) in 0..255.
         size: side of the result.
         variation: one for each face.
+        cover: (B, C, T, T) in 0..255, the variation's cover as planes like those of the faces.
 
     Returns:
         (B, C, size, size) in 0..255.
@@ -109,8 +132,8 @@ def vary(planes: Tensor, size: int, variation: Variation) -> Tensor:
     pictures = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
     mean = pictures.mean((1, 2, 3), keepdim=True)
     pictures = (pictures - mean) * _column(variation.contrast) + mean + 255 * _column(variation.brightness)
-    fill = F.interpolate(variation.fill, size=(size, size), mode="bilinear", align_corners=False)
-    return torch.where(inside(variation.erased, size), fill, pictures.clamp(0, 255))
+    over = F.interpolate(torch.cat([variation.alpha.unsqueeze(1), cover], dim=1), size=(size, size), mode="bilinear")
+    return pictures.clamp(0, 255).lerp(over[:, 1:], over[:, :1])
 
 
 def moved_points(points: Tensor, affine: Tensor) -> Tensor:
@@ -130,33 +153,31 @@ def moved_points(points: Tensor, affine: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None], moved[:, MIRRORED], moved)
 
 
-def covered_share(regions: Tensor, erased: Tensor) -> Tensor:
-    """Share of each region that lies in the erased box.
+def covered_share(regions: Tensor, alpha: Tensor) -> Tensor:
+    """Share of each region that is covered.
 
     Args:
         regions: (R, 4) or (B, R, 4), x1 y1 x2 y2 in 0..1.
-        erased: (B, 4), one box a face.
+        alpha: (B, T, T) opacity, 0..1, of what covers each face.
 
     Returns:
         (B, R) in 0..1.
     """
-    low = torch.maximum(regions[..., :2], erased[:, None, :2])
-    high = torch.minimum(regions[..., 2:], erased[:, None, 2:])
-    area = (regions[..., 2:] - regions[..., :2]).prod(-1)
-    return (high - low).clamp_min(0).prod(-1) / area.clamp_min(1e-9)
+    side = alpha.shape[-1]
+    edges = torch.arange(side, dtype=regions.dtype, device=regions.device) / side
+
+    def inside(low: Tensor, high: Tensor) -> Tensor:  # (..., R) to (..., R, T): share of each sample in the interval
+        return ((high[..., None] - edges).clamp(0, 1 / side) - (low[..., None] - edges).clamp(0, 1 / side)) * side
+
+    x1, y1, x2, y2 = regions.unbind(-1)
+    rows, columns = inside(y1, y2), inside(x1, x2)
+    hidden = ((rows @ alpha) * columns).sum(-1)  # (B, R)
+    return hidden / (rows.sum(-1) * columns.sum(-1)).clamp_min(1e-9)
 
 
 def drop_factors(faces: int, width: int, dropout: float, generator: torch.Generator) -> Tensor:
     """Factors (faces, width) of inverted dropout: 0 for the share that is dropped, else 1 / (1 - dropout)."""
     return (torch.rand(faces, width, generator=generator) >= dropout).float() / (1 - dropout)
-
-
-def inside(boxes: Tensor, size: int) -> Tensor:
-    """Which samples of a square lie in each box, (B, 1, size, size) bool."""
-    centres = (torch.arange(size, device=boxes.device) + 0.5) / size
-    x1, y1, x2, y2 = (edge[:, None] for edge in boxes.unbind(1))
-    columns, rows = (centres >= x1) & (centres < x2), (centres >= y1) & (centres < y2)
-    return (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)
 
 
 def _column(values: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from regionfer.errors import RecipeError
 from regionfer.models.attention import Squash
+from regionfer.occluders import KINDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -93,10 +94,17 @@ class AugmentationRecipe(_Section):
     contrast: Share = 0.4
     brightness: Share = 0.15
     """largest change, share of the full range"""
-    erase: Share = 0.4
-    """probability that a block is erased"""
-    erase_area: tuple[Share, Share] = (0.02, 0.25)
-    """smallest and largest erased share of the face"""
+    occlude: Share = 0.5
+    """probability that something covers a part of the face"""
+    occluders: Annotated[tuple[str, ...], Field(min_length=1)] = KINDS
+    """what may cover it, each as likely as the others"""
+
+    @field_validator("occluders")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(KINDS)}")
+        return kinds
 
 
 class LossRecipe(_Section):
@@ -111,7 +119,7 @@ class LossRecipe(_Section):
     margin: Share = 0.02
     """alpha of the RB-loss"""
     visibility: Annotated[float, Field(ge=0)] = 0.0
-    """weight of the visibility loss (not of the paper): an erased region must weigh less than a visible one"""
+    """weight of the visibility loss (not of the paper): a covered region must weigh less than a visible one"""
 
 
 class OptimiserRecipe(_Section):
@@ -161,8 +169,6 @@ class Recipe(_Section):
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
-        if self.augmentation.erase_area[0] > self.augmentation.erase_area[1]:
-            raise ValueError("augmentation.erase_area must be an increasing pair")
         return self
 
 

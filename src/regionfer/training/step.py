@@ -51,7 +51,7 @@ class Step:
         rows: (B,) which faces.
         variation: how each is varied.
         regions: crops, (R - 1, 4) or (B, R - 1, 4), or None for a network without regions.
-        covered: (B, R) erased share of the whole face and of each crop, or None without regions.
+        covered: (B, R) covered share of the whole face and of each crop, or None without regions.
         keep: (B, width) dropout factors.
     """
 
@@ -65,17 +65,18 @@ class Step:
 def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, rows: Tensor, seed: int) -> Step:
     """Draw everything random of one step."""
     generator = torch.Generator().manual_seed(seed)
-    variation = draw_variation(recipe.augmentation, len(rows), generator)
+    landmarks = None if data.landmarks is None else data.landmarks[rows]
+    skins = data.faces[rows].float().mean((1, 2))
+    variation = draw_variation(recipe.augmentation, len(rows), generator, landmarks=landmarks, skins=skins)
     keep = drop_factors(len(rows), classifier.network.aggregation.width, recipe.model.dropout, generator)
     regions = draw_regions(recipe.regions, seed, len(rows))
     if regions is None:
-        landmarks = None if data.landmarks is None else moved_points(data.landmarks[rows], variation.affine)
-        regions = classifier.boxes(landmarks)
+        regions = classifier.boxes(None if landmarks is None else moved_points(landmarks, variation.affine))
     if regions is None:
         return Step(rows, variation, None, None, keep)
     regions = regions.cpu()
     whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(*regions.shape[:-2], 1, 4)
-    covered = covered_share(torch.cat([whole, regions], dim=-2), variation.erased)
+    covered = covered_share(torch.cat([whole, regions], dim=-2), variation.alpha)
     return Step(rows, variation, regions, covered, keep)
 
 
@@ -106,7 +107,8 @@ def part_losses(
     rows = step.rows[part]
     planes = classifier.preprocessing.planes(data.faces[rows].to(device))
     variation = step.variation.rows(part).to(device)
-    pictures = classifier.preprocessing(vary(planes, recipe.input.size, variation))
+    cover = classifier.preprocessing.planes(variation.cover)
+    pictures = classifier.preprocessing(vary(planes, recipe.input.size, variation, cover))
     regions = None if step.regions is None else (step.regions if step.regions.ndim == 2 else step.regions[part])
     # The network alone: in bfloat16 the places that a picture is sampled at would be off by parts of a pixel.
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
