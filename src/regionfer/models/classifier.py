@@ -22,12 +22,26 @@ class Classified(NamedTuple):
         mu: (B, R) in 0..1, self-attention weights; region 0 is the whole face.
         nu: (B, R) in 0..1, relation-attention weights.
         attention: (B, R), share of each region in the decision, rows sum to 1.
+        visibility: (B, R) in 0..1, visible share of each region.
+        occlusion: (B, 6) in 0..1: probability that something covers the face; covered share of the face and of its
+            upper, lower, left and right half.
+        pose: (B, 3) yaw, pitch, roll in degrees.
+
+    The last three are None for a network without such heads.
     """
 
     probabilities: Tensor
     mu: Tensor
     nu: Tensor
     attention: Tensor
+    visibility: Tensor | None = None
+    occlusion: Tensor | None = None
+    pose: Tensor | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs that are there."""
+        return tuple(name for name, value in self._asdict().items() if value is not None)
 
 
 class LandmarkRegions(nn.Module):
@@ -52,6 +66,9 @@ class LandmarkRegions(nn.Module):
 class ExpressionClassifier(nn.Module):
     """Preprocessing, network and temperature in one graph.
 
+    The buffer ``prior_shift``, (C,), at first zeros, is added to the calibrated logits, to answer for another mix of
+    classes than that of the training faces (Saerens et al., 2002, doi:10.1162/089976602753284446).
+
     Args:
         preprocessing: colour and normalisation.
         network: RAN or its plain baseline.
@@ -64,6 +81,7 @@ class ExpressionClassifier(nn.Module):
 
     regions: Tensor | None
     temperature: Tensor
+    prior_shift: Tensor
     whole: Tensor
 
     def __init__(
@@ -84,6 +102,7 @@ class ExpressionClassifier(nn.Module):
         boxes = None if isinstance(regions, LandmarkRegions) else regions
         self.register_buffer("regions", boxes, persistent=False)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
+        self.register_buffer("prior_shift", torch.zeros(network.classifier.out_features), persistent=False)
         self.register_buffer("whole", torch.tensor([[0.0, 0.0, 1.0, 1.0]]), persistent=False)
 
     def boxes(self, landmarks: Tensor | None = None) -> Tensor | None:
@@ -112,10 +131,21 @@ class ExpressionClassifier(nn.Module):
         if self.flip:
             mirrored = self.predict(faces.flip(2), None if landmarks is None else mirror_points(landmarks))
             probabilities = (probabilities + self._calibrated(mirrored)) / 2
-        return Classified(probabilities, prediction.mu, prediction.nu, prediction.share)
+        classified = Classified(probabilities, prediction.mu, prediction.nu, prediction.share)
+        if self.network.heads is None or prediction.attributes is None:
+            return classified
+        attributes = self.network.heads.attributes(prediction.attributes, self.looks(landmarks))
+        return classified._replace(**attributes._asdict())
+
+    def looks(self, landmarks: Tensor | None = None) -> Tensor:
+        """All regions, (R, 4) or (B, R, 4): the whole face and the crops."""
+        crops = self.boxes(landmarks)
+        if crops is None:
+            return self.whole
+        return torch.cat([self.whole.expand(*crops.shape[:-2], 1, 4), crops], dim=-2)
 
     def _calibrated(self, prediction: Prediction) -> Tensor:
-        return (prediction.logits / self.temperature).softmax(1)
+        return (prediction.logits / self.temperature + self.prior_shift).softmax(1)
 
 
 def mirror_points(landmarks: Tensor) -> Tensor:

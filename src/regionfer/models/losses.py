@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 
 def region_biased_loss(mu: Tensor, margin: float = 0.02) -> Tensor:
@@ -57,3 +58,47 @@ def visibility_loss(mu: Tensor, covered: Tensor, margin: float = 0.2, total: Ten
     advantage = mu[:, None, :] - mu[:, :, None]  # (B, R, R), mu_j - mu_i
     shortfall = (margin * difference - advantage).clamp_min(0)
     return (difference * shortfall).sum() / (difference.sum() if total is None else total).clamp_min(1e-6)
+
+
+def coverage_loss(coverage: Tensor, alpha: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+    """Cross-entropy of the covered share of each sample of a map, averaged over samples and faces.
+
+    Args:
+        coverage: (B, h, w) logits.
+        alpha: (B, h, w) in 0..1, the known shares.
+        weights: (B,) of the faces, 0 where the shares are not known.
+        total: what the weighted sum over faces is divided by: the sum of the weights of the whole batch.
+    """
+    each = binary_cross_entropy_with_logits(coverage, alpha, reduction="none").mean((1, 2))
+    return (each * weights).sum() / total.clamp_min(1e-6)
+
+
+def occluded_loss(logits: Tensor, occluded: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+    """Cross-entropy of whether anything covers a face.
+
+    Args:
+        logits: (B,).
+        occluded: (B,) 1 or 0; anything where the weight is 0.
+        weights: (B,) of the faces, 0 where it is not known.
+        total: what the weighted sum is divided by: the sum of the weights of the whole batch.
+
+    >>> logits, known = torch.tensor([0.0, 9.0]), torch.tensor([1.0, 0.0])
+    >>> round(occluded_loss(logits, known, known, torch.tensor(1.0)).item(), 4)  # log 2; the second is not known
+    0.6931
+    """
+    each = binary_cross_entropy_with_logits(logits, occluded, weight=weights, reduction="sum")
+    return each / total.clamp_min(1e-6)
+
+
+def pose_loss(pose: Tensor, known: Tensor, total: Tensor, scale: float) -> Tensor:
+    """Smooth L1 distance of head poses, in units of ``scale`` degrees.
+
+    Args:
+        pose: (B, 3) in units of ``scale``.
+        known: (B, 3) in degrees, NaN where unknown.
+        total: what the sum over faces is divided by: how many faces of the whole batch have a known pose.
+        scale: degrees of a unit.
+    """
+    usable = known.isfinite().all(1)
+    distance = smooth_l1_loss(pose[usable], known[usable] / scale, beta=0.1, reduction="sum")
+    return distance / total.clamp_min(1)

@@ -55,3 +55,22 @@ def crop_regions(maps: Tensor, boxes: Tensor, size: int) -> Tensor:
     cropped = cropped.view(-1, boxes.shape[-2], size, width, channels)
     cropped = columns.unsqueeze(-3) @ cropped  # (B, R, size, size, C)
     return cropped.permute(0, 1, 4, 2, 3)
+
+
+def interval_shares(low: Tensor, high: Tensor, samples: int) -> Tensor:
+    """Weights that average an axis over an interval, by the exact overlap of the interval with each sample.
+
+    Args:
+        low: (...) start of the interval, 0..1 of the axis.
+        high: (...) end of the interval, 0..1 of the axis.
+        samples: samples of the axis.
+
+    Returns:
+        (..., samples); they sum to 1, or to 0 for an empty interval.
+
+    >>> interval_shares(torch.tensor(0.25), torch.tensor(1.0), 2)
+    tensor([0.3333, 0.6667])
+    """
+    edges = torch.arange(samples, dtype=low.dtype, device=low.device) / samples
+    shares = (high[..., None] - edges).clamp(0, 1 / samples) - (low[..., None] - edges).clamp(0, 1 / samples)
+    return shares / shares.sum(-1, keepdim=True).clamp_min(1e-9)

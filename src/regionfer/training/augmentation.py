@@ -153,26 +153,21 @@ def moved_points(points: Tensor, affine: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None], moved[:, MIRRORED], moved)
 
 
-def covered_share(regions: Tensor, alpha: Tensor) -> Tensor:
-    """Share of each region that is covered.
+def turned_poses(poses: Tensor, affine: Tensor) -> Tensor:
+    """Head poses in the varied pictures.
+
+    Yaw and roll change sign in a mirror image, and roll follows a turn of the picture.
 
     Args:
-        regions: (R, 4) or (B, R, 4), x1 y1 x2 y2 in 0..1.
-        alpha: (B, T, T) opacity, 0..1, of what covers each face.
-
-    Returns:
-        (B, R) in 0..1.
+        poses: (B, 3) yaw, pitch, roll in degrees, signs as in `regionfer.results.Pose`.
+        affine: (B, 2, 3) of the variation.
     """
-    side = alpha.shape[-1]
-    edges = torch.arange(side, dtype=regions.dtype, device=regions.device) / side
-
-    def inside(low: Tensor, high: Tensor) -> Tensor:  # (..., R) to (..., R, T): share of each sample in the interval
-        return ((high[..., None] - edges).clamp(0, 1 / side) - (low[..., None] - edges).clamp(0, 1 / side)) * side
-
-    x1, y1, x2, y2 = regions.unbind(-1)
-    rows, columns = inside(y1, y2), inside(x1, x2)
-    hidden = ((rows @ alpha) * columns).sum(-1)  # (B, R)
-    return hidden / (rows.sum(-1) * columns.sum(-1)).clamp_min(1e-9)
+    linear = affine[:, :, :2]
+    side = torch.linalg.det(linear).sign()  # -1 for a mirror image
+    across = torch.linalg.solve(linear, torch.tensor([1.0, 0.0]).expand(len(affine), 2)) * side[:, None]
+    turn = torch.atan2(across[:, 1], across[:, 0]) * (180 / math.pi)
+    yaw, pitch, roll = poses.unbind(1)
+    return torch.stack([side * yaw, pitch, side * roll + turn], dim=1)
 
 
 def drop_factors(faces: int, width: int, dropout: float, generator: torch.Generator) -> Tensor:

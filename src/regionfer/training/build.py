@@ -9,11 +9,12 @@ from torch import Tensor
 from regionfer import regions
 from regionfer.errors import RecipeError
 from regionfer.models.attention import MeanAggregation, RelationAttention, SelfAttention
-from regionfer.models.backbones import Preprocessing, build_backbone
+from regionfer.models.attributes import AttributeHeads
+from regionfer.models.backbones import Backbone, Preprocessing, build_backbone
 from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.training.pretraining import load_pretrained
-from regionfer.training.recipe import ModelRecipe, Recipe, RegionsRecipe
+from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe
 
 
 def build_classifier(
@@ -43,6 +44,8 @@ def build_classifier(
             classes,
             crop_stage=recipe.model.crop_stage,
             crop_size=recipe.model.crop_size,
+            heads=_heads(recipe.attributes, backbone),
+            head_stage=recipe.attributes.stage,
         )
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: [model]: {error}") from error
@@ -89,6 +92,16 @@ def region_names(recipe: RegionsRecipe) -> tuple[str, ...]:
     if recipe.generator == "landmark":
         return ("face", *(f"{name} {radius:g}" for radius in recipe.radii for name in regions.LANDMARKS))
     return ("face",)
+
+
+def _heads(recipe: AttributesRecipe, backbone: Backbone) -> AttributeHeads | None:
+    if not recipe.heads:
+        return None
+    if recipe.stage >= len(backbone.stages):
+        raise ValueError(f"attributes.stage must be below {len(backbone.stages)}, got {recipe.stage}")
+    with torch.no_grad():
+        channels = int(backbone(torch.zeros(1, 3, 96, 96), stop=recipe.stage).shape[1])
+    return AttributeHeads(channels, pose=recipe.pose is not None)
 
 
 def _aggregation(recipe: ModelRecipe, features: int) -> Aggregation:

@@ -21,12 +21,17 @@ class FaceData:
         labels: (n,) int64.
         targets: (n, C) float32, vote shares, rows sum to 1.
         landmarks: (n, 5, 2) float32 in 0..1 of the face, or None.
+        seen: (n,) float32, 1 where somebody looked and something covers the face, 0 where nothing does, NaN where
+            nobody looked; or None.
+        poses: (n, 3) float32 yaw, pitch, roll in degrees, NaN where unknown; or None.
     """
 
     faces: Tensor
     labels: NDArray[np.int64]
     targets: Tensor
     landmarks: Tensor | None = None
+    seen: Tensor | None = None
+    poses: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,8 +39,8 @@ class FaceData:
     def rows(self, rows: NDArray[np.intp]) -> "FaceData":
         """Some of the faces, in this order."""
         index = torch.from_numpy(rows)
-        landmarks = None if self.landmarks is None else self.landmarks[index]
-        return FaceData(self.faces[index], self.labels[rows], self.targets[index], landmarks)
+        landmarks, seen, poses = (None if x is None else x[index] for x in (self.landmarks, self.seen, self.poses))
+        return FaceData(self.faces[index], self.labels[rows], self.targets[index], landmarks, seen, poses)
 
     @classmethod
     def load(cls, manifest: Manifest, size: int) -> "FaceData":

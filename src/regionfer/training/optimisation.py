@@ -13,12 +13,19 @@ from regionfer.training.recipe import OptimiserRecipe
 
 
 def build_optimiser(network: RegionAttentionNetwork, recipe: OptimiserRecipe) -> Optimizer:
-    """An optimiser with two groups: the backbone, and everything behind it."""
-    backbone = set(network.backbone.parameters())
-    groups = [
-        {"params": list(network.backbone.parameters()), "lr": recipe.backbone_lr},
-        {"params": [p for p in network.parameters() if p not in backbone], "lr": recipe.head_lr},
-    ]
+    """An optimiser with three groups: the backbone, attention and classifier, and the heads of [attributes].
+
+    What has a learning rate of 0 is frozen: it gets no gradient, nor any decay.
+    """
+    backbone = list(network.backbone.parameters())
+    heads = [] if network.heads is None else list(network.heads.parameters())
+    apart = {*backbone, *heads}
+    decision = [p for p in network.parameters() if p not in apart]
+    rates = ((backbone, recipe.backbone_lr), (decision, recipe.head_lr), (heads, recipe.attribute_lr))
+    for parameters, rate in rates:
+        for parameter in parameters:
+            parameter.requires_grad_(rate > 0)
+    groups = [{"params": parameters, "lr": rate} for parameters, rate in rates if parameters and rate > 0]
     if recipe.name == "adamw":
         return AdamW(groups, weight_decay=recipe.weight_decay)
     return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)

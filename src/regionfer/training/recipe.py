@@ -122,13 +122,31 @@ class LossRecipe(_Section):
     """weight of the visibility loss (not of the paper): a covered region must weigh less than a visible one"""
 
 
+class AttributesRecipe(_Section):
+    """What else the network says of a face: what covers it, and how it is turned. Not of the paper."""
+
+    heads: bool = False
+    """add them; they read the backbone and change nothing in it"""
+    stage: Count = 12
+    """the backbone's stage whose input they read"""
+    seen: Path | None = None
+    """table of training faces that somebody looked at: name, and kind of what covers them or "none"; relative to the
+    folder that holds the recipe's folder"""
+    seen_weight: Annotated[float, Field(ge=0)] = 4.0
+    """weight of such a face against one that something was drawn over"""
+    pose: Path | None = None
+    """table of head poses to learn: name, yaw, pitch, roll; relative as above; none leaves the pose out"""
+
+
 class OptimiserRecipe(_Section):
     """How it is minimised."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    backbone_lr: Positive = 2e-4
-    head_lr: Positive = 1e-3
+    backbone_lr: Annotated[float, Field(ge=0)] = 2e-4
+    head_lr: Annotated[float, Field(ge=0)] = 1e-3
     """learning rate of attention and classifier"""
+    attribute_lr: Positive = 1e-3
+    """learning rate of the heads of [attributes]; with the others at 0, only these heads learn"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     momentum: Share = 0.9
     """for "sgd" only"""
@@ -161,6 +179,7 @@ class Recipe(_Section):
     input: InputRecipe = InputRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     loss: LossRecipe = LossRecipe()
+    attributes: AttributesRecipe = AttributesRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
 
     @model_validator(mode="after")
@@ -170,6 +189,10 @@ class Recipe(_Section):
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         return self
+
+
+FILES = (("model", "pretrained"), ("attributes", "seen"), ("attributes", "pose"))
+"""Keys that name files."""
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
@@ -190,9 +213,10 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
-    model = values.get("model")
-    if isinstance(model, dict) and isinstance(pretrained := model.get("pretrained"), str):
-        model["pretrained"] = path.resolve().parent.parent / pretrained
+    for section, key in FILES:
+        place = values.get(section)
+        if isinstance(place, dict) and isinstance(name := place.get(key), str):
+            place[key] = path.resolve().parent.parent / name
     for key, value in overrides.items():
         *sections, name = key.split(".")
         place = values

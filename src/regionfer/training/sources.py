@@ -1,12 +1,16 @@
 """From the dataset that a recipe names to the faces it trains on."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from regionfer.datasets import Manifest, read_dataset
 from regionfer.errors import DatasetError, RecipeError
+from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
 
@@ -49,11 +53,12 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
         "protocol": manifest.protocol,
         "splits": list(recipe.data.train),
         "n": len(training),
+        "counts": np.bincount(training.labels, minlength=len(manifest.classes)).tolist(),
         "valid_split": recipe.data.valid,
         "commit": _commit(),
     }
     return Sources(
-        training=FaceData.load(training, recipe.input.face_size),
+        training=_with_attributes(FaceData.load(training, recipe.input.face_size), training, recipe),
         validation=None if held_out is None else FaceData.load(held_out, recipe.input.face_size),
         classes=manifest.classes,
         facts=facts,
@@ -83,6 +88,19 @@ def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) 
             f"{', '.join(classes)}; give the folder that it was trained on"
         )
     return FaceData.load(manifest.split(recipe.data.valid), recipe.input.face_size)
+
+
+def _with_attributes(faces: FaceData, manifest: Manifest, recipe: Recipe) -> FaceData:
+    """The faces with what the recipe's tables say of them."""
+    names = manifest.names.tolist()
+    seen, poses = (
+        None if path is None else read_table(path) for path in (recipe.attributes.seen, recipe.attributes.pose)
+    )
+    return replace(
+        faces,
+        seen=None if seen is None else torch.tensor([covered_as_seen(seen, name) for name in names]),
+        poses=None if poses is None else torch.tensor([pose_of(poses, name) for name in names]).view(-1, 3),
+    )
 
 
 def _splits(manifest: Manifest, names: tuple[str, ...]) -> Manifest:

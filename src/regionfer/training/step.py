@@ -9,17 +9,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from regionfer.models.attributes import covered_share
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.models.losses import coverage_differences, region_biased_loss, soft_cross_entropy, visibility_loss
 from regionfer.models.ran import Prediction
-from regionfer.training.augmentation import (
-    Variation,
-    covered_share,
-    draw_variation,
-    drop_factors,
-    moved_points,
-    vary,
-)
+from regionfer.training.attribute_targets import AttributeTargets, attribute_losses, attribute_targets
+from regionfer.training.augmentation import Variation, draw_variation, drop_factors, moved_points, vary
 from regionfer.training.build import draw_regions
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
@@ -32,14 +27,15 @@ class Losses:
     cross_entropy: Tensor
     region_biased: Tensor
     visibility: Tensor
+    attributes: Tensor
 
     def total(self, recipe: Recipe) -> Tensor:
         """What is minimised."""
-        weights = recipe.loss
-        return self.cross_entropy + weights.region_biased * self.region_biased + weights.visibility * self.visibility
+        regions = recipe.loss.region_biased * self.region_biased + recipe.loss.visibility * self.visibility
+        return self.cross_entropy + regions + self.attributes
 
     def detached(self) -> Tensor:
-        """The parts as numbers, (3,), in the order of the fields."""
+        """The parts as numbers, (4,), in the order of the fields."""
         return torch.stack([getattr(self, field.name).detach().float() for field in fields(self)])
 
 
@@ -53,6 +49,7 @@ class Step:
         regions: crops, (R - 1, 4) or (B, R - 1, 4), or None for a network without regions.
         covered: (B, R) covered share of the whole face and of each crop, or None without regions.
         keep: (B, width) dropout factors.
+        attributes: what covers the varied faces and how they are turned, or None for a network that is not to say it.
     """
 
     rows: Tensor
@@ -60,6 +57,7 @@ class Step:
     regions: Tensor | None
     covered: Tensor | None
     keep: Tensor
+    attributes: AttributeTargets | None
 
 
 def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, rows: Tensor, seed: int) -> Step:
@@ -68,16 +66,17 @@ def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, 
     landmarks = None if data.landmarks is None else data.landmarks[rows]
     skins = data.faces[rows].float().mean((1, 2))
     variation = draw_variation(recipe.augmentation, len(rows), generator, landmarks=landmarks, skins=skins)
+    attributes = attribute_targets(recipe.attributes, data, rows, variation)
     keep = drop_factors(len(rows), classifier.network.aggregation.width, recipe.model.dropout, generator)
     regions = draw_regions(recipe.regions, seed, len(rows))
     if regions is None:
         regions = classifier.boxes(None if landmarks is None else moved_points(landmarks, variation.affine))
     if regions is None:
-        return Step(rows, variation, None, None, keep)
+        return Step(rows, variation, None, None, keep, attributes)
     regions = regions.cpu()
     whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(*regions.shape[:-2], 1, 4)
     covered = covered_share(torch.cat([whole, regions], dim=-2), variation.alpha)
-    return Step(rows, variation, regions, covered, keep)
+    return Step(rows, variation, regions, covered, keep, attributes)
 
 
 def part_losses(
@@ -116,12 +115,16 @@ def part_losses(
             pictures, None if regions is None else regions.to(device), step.keep[part].to(device)
         )
     cross_entropy = soft_cross_entropy(prediction.logits, targets[rows].to(device), weights)
+    zero = cross_entropy.new_zeros(())
+    attributes = zero
+    if step.attributes is not None and prediction.attributes is not None:
+        attributes = attribute_losses(prediction.attributes, step.attributes, part)
     if step.covered is None or recipe.model.aggregation == "mean":
-        zero = cross_entropy.new_zeros(())
-        return Losses(cross_entropy, zero, zero)
+        return Losses(cross_entropy, zero, zero, attributes)
     total = coverage_differences(step.covered).sum() * (len(rows) / len(step.rows))
     return Losses(
         cross_entropy,
         region_biased=region_biased_loss(prediction.mu, recipe.loss.margin),
         visibility=visibility_loss(prediction.mu, step.covered[part].to(device), total=total.to(device)),
+        attributes=attributes,
     )

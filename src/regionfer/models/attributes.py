@@ -1,0 +1,112 @@
+"""What the network says of a face besides its expression: what covers it, and how it is turned.
+
+Not of the paper. The heads read the feature map of one stage of the backbone and give nothing back to it: their gradient
+stops there, so that a network learns the same expressions with and without them.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from regionfer.models.resampling import crop_regions, interval_shares
+
+POSE_SCALE = 45.0
+"""Degrees that an output of 1 of the pose head means."""
+
+CELLS = 5
+"""Side of the map that head pose is read from."""
+
+HALVES = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
+"""The whole face, its upper, lower, left and right half, x1 y1 x2 y2."""
+
+
+class AttributeLogits(NamedTuple):
+    """What the heads give in training.
+
+    Attributes:
+        coverage: (B, h, w), logit of the covered share of each sample of the map.
+        occluded: (B,), logit of the probability that something covers the face.
+        pose: (B, 3), yaw, pitch and roll in units of ``POSE_SCALE``; None without a pose head.
+    """
+
+    coverage: Tensor
+    occluded: Tensor
+    pose: Tensor | None
+
+
+class Attributes(NamedTuple):
+    """What is said of B faces with R regions.
+
+    Attributes:
+        visibility: (B, R) in 0..1, visible share of each region.
+        occlusion: (B, 6) in 0..1: probability that something covers the face; covered share of the face, and of its
+            upper, lower, left and right half, sides as in the image.
+        pose: (B, 3), yaw, pitch and roll in degrees, signs as in `regionfer.results.Pose`; None without a pose head.
+    """
+
+    visibility: Tensor
+    occlusion: Tensor
+    pose: Tensor | None
+
+
+class AttributeHeads(nn.Module):
+    """Small heads on a feature map.
+
+    Args:
+        channels: C of the map.
+        pose: whether to estimate the head pose.
+        width: channels of the heads.
+    """
+
+    halves: Tensor
+    whole: Tensor
+
+    def __init__(self, channels: int, *, pose: bool, width: int = 64) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, 2 * width, 1)
+        self.mix = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.coverage = nn.Conv2d(width, 1, 1)
+        self.occluded = nn.Linear(2 * width, 1)
+        self.pose = (
+            nn.Sequential(nn.Linear(2 * width * CELLS**2, width), nn.ReLU(), nn.Linear(width, 3)) if pose else None
+        )
+        self.register_buffer("halves", torch.tensor(HALVES), persistent=False)
+        self.register_buffer("whole", torch.tensor(HALVES[:1]), persistent=False)
+
+    def forward(self, maps: Tensor) -> AttributeLogits:  # (B, C, h, w)
+        """Read the heads off a map."""
+        reduced = relu(self.reduce(maps.detach().float()))  # (B, 2W, h, w)
+        mixed = relu(self.mix(reduced))  # (B, W, h, w)
+        pooled = torch.cat([mixed.mean((-2, -1)), mixed.amax((-2, -1))], dim=1)  # (B, 2W)
+        pose = None if self.pose is None else self.pose(crop_regions(reduced, self.whole, CELLS).flatten(1))
+        return AttributeLogits(self.coverage(mixed).squeeze(1), self.occluded(pooled).squeeze(1), pose)
+
+    def attributes(self, logits: AttributeLogits, regions: Tensor) -> Attributes:
+        """Put into words what the heads gave.
+
+        Args:
+            logits: of B faces.
+            regions: (R, 4) or (B, R, 4) boxes, x1 y1 x2 y2 in 0..1, the whole face among them.
+        """
+        covered = logits.coverage.sigmoid()  # (B, h, w)
+        visibility = 1 - covered_share(regions, covered)
+        halves = covered_share(self.halves, covered)  # (B, 5)
+        occlusion = torch.cat([logits.occluded.sigmoid().unsqueeze(1), halves], dim=1)  # (B, 6)
+        return Attributes(visibility, occlusion, None if logits.pose is None else logits.pose * POSE_SCALE)
+
+
+def covered_share(regions: Tensor, alpha: Tensor) -> Tensor:
+    """Share of each region that is covered.
+
+    Args:
+        regions: (R, 4) or (B, R, 4), x1 y1 x2 y2 in 0..1.
+        alpha: (B, T, T) opacity, 0..1, of what covers each face.
+
+    Returns:
+        (B, R) in 0..1.
+    """
+    x1, y1, x2, y2 = regions.unbind(-1)
+    rows, columns = (interval_shares(*edges, alpha.shape[-1]) for edges in ((y1, y2), (x1, x2)))  # (..., R, T)
+    return (rows @ alpha * columns).sum(-1)

@@ -1,0 +1,95 @@
+"""What the heads of [attributes] should say of the varied faces of a step, and how far they are from it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regionfer.models.attributes import POSE_SCALE, AttributeLogits, covered_share
+from regionfer.models.losses import coverage_loss, occluded_loss, pose_loss
+from regionfer.models.resampling import crop_regions
+from regionfer.training.augmentation import Variation, turned_poses
+from regionfer.training.data import FaceData
+from regionfer.training.recipe import AttributesRecipe
+
+FACE = (0.15, 0.1, 0.85, 1.0)
+"""Box of the face itself in a crop: what lies outside hides nothing of it."""
+
+LEAST = 0.01
+"""Share of that box from which on a face counts as covered."""
+
+UNSEEN_WEIGHT = 0.1
+"""Weight of a face that nothing was drawn over and nobody looked at. Most of them are uncovered, but about a fifth are
+not, and with full weight the heads would learn to tell drawn hands from real ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeTargets:
+    """What is known of the B varied faces of a step.
+
+    Attributes:
+        alpha: (B, T, T) opacity of what was drawn over each.
+        occluded: (B,) 1 where something covers the face, 0 where nothing does.
+        occluded_weight: (B,) how far that is to be believed, 0 for not at all.
+        coverage_weight: (B,) the same of ``alpha``: 0 where something that was not drawn covers the face.
+        poses: (B, 3) degrees, NaN where unknown.
+    """
+
+    alpha: Tensor
+    occluded: Tensor
+    occluded_weight: Tensor
+    coverage_weight: Tensor
+    poses: Tensor
+
+
+def attribute_targets(
+    recipe: AttributesRecipe, data: FaceData, rows: Tensor, variation: Variation
+) -> AttributeTargets | None:
+    """Put together what is known of the faces ``rows`` as they were varied; None for a network without such heads."""
+    if not recipe.heads:
+        return None
+    share = covered_share(torch.tensor([FACE]), variation.alpha)[:, 0]
+    drawn = share > LEAST
+    beside = ~drawn & (variation.alpha.amax((1, 2)) > 0)  # drawn, but hardly on the face: neither covered nor not
+    unknown = torch.full((len(rows),), torch.nan)
+    seen = unknown if data.seen is None else data.seen[rows]
+    looked = seen.isfinite()
+    weight = torch.where(looked, recipe.seen_weight, UNSEEN_WEIGHT)
+    weight = torch.where(drawn, 1.0, torch.where(beside, 0.0, weight))
+    poses = unknown[:, None].expand(-1, 3) if data.poses is None else turned_poses(data.poses[rows], variation.affine)
+    return AttributeTargets(
+        alpha=variation.alpha,
+        occluded=(drawn | (seen == 1)).float(),
+        occluded_weight=weight,
+        coverage_weight=torch.where((seen == 1) & ~drawn, 0.0, weight.clamp_max(1.0)),
+        poses=poses,
+    )
+
+
+def attribute_losses(found: AttributeLogits, targets: AttributeTargets, part: slice) -> Tensor:
+    """The loss of a part of a step's faces; its sum over equal parts, divided by their number, is that of the step.
+
+    Args:
+        found: what the heads say of the faces of the part.
+        targets: of the whole step.
+        part: which of its faces.
+    """
+    device, size = found.coverage.device, int(found.coverage.shape[-1])
+    parts = len(targets.occluded) / len(found.occluded)
+    alpha = crop_regions(targets.alpha[part, None], torch.tensor([[0.0, 0.0, 1.0, 1.0]]), size)[:, 0, 0].to(device)
+
+    def total(weights: Tensor) -> Tensor:
+        return (weights.sum() / parts).to(device)
+
+    losses = coverage_loss(
+        found.coverage, alpha, targets.coverage_weight[part].to(device), total(targets.coverage_weight)
+    ) + occluded_loss(
+        found.occluded,
+        targets.occluded[part].to(device),
+        targets.occluded_weight[part].to(device),
+        total(targets.occluded_weight),
+    )
+    if found.pose is not None:
+        known = targets.poses.isfinite().all(1)
+        losses = losses + pose_loss(found.pose, targets.poses[part].to(device), total(known.float()), POSE_SCALE)
+    return losses
