@@ -1,6 +1,6 @@
 """Fixtures shared by all tests: a tiny model file of our own form, and a detector that finds what it is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from regionfer.faces import Detections
-from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
+from regionfer.onnx_model import HEADS, METADATA_KEY, ExpressionModel, ModelCard, RegionCard
 from regionfer.recognizer import Recognizer
 from regionfer.regions import FIXED_REGIONS, LANDMARKS, WHOLE_FACE
 
@@ -35,10 +35,17 @@ def tiny_card(*, landmarks: bool = False, **changes: object) -> ModelCard:
     return ModelCard(**(values | changes))  # type: ignore[arg-type]
 
 
-def tiny_graph(card: ModelCard, *, seed: int = 0) -> onnx.ModelProto:
+TO_OCCLUSION = np.float32([[12, 12, 12, 12, 12, 12], [12, 0, 0, 12, 0, 0], [0, 0, 0, 0, 0, 12]])
+TO_POSE = np.float32([[60, 0, 0], [0, 30, 0], [0, 0, 40]])
+
+
+def tiny_graph(card: ModelCard, *, seed: int = 0, heads: Sequence[str] = ()) -> onnx.ModelProto:
     """A graph of our contract: a linear layer on the mean colour of a face gives logits, mu and nu.
 
-    A face of one colour c (0..255) always gives the same answer, so that tests can tell faces apart by colour.
+    A face of one colour c (0..255) always gives the same answer, so that tests can tell faces apart by colour. With
+    heads, a face is covered as far as it is red; green is a cover below and blue one at the right, which hide little
+    of the whole. Its yaw is 60 degrees times its red, its pitch 30 times its green, its roll 40 times its blue. A
+    region is as visible as the face is not red.
     """
     rng = np.random.default_rng(seed)
     labels, regions = len(card.labels), len(card.regions.names)
@@ -64,10 +71,22 @@ def tiny_graph(card: ModelCard, *, seed: int = 0) -> onnx.ModelProto:
         "to_mu": rng.normal(0, 2, (3, regions)).astype(np.float32),
         "to_nu": rng.normal(0, 2, (3, regions)).astype(np.float32),
     }
+    for name in heads:
+        if name == "pose":
+            nodes.append(helper.make_node("MatMul", ["features", "to_pose"], ["pose"]))
+        else:
+            weights = [f"to_{name}", f"{name}_middle"]
+            nodes.append(helper.make_node("Gemm", ["features", *weights], [f"{name}_logits"]))
+            nodes.append(helper.make_node("Sigmoid", [f"{name}_logits"], [name]))
+    if heads:
+        red = np.float32([[-12], [0], [0]])
+        constants |= {"to_occlusion": TO_OCCLUSION, "to_pose": TO_POSE, "to_visibility": np.tile(red, (1, regions))}
+        constants |= {"occlusion_middle": np.array(-6, np.float32), "visibility_middle": np.array(6, np.float32)}
     inputs = [helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", "side", "side", 3])]
     if card.regions.boxes is None:
         inputs.append(helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["n", 5, 2]))
     sizes = {"probabilities": labels, "mu": regions, "nu": regions, "attention": regions}
+    sizes |= {name: {"visibility": regions, "occlusion": 6, "pose": 3}[name] for name in heads}
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in sizes.items()]
     initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
@@ -87,12 +106,16 @@ SaveModel = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def save_model(tmp_path_factory: pytest.TempPathFactory) -> SaveModel:
-    """A function that writes a tiny model and returns its path: ``save_model(card=..., seed=..., edit=...)``."""
+    """A function that writes a tiny model and returns its path: ``save_model(card=..., seed=..., heads=...)``."""
 
     def save(
-        card: ModelCard | None = None, *, seed: int = 0, edit: Callable[[onnx.ModelProto], None] | None = None
+        card: ModelCard | None = None,
+        *,
+        seed: int = 0,
+        heads: Sequence[str] = (),
+        edit: Callable[[onnx.ModelProto], None] | None = None,
     ) -> Path:
-        model = tiny_graph(card or tiny_card(), seed=seed)
+        model = tiny_graph(card or tiny_card(), seed=seed, heads=heads)
         if edit is not None:
             edit(model)
         path = tmp_path_factory.mktemp("models") / "tiny.onnx"
@@ -112,6 +135,32 @@ def tiny_path(save_model: SaveModel) -> Path:
 def tiny_model(tiny_path: Path) -> ExpressionModel:
     """The tiny model, loaded."""
     return ExpressionModel.load(tiny_path, threads=1)
+
+
+UNCERTAINTY = {
+    "threshold": 0.6,
+    "risk": 0.1,
+    "coverage": 0.8,
+    "n": 50,
+    "curve": {
+        "threshold": [0.95, 0.9, 0.7, 0.5, 0.2],
+        "coverage": [0.1, 0.3, 0.7, 0.9, 1.0],
+        "risk": [0.04, 0.02, 0.06, 0.14, 0.2],
+    },
+}
+"""A risk-coverage curve as a model card holds it; its surest answers are not the rightest."""
+
+
+@pytest.fixture(scope="session")
+def trusted_path(save_model: SaveModel) -> Path:
+    """A tiny model file that says what is visible, how the head is turned, and when it is sure enough."""
+    return save_model(tiny_card(uncertainty=UNCERTAINTY), heads=HEADS)
+
+
+@pytest.fixture(scope="session")
+def trusted_model(trusted_path: Path) -> ExpressionModel:
+    """The same, loaded."""
+    return ExpressionModel.load(trusted_path, threads=1)
 
 
 Colour = tuple[int, int, int]

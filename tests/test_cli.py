@@ -87,7 +87,7 @@ class TestPredict:
         assert run(album, "-o", tmp_path / "faces.jsonl").exit_code == 0
         images = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
         assert [len(image["faces"]) for image in images] == [1, 1, 0]
-        assert images[0]["schema_version"] == 1
+        assert images[0]["schema_version"] == 2
 
     def test_glob(self, run, album):
         assert last_line(run(album / "[ab].png")).startswith("2 images, 2 faces")

@@ -127,7 +127,7 @@ class TestEvaluate:
 
     def test_the_shipped_model_is_the_default(self, monkeypatch):
         seen = []
-        monkeypatch.setattr("regionfer.recognizer.Recognizer", seen.append)
+        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, max_risk: seen.append(model))
         monkeypatch.setattr(evaluate_command, "_load", lambda file: file)
         for models in ("default", "a.onnx", "default,a.onnx"):
             evaluate_command._recognizer(models)

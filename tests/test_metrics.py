@@ -195,6 +195,30 @@ def test_threshold_is_infinite_where_the_surest_are_wrong():
     assert metrics.threshold_for_risk([False, True], [0.9, 0.2], 0.1) == math.inf
 
 
+@pytest.mark.parametrize("decimals", [9, 1], ids=["distinct", "ties"])
+@pytest.mark.parametrize("coverage", [0.005, 0.5, 0.8, 0.9, 1.0])
+def test_risk_at_coverage_agrees_with_a_plain_loop(decimals, coverage):
+    labels, probabilities = example(n=200)
+    confidence, correct = probabilities.max(1).round(decimals), probabilities.argmax(1) == labels
+    threshold = sorted(confidence, reverse=True)[round(coverage * 200) - 1]
+    expected = np.mean(~correct[confidence >= threshold])
+    assert metrics.risk_at_coverage(correct, confidence, coverage) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("decimals", [9, 1, 0], ids=["distinct", "ties", "two values"])
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_roc_auc_agrees_with_scikit_learn(decimals, share):
+    rng = np.random.default_rng(0)
+    positive = rng.random(500) < share
+    scores = (rng.random(500) * 0.7 + 0.3 * positive).round(decimals)
+    assert metrics.roc_auc(positive, scores) == pytest.approx(sklearn_metrics.roc_auc_score(positive, scores))
+
+
+@pytest.mark.parametrize(("scores", "area"), [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], 0.0), ([5, 5, 5, 5], 0.5)])
+def test_roc_auc_at_its_ends(scores, area):
+    assert metrics.roc_auc([False, False, True, True], scores) == area
+
+
 def test_score_gathers_the_single_metrics(case):
     labels, probabilities = case
     predictions = probabilities.argmax(1)
@@ -254,6 +278,9 @@ REFUSED = {
     "not-bool": (lambda: metrics.mcnemar_exact([1], [True]), "correct_a must be bool"),
     "nan-confidence": (lambda: metrics.aurc([True], [math.nan]), "confidence must be finite"),
     "risk": (lambda: metrics.threshold_for_risk([True], [0.5], 5), r"max_risk must be in 0\.\.1, got 5"),
+    "coverage": (lambda: metrics.risk_at_coverage([True], [0.5], 0), "coverage must be above 0 and at most 1, got 0"),
+    "one-kind": (lambda: metrics.roc_auc([True, True], [0.1, 0.2]), "got 2 positive and 0 negative ones"),
+    "auc-lengths": (lambda: metrics.roc_auc([True, False], [0.1]), "positive and scores must be of one length"),
     "bootstrap-none": (lambda: metrics.bootstrap_interval(np.mean), "expected arrays of one length"),
     "bootstrap-empty": (lambda: metrics.bootstrap_interval(np.mean, []), "expected at least one item"),
     "bootstrap-lengths": (lambda: metrics.bootstrap_interval(np.mean, [1], [1, 2]), "expected arrays of one length"),

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from regionfer import onnx_model
 from regionfer.errors import ModelError
 from regionfer.labels import LABELS
-from regionfer.onnx_model import ExpressionModel, FusedModel, ModelCard, RegionCard
+from regionfer.onnx_model import HEADS, ExpressionModel, FusedModel, ModelCard, RegionCard
 from regionfer.regions import fixed_regions, landmark_regions
 
 
@@ -35,7 +35,8 @@ class TestRun:
         output = tiny_model.run(faces := some_faces(count))
         assert output.probabilities.shape == (count, 8)
         assert output.mu.shape == output.nu.shape == output.attention.shape == (count, 6)
-        assert all(array.dtype == np.float32 for array in output)
+        assert all(array.dtype == np.float32 for array in output[:4])
+        assert (output.visibility, output.occlusion, output.pose) == (None, None, None)
         np.testing.assert_allclose(output.probabilities, expected_probabilities(tiny_path, faces), atol=1e-5)
         np.testing.assert_allclose(output.attention.sum(axis=1), 1, atol=1e-5)
 
@@ -91,6 +92,52 @@ class TestRun:
             np.testing.assert_array_equal(one, other)
 
 
+class TestHeads:
+    """Outputs that a model may have, too."""
+
+    @pytest.mark.parametrize("count", [0, 1, 5, 9])
+    def test_what_they_say(self, trusted_model, count):
+        output = trusted_model.run(faces := some_faces(count), batch_size=4)
+        features = faces.mean(axis=(1, 2)) / 255
+        logistic = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+        np.testing.assert_allclose(output.visibility, np.tile(logistic(6 - 12 * features[:, :1]), (1, 6)), atol=1e-5)
+        np.testing.assert_allclose(output.occlusion[:, 1], logistic(12 * features[:, 0] - 6), atol=1e-5)
+        np.testing.assert_allclose(output.pose, features * [60, 30, 40], atol=1e-4)
+        assert (output.visibility.shape, output.occlusion.shape) == ((count, 6), (count, 6))
+        assert all(array.dtype == np.float32 for array in output)
+
+    @pytest.mark.parametrize("heads", [("pose",), ("pose", "visibility"), ("occlusion",), ()], ids="+".join)
+    def test_any_of_them(self, save_model, heads):
+        model = ExpressionModel.load(save_model(heads=heads))
+        output = model.run(some_faces(10), batch_size=3)
+        given = {name for name in HEADS if getattr(output, name) is not None}
+        assert given == set(heads) == set(model.heads)
+        np.testing.assert_array_equal(
+            output.mu, ExpressionModel.load(save_model()).run(some_faces(10), batch_size=3).mu
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "width", "message"),
+        [
+            ("visibility", 5, r"expected visibility as tensor\(float\) of shape \('any', 6\), found .* \('n', 5\)"),
+            ("occlusion", 5, r"expected occlusion as tensor\(float\) of shape \('any', 6\)"),
+            ("pose", 2, r"expected pose as tensor\(float\) of shape \('any', 3\)"),
+        ],
+    )
+    def test_another_shape(self, save_model, name, width, message):
+        def edit(model):
+            (output,) = (node for node in model.graph.output if node.name == name)
+            output.CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width]))
+            (tensor,) = (each for each in model.graph.initializer if each.name == f"to_{name}")
+            narrow = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor)[:, :width])
+            tensor.CopyFrom(onnx.numpy_helper.from_array(narrow, tensor.name))
+
+        path = save_model(heads=HEADS, edit=edit)
+        with pytest.raises(ModelError, match=message) as caught:
+            ExpressionModel.load(path)
+        assert_one_line(caught, path)
+
+
 class TestLoad:
     def test_card_and_hash(self, tiny_path, make_card):
         model = ExpressionModel.load(str(tiny_path))
@@ -143,6 +190,9 @@ class TestLoad:
                 {"metrics": [{"dataset": "x", "n": 3, "accuracy": 84.0}]}, "accuracy must be in 0..1", id="percent"
             ),
             pytest.param({"labels": ["calm", "tense"]}, "wrong outputs: expected probabilities", id="labels"),
+            pytest.param({"uncertainty": {"threshold": 0.5}}, "uncertainty lacks risk, coverage, n, curve", id="curve"),
+            pytest.param({"occlusion_threshold": 50}, "occlusion_threshold must be between 0 and 1", id="covered"),
+            pytest.param({"prior_shift": [0.1]}, "prior_shift must have 8 numbers or none", id="shift"),
         ],
     )
     def test_another_card(self, save_model, make_card, stored, message):
@@ -165,7 +215,14 @@ class TestLoad:
         ("edit", "message"),
         [
             pytest.param(
-                lambda graph: graph.output.pop(), "wrong outputs: expected .*, found probabilities, mu, nu", id="output"
+                lambda graph: graph.output.pop(),
+                "wrong outputs: expected .*, and perhaps visibility, occlusion, pose, found probabilities, mu, nu;",
+                id="output",
+            ),
+            pytest.param(
+                lambda graph: graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 8])),
+                "wrong outputs: expected .*, found probabilities, mu, nu, attention, logits",
+                id="another output",
             ),
             pytest.param(
                 lambda graph: graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1])),
@@ -260,9 +317,27 @@ class TestRegionCard:
             RegionCard(*arguments)
 
 
-def test_card_survives_json(make_card):
-    for card in (make_card(), make_card(landmarks=True), make_card(labels=("calm", "tense"), temperature=1.5)):
+def test_card_survives_json(make_card, trusted_model):
+    shifted = make_card(occlusion_threshold=0.4, prior_shift=(0.1,) * 8, uncertainty=trusted_model.card.uncertainty)
+    for card in (make_card(), make_card(landmarks=True), make_card(labels=("calm", "tense"), temperature=1.5), shifted):
         assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_a_card_of_before_the_heads(make_card):
+    new = ("uncertainty", "occlusion_threshold", "prior_shift")
+    old = {key: value for key, value in make_card().to_dict().items() if key not in new}
+    assert ModelCard.from_json(json.dumps(old)) == make_card()
+
+
+def swap_colours(model):
+    """Let the heads take red for blue and blue for red."""
+    for tensor in model.graph.initializer:
+        if tensor.name in ("to_occlusion", "to_pose", "to_visibility"):
+            turned = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor)[::-1])
+            tensor.CopyFrom(onnx.numpy_helper.from_array(turned, tensor.name))
+
+
+EDITS = (None, swap_colours)
 
 
 class TestFusedModel:
@@ -275,6 +350,41 @@ class TestFusedModel:
         np.testing.assert_allclose(fused.probabilities, expected, rtol=1e-6)
         np.testing.assert_array_equal(fused.attention, first.attention)
         assert fused.probabilities.dtype == np.float32
+
+    def test_heads_are_the_mean_of_those_that_have_them(self, save_model, make_card, tiny_model):
+        cards = [make_card(occlusion_threshold=value) for value in (0.4, 0.6)]
+        models = [
+            ExpressionModel.load(save_model(card, heads=HEADS, edit=swap))
+            for card, swap in zip(cards, EDITS, strict=True)
+        ]
+        first, second = (model.run(some_faces(5)) for model in models)
+        fused = FusedModel([tiny_model, *models], [2, 3, 1])
+        output = fused.run(some_faces(5), batch_size=2)
+        for name in HEADS:
+            expected = 0.75 * getattr(first, name) + 0.25 * getattr(second, name)
+            np.testing.assert_allclose(getattr(output, name), expected, atol=1e-5)
+        assert np.abs(first.pose - second.pose).max() > 5
+        assert fused.card.occlusion_threshold == pytest.approx(0.45)
+        assert fused.run(some_faces(0)).pose.shape == (0, 3)
+
+    def test_visibility_is_of_the_first_model_s_regions(self, save_model, make_card, trusted_model):
+        landmarks = np.full((4, 5, 2), 0.5, dtype=np.float32)
+        other = ExpressionModel.load(save_model(make_card(landmarks=True), heads=HEADS))
+        fused = FusedModel([trusted_model, other])
+        assert fused.needs_landmarks
+        visibility = fused.run(some_faces(4), landmarks).visibility
+        np.testing.assert_array_equal(visibility, trusted_model.run(some_faces(4)).visibility)
+        blind = ExpressionModel.load(save_model())
+        assert FusedModel([blind, other]).run(some_faces(4), landmarks).visibility is None
+
+    def test_heads_of_a_model_without_weight_do_not_count(self, tiny_model, trusted_model):
+        fused = FusedModel([trusted_model, tiny_model], [0, 1])
+        assert fused.heads == ()
+        assert fused.run(some_faces(2)).occlusion is None
+
+    def test_no_threshold_in_common(self, trusted_model):
+        assert FusedModel([trusted_model, trusted_model]).card.uncertainty == {}
+        assert FusedModel([trusted_model]).card == trusted_model.card
 
     def test_faces_are_as_large_as_the_largest_wants(self, save_model, make_card):
         models = [ExpressionModel.load(save_model(make_card(face_size=size))) for size in (12, 20)]

@@ -85,6 +85,83 @@ class TestFace:
         assert str(make_expressions()[0]) == "neutral 70%  box 0 1 52 63  pose yaw +30 pitch -10 roll +5  region face"
 
 
+COVERED = np.float32([[0.9, 0.3, 0.1, 0.5, 0.3, 0.2], [0.4, 0.1, 0.3, 0, 0, 0], [0.5, 0.75, 0.25, 0.2, 0.24, 1]])
+
+
+def make_covered(**changes):
+    """The faces of `make_expressions` with what covers them: below and left, hardly, above and right."""
+    visibility = np.float32([[0.7, 0.5], [0.9, 1.0], [0.2, 0.3]])
+    return make_expressions(**({"occlusion": COVERED, "visibility": visibility} | changes))
+
+
+class TestOcclusion:
+    def test_names_instead_of_columns(self):
+        first, second, third = make_covered()
+        assert first.occlusion.fraction == pytest.approx(0.3)
+        assert [face.occlusion.where for face in (first, second, third)] == [
+            ("lower", "left"),
+            ("upper",),
+            ("upper", "right"),
+        ]
+        assert [face.occlusion.occluded for face in (first, second, third)] == [True, False, True]
+        assert [region.visibility for region in first.regions] == pytest.approx([0.7, 0.5])
+
+    def test_the_threshold_is_the_model_s(self):
+        assert [face.occlusion.occluded for face in make_covered(occlusion_threshold=0.6)] == [True, False, False]
+
+    def test_forms(self):
+        whole = make_covered(threshold=0.75)
+        face = json.loads(whole.to_json())["faces"][0]
+        assert face["occlusion"]["where"] == ["lower", "left"]
+        assert (face["occlusion"]["occluded"], face["occlusion"]["threshold"], face["uncertain"]) == (True, 0.5, True)
+        assert [region["visibility"] for region in face["regions"]] == pytest.approx([0.7, 0.5])
+        rows = whole.to_rows()
+        assert [row["occluded_where"] for row in rows] == ["lower+left", "upper", "upper+right"]
+        assert [row["occluded"] for row in rows] == pytest.approx([0.9, 0.4, 0.5])
+        assert [row["occluded_fraction"] for row in rows] == pytest.approx([0.3, 0.1, 0.75])
+        assert [row["uncertain"] for row in rows] == [True, True, True]
+        nowhere = make_expressions(1, occlusion=np.float32([[0.1, 0, 0, 0, 0, 0]]))
+        assert nowhere.to_rows()[0]["occluded_where"] == ""
+
+    def test_unknown(self):
+        face = make_expressions()[0]
+        assert (face.occlusion, face.uncertain, face.regions[0].visibility) == (None, None, None)
+        stored = make_expressions().to_dict()["faces"][0]
+        assert (stored["occlusion"], stored["uncertain"], stored["regions"][0]["visibility"]) == (None, None, None)
+
+    def test_prints(self):
+        face = make_covered(threshold=0.75)[0]
+        assert str(face).endswith("region face  covered 30% (lower, left)  uncertain")
+        assert str(make_covered()[1]).endswith("region centre bottom")
+
+    def test_selection(self):
+        whole = make_covered(judgeable=np.array([True, False, True]), threshold=0.1)
+        part = whole[[2, 1]]
+        assert list(part) == [whole[2], whole[1]]
+        assert part.uncertain == (False, True)
+        assert part.judgeable.dtype == bool
+
+
+class TestUncertain:
+    @pytest.mark.parametrize(
+        ("threshold", "judgeable", "expected"),
+        [
+            pytest.param(None, None, (None, None), id="nothing known"),
+            pytest.param(None, [True, False], (None, True), id="no threshold"),
+            pytest.param(0.75, [True, True], (True, False), id="threshold"),
+            pytest.param(0.5, [False, True], (True, False), id="both"),
+            pytest.param(0.625, None, (False, False), id="on the threshold"),
+        ],
+    )
+    def test_is_below_the_threshold_or_beyond_judging(self, threshold, judgeable, expected):
+        probabilities = np.zeros((2, 8), dtype=np.float32)
+        probabilities[:, :2] = [[0.625, 0.375], [0.125, 0.875]]
+        judgeable = None if judgeable is None else np.array(judgeable)
+        whole = make_expressions(2, probabilities=probabilities, threshold=threshold, judgeable=judgeable)
+        assert whole.uncertain == expected == tuple(face.uncertain for face in whole)
+        assert tuple(row["uncertain"] for row in whole.to_rows()) == expected
+
+
 class TestSelection:
     @pytest.mark.parametrize(
         ("key", "expected"),
@@ -147,6 +224,9 @@ class TestSelection:
         ("regions", (2, 2, 4), r"regions must have shape \(2, 4\) or \(3, 2, 4\), got"),
         ("landmarks", (3, 10), r"landmarks must have shape \(3, 5, 2\)"),
         ("aligned", (3, 8), r"aligned must have shape \(3, 4, 2\)"),
+        ("visibility", (3, 6), r"visibility must have shape \(3, 2\)"),
+        ("occlusion", (3, 5), r"occlusion must have shape \(3, 6\)"),
+        ("judgeable", (2,), r"judgeable must have shape \(3,\)"),
     ],
 )
 def test_refuses_shapes(name, shape, message):
@@ -192,9 +272,11 @@ class TestForms:
         assert [row["face"] for row in rows] == [0, 1, 2]
         columns = ["image", "face", "x1", "y1", "x2", "y2", "expression", "probability"]
         columns += [f"p_{label}" for label in LABELS] + ["yaw", "pitch", "roll", "region"]
+        columns += ["occluded", "occluded_fraction", "occluded_where", "uncertain"]
         assert list(rows[0]) == columns == list(row_columns())
         assert rows[1]["p_happiness"] == rows[1]["probability"] == pytest.approx(0.7)
-        assert {type(value) for value in rows[0].values()} == {str, int, float}
+        assert {type(value) for value in list(rows[0].values())[:-4]} == {str, int, float}
+        assert list(rows[0].values())[-4:] == [None] * 4
 
     def test_no_faces(self):
         nobody = make_expressions(0)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from regionfer.results import Expressions, Face, Region
+from regionfer.results import Expressions, Face, Region, covered_text
 
 Colour: TypeAlias = tuple[int, int, int]
 Rectangle: TypeAlias = tuple[float, float, float, float]  # x1 y1 x2 y2
@@ -42,6 +42,7 @@ _SHADE: Colour = (110, 40, 255)  # far from any skin
 _OPACITY = 0.42  # of the strongest shade
 _FULL_SHADE = 0.25  # share of the decision that has the strongest shade, unless a place of the face has more
 _HEAT_SIDE = 128  # resolution of the shading over a face
+_CORNER = 0.25  # of its side is drawn at each corner of an uncertain face's box
 _BARS = 8
 _SMALLEST_TEXT = 10  # pixels
 _PANEL: Colour = (22, 24, 29)
@@ -50,6 +51,8 @@ _TRACK: Colour = (58, 62, 71)
 _BRIGHT: Colour = (244, 246, 249)
 _DIM: Colour = (168, 174, 184)
 _INK: Colour = (18, 19, 22)
+_VISIBLE: Colour = (120, 205, 90)
+_HIDDEN: Colour = (120, 40, 40)
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,14 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     """Return a copy of the image with its faces drawn.
 
     In the photo each face has its box and a label with the expression and its probability, both in the
-    expression's colour, and is shaded violet by attention: a place is the darker, the more weight the regions
-    that cover it have beyond the least region of this face. Regions that all weigh the same leave no shade.
+    expression's colour; if the answer is uncertain, the label says so and the box has its corners only. The face is
+    shaded violet by attention: a place is the darker, the more weight the regions that cover it have beyond the least
+    region of this face. Regions that all weigh the same leave no shade.
 
     Beside the photo, where they hide nothing, each face has a card: the face enlarged, with an outline around the
     region of the largest weight; the bars of its expressions, the eight most probable ones where there are more;
-    that region's name and weight; and the head pose.
+    that region's name and weight; the head pose; and, where the model says so, how much of the face is covered and
+    how visible each region is.
 
     Args:
         image: (H, W, 3) RGB uint8, the image that the expressions are of. It is not changed.
@@ -104,7 +109,7 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     boxes = [_scaled(face.box, scale) for face in faces]
     for face, box, square in zip(faces, boxes, corners, strict=True):
         _shade(photo, _heat(face.regions), square * scale)
-        _frame(photo, box, _colour(face.expression), sizes)
+        _frame(photo, box, _colour(face.expression), sizes, whole=not face.uncertain)
     if faces:
         _label_faces(photo, faces, boxes, sizes)
     elif cards:
@@ -185,10 +190,19 @@ def _strongest(regions: Sequence[Region]) -> Region:
     return max(regions, key=lambda region: region.attention)
 
 
-def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, sizes: _Sizes) -> None:
+def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, sizes: _Sizes, *, whole: bool) -> None:
+    """Draw a box, or only the corners of one."""
     x1, y1, x2, y2 = (round(value) for value in box)
+    x2, y2 = x2 - 1, y2 - 1
+    arm_x, arm_y = round((x2 - x1) * _CORNER), round((y2 - y1) * _CORNER)
     for tint, width in ((_INK, sizes.line + 2), (colour, sizes.line)):
-        cv2.rectangle(photo, (x1, y1), (x2 - 1, y2 - 1), tint, width, cv2.LINE_AA)
+        if whole:
+            cv2.rectangle(photo, (x1, y1), (x2, y2), tint, width, cv2.LINE_AA)
+            continue
+        for x, to_x in ((x1, x1 + arm_x), (x2, x2 - arm_x)):
+            for y, to_y in ((y1, y1 + arm_y), (y2, y2 - arm_y)):
+                corner = np.array([(to_x, y), (x, y), (x, to_y)], np.int32)
+                cv2.polylines(photo, [corner], False, tint, width, cv2.LINE_AA)
 
 
 def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequence[Rectangle], sizes: _Sizes) -> None:
@@ -204,8 +218,11 @@ def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequenc
 def _wordings(faces: Sequence[Face], sizes: _Sizes) -> Iterator[tuple[list[str], _Sizes]]:
     """Ways to write the labels, the best first; in a crowd, smaller and shorter ones hide fewer faces."""
     numbers = [f"{index}  " if len(faces) > 1 else "" for index in range(len(faces))]
-    names = [number + face.expression for number, face in zip(numbers, faces, strict=True)]
-    full = [f"{name} {face.probability:.0%}" for name, face in zip(names, faces, strict=True)]
+    names = [number + face.expression + "?" * bool(face.uncertain) for number, face in zip(numbers, faces, strict=True)]
+    full = [
+        f"{number}{face.expression} {face.probability:.0%}" + ", uncertain" * bool(face.uncertain)
+        for number, face in zip(numbers, faces, strict=True)
+    ]
     yield full, sizes
     while sizes.text > _SMALLEST_TEXT:
         sizes = _Sizes(max(_SMALLEST_TEXT, round(sizes.text * 0.8)))
@@ -304,13 +321,22 @@ def _card(
     bar_width, value_width = 7 * sizes.text, math.ceil(font.getlength("100%"))
     side = max(len(bars), 5) * row
     bars_left = 4 * pad + side
-    width = bars_left + name_width + bar_width + value_width + 4 * pad
+    notes, marks = _notes(face), _region_marks(face.regions, sizes)
+    inner = max([bars_left + name_width + bar_width + value_width, *(2 * pad + font.getlength(note) for note in notes)])
+    width = math.ceil(inner) + 4 * pad
     top = 2 * pad + round(1.3 * sizes.text)
-    card = _rounded((width, top + side + 2 * row + 2 * pad), pad, _CARD)
+    marks_top = top + side + 2 * pad + len(notes) * row
+    marks_rows = _in_rows(marks, width - 4 * pad)
+    card = _rounded((width, marks_top + sum(line[0].height + pad for line in marks_rows)), pad, _CARD)
     pen = ImageDraw.Draw(card)
 
     title = f"{index}  {face.expression}" if named else face.expression
-    pen.text((2 * pad, pad + 0.65 * sizes.text), title, _colour(face.expression), _font(round(1.3 * sizes.text)), "lm")
+    large = _font(round(1.3 * sizes.text))
+    middle = pad + 0.65 * sizes.text
+    pen.text((2 * pad, middle), title, _colour(face.expression), large, "lm")
+    if face.uncertain:
+        mark = _tag("uncertain", _OTHER, sizes)
+        card.paste(mark, (round(4 * pad + large.getlength(title)), round(middle - mark.height / 2)), mark)
     card.paste(_enlarged(image, face, corners, side, sizes), (2 * pad, top))
     for place, (name, value) in enumerate(bars):
         middle = top + (place + 0.5) * row
@@ -320,18 +346,59 @@ def _card(
         pen.rectangle((start, middle - half, start + bar_width, middle + half), fill=_TRACK)
         if value * bar_width >= 1:
             pen.rectangle((start, middle - half, start + value * bar_width, middle + half), fill=_colour(name))
-        pen.text((width - 2 * pad, middle), f"{value:.0%}", _BRIGHT if chosen else _DIM, font, "rm")
-    for place, text in enumerate(_notes(face)):
+        pen.text(
+            (start + bar_width + pad + value_width, middle), f"{value:.0%}", _BRIGHT if chosen else _DIM, font, "rm"
+        )
+    for place, text in enumerate(notes):
         pen.text((2 * pad, top + side + pad + (place + 0.5) * row), text, _DIM, font, "lm")
+    for line in marks_rows:
+        for place, mark in enumerate(line):
+            card.paste(mark, (2 * pad + round(1.5 * place * mark.width), marks_top), mark)
+        marks_top += line[0].height + pad
     return card
 
 
-def _notes(face: Face) -> tuple[str, str]:
+def _notes(face: Face) -> list[str]:
     region = _strongest(face.regions)
     pose = "head pose unknown"
     if face.pose is not None:
         pose = "yaw {:+d}°   pitch {:+d}°   roll {:+d}°".format(*map(round, face.pose))
-    return f"strongest region: {region.name}, {region.attention:.0%}", pose
+    notes = [f"strongest region: {region.name}, {region.attention:.0%}", pose]
+    if face.occlusion is not None:
+        seen = face.occlusion
+        notes.append(f"covered: {covered_text(seen) if seen.occluded else format(seen.fraction, '.0%')}")
+    if any(each.visibility is not None for each in face.regions):
+        notes.append("how visible each region is:")
+    return notes
+
+
+def _region_marks(regions: Sequence[Region], sizes: _Sizes) -> list[Image.Image]:
+    """For each region whose visibility is known a small face with the region in it, and its visibility below."""
+    font, side = _font(sizes.text), round(1.8 * sizes.text)
+    size = (math.ceil(font.getlength("100%")), side + sizes.row)
+    marks = []
+    for region in regions:
+        if region.visibility is None:
+            continue
+        mark = Image.new("RGBA", size)
+        pen = ImageDraw.Draw(mark)
+        left = (size[0] - side) // 2
+        pen.rectangle((left, 0, left + side - 1, side - 1), fill=_TRACK)
+        x1, y1, x2, y2 = (round(min(max(value, 0.0), 1.0) * side) for value in region.box)
+        shown = np.array(_HIDDEN) + region.visibility * (np.array(_VISIBLE) - _HIDDEN)
+        tint = tuple(int(value) for value in shown.round())
+        pen.rectangle((left + x1, y1, left + max(x1, x2 - 1), max(y1, y2 - 1)), fill=tint)
+        pen.text((size[0] / 2, side + sizes.row / 2), f"{region.visibility:.0%}", _DIM, font, "mm")
+        marks.append(mark)
+    return marks
+
+
+def _in_rows(marks: Sequence[Image.Image], width: int) -> list[Sequence[Image.Image]]:
+    """Marks of one size in rows of at most this width, with a space as wide as half of one between any two."""
+    if not marks:
+        return []
+    fit = max(1, int(width / (1.5 * marks[0].width)))
+    return [marks[start : start + fit] for start in range(0, len(marks), fit)]
 
 
 def _enlarged(

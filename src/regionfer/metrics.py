@@ -299,6 +299,49 @@ def threshold_for_risk(correct: ArrayLike, confidence: ArrayLike, max_risk: floa
     return float(allowed[-1]) if len(allowed) else math.inf
 
 
+def risk_at_coverage(correct: ArrayLike, confidence: ArrayLike, coverage: float) -> float:
+    """Share of wrong answers when at least this share of the faces is answered, the surest first.
+
+    Equal confidences are answered together, so the order of the faces does not matter.
+
+    Args:
+        correct: (n,) whether each answer is right.
+        confidence: (n,).
+        coverage: above 0, at most 1.
+
+    >>> risk_at_coverage([True, True, False, True, False], [0.9, 0.8, 0.7, 0.6, 0.1], coverage=0.8)
+    0.25
+    """
+    if not 0 < coverage <= 1:
+        raise ValueError(f"coverage must be above 0 and at most 1, got {coverage}")
+    curve = risk_coverage_curve(correct, confidence)
+    return float(curve.risk[np.searchsorted(curve.coverage, coverage)])
+
+
+def roc_auc(positive: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the ROC curve: how often a positive item has the higher score of two, a tie counting half.
+
+    By the ranks of the scores (Hanley and McNeil, 1982), so no threshold is involved.
+
+    Args:
+        positive: (n,) bool, with at least one item of each kind.
+        scores: (n,), higher is more positive.
+
+    >>> roc_auc([True, True, False, False], [0.9, 0.4, 0.4, 0.1])
+    0.875
+    """
+    kinds, values = _booleans(positive, "positive"), _reals(scores, "scores")
+    _same_length(kinds, values, "positive", "scores")
+    positives = int(kinds.sum())
+    negatives = len(kinds) - positives
+    if not positives or not negatives:
+        raise ValueError(f"expected items of both kinds, got {positives} positive and {negatives} negative ones")
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # the mean rank of equal scores, from 1
+    wins = ranks[place][kinds].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * negatives))
+
+
 @dataclass(frozen=True)
 class ClassScore:
     """One class: n faces of it, and precision, recall and F1 in 0..1, NaN where nothing defines them."""
@@ -453,7 +496,7 @@ def _indices(values: ArrayLike, name: str, classes: int | None) -> NDArray[np.in
 def _booleans(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     array = _vector(values, name)
     if array.dtype != np.bool_:
-        raise ValueError(f"{name} must be bool, whether each answer is right, got {array.dtype}")
+        raise ValueError(f"{name} must be bool, got {array.dtype}")
     return array
 
 

@@ -4,16 +4,18 @@ The file is made by ``regionfer export`` and read here with ONNX Runtime; no tor
 
 * an input ``faces``, uint8 (N, H, W, 3) RGB, any N and any H = W (the card says which side is best), and, where
   the regions follow the face, an input ``landmarks``, float32 (N, 5, 2), x y in 0..1 of the aligned face;
-* the outputs ``probabilities`` (N, C), ``mu``, ``nu`` and ``attention`` (N, R), all float32;
+* the outputs ``probabilities`` (N, C), ``mu``, ``nu`` and ``attention`` (N, R), all float32, and any of
+  ``visibility`` (N, R), ``occlusion`` (N, 6) and ``pose`` (N, 3), float32, which older files lack: see `ModelOutput`;
 * one JSON object in its metadata under the key ``regionfer``: the `ModelCard`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from regionfer.errors import ModelError
 from regionfer.labels import LABELS
 from regionfer.regions import LANDMARKS, WHOLE_FACE, landmark_regions
 from regionfer.runtime import choose_providers, open_session
+from regionfer.uncertainty import Uncertainty
 
 SCHEMA = 1
 """Version of the metadata and of the graph's inputs and outputs that this release reads and writes."""
@@ -38,6 +41,15 @@ On a CPU, 4 to 8 take the least time a face, and 32 take a fifth more (measured:
 its cache) and 130 MB more. On a GPU, ask for more."""
 
 OUTPUTS = ("probabilities", "mu", "nu", "attention")
+"""Outputs that every model has."""
+
+HEADS = ("visibility", "occlusion", "pose")
+"""Outputs that a model may have, too."""
+
+OCCLUSION_PARTS = ("probability", "fraction", "upper", "lower", "left", "right")
+"""Columns of the output ``occlusion``."""
+
+_ANGLES = ("yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,11 @@ class ModelCard:
             where known ``split``, ``protocol``, ``accuracy_ci95`` (low, high), ``mean_recall``, ``baseline``.
         licence: licence of the weights.
         limits: where it is known to fail, and what it is not for.
+        uncertainty: from which probability on its answers count: ``threshold``, ``risk``, ``coverage`` and ``n``, and
+            ``curve`` with lists ``threshold``, ``coverage`` and ``risk``; see `Uncertainty`. Empty if not measured.
+        occlusion_threshold: a face counts as covered where the probability of it is at least this.
+        prior_shift: C numbers that the graph adds to the logits, for other class frequencies than in training; empty
+            if none.
     """
 
     name: str
@@ -121,6 +138,9 @@ class ModelCard:
     metrics: tuple[Mapping[str, Any], ...] = ()
     licence: str = "unknown"
     limits: str = "not stated"
+    uncertainty: Mapping[str, Any] = field(default_factory=dict)
+    occlusion_threshold: float = 0.5
+    prior_shift: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
@@ -136,6 +156,12 @@ class ModelCard:
                 raise ValueError(f"a metric lacks {', '.join(sorted(missing))}: {dict(metric)}")
             if not 0 <= metric["accuracy"] <= 1:
                 raise ValueError(f"accuracy must be in 0..1, got {metric['accuracy']}")
+        if self.uncertainty:
+            Uncertainty.from_dict(self.uncertainty)
+        if not 0 < self.occlusion_threshold < 1:
+            raise ValueError(f"occlusion_threshold must be between 0 and 1, got {self.occlusion_threshold}")
+        if self.prior_shift and len(self.prior_shift) != len(self.labels):
+            raise ValueError(f"prior_shift must have {len(self.labels)} numbers or none, got {self.prior_shift}")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields and the schema version, as JSON-safe values."""
@@ -199,6 +225,9 @@ class ModelCard:
             metrics=tuple(dict(metric) for metric in stored["metrics"]),
             licence=str(stored["licence"]),
             limits=str(stored.get("limits", "not stated")),
+            uncertainty=dict(stored.get("uncertainty", {})),
+            occlusion_threshold=float(stored.get("occlusion_threshold", 0.5)),
+            prior_shift=tuple(float(value) for value in stored.get("prior_shift", ())),
         )
 
 
@@ -210,21 +239,33 @@ class ModelOutput(NamedTuple):
         mu: (n, R) float32 in 0..1, self-attention of each region.
         nu: (n, R) float32 in 0..1, relation-attention of each region.
         attention: (n, R) float32, mu * nu as shares, rows sum to 1.
+        visibility: (n, R) float32 in 0..1, how visible each region is. None where the model does not say, as below.
+        occlusion: (n, 6) float32 in 0..1: probability that something covers the face, and the covered share of the
+            face and of its upper, lower, left and right half; left and right as in the image.
+        pose: (n, 3) float32, yaw pitch roll of the head in the aligned face, degrees, signs as in `results.Pose`.
     """
 
     probabilities: NDArray[np.float32]
     mu: NDArray[np.float32]
     nu: NDArray[np.float32]
     attention: NDArray[np.float32]
+    visibility: NDArray[np.float32] | None = None
+    occlusion: NDArray[np.float32] | None = None
+    pose: NDArray[np.float32] | None = None
 
 
-class Classifier(Protocol):
-    """What the recogniser needs of a model: one file, or several fused."""
+class Classifier(ABC):
+    """What the recogniser needs of a model: one file, or several fused.
 
-    @property
-    def card(self) -> ModelCard:
-        """Labels, face size and regions."""
-        ...
+    Attributes:
+        card: labels, face size and regions.
+        heads: those of `HEADS` that it has.
+        needs_landmarks: whether regions follow the landmarks.
+    """
+
+    card: ModelCard
+    heads: tuple[str, ...]
+    needs_landmarks: bool
 
     def run(
         self,
@@ -233,11 +274,34 @@ class Classifier(Protocol):
         *,
         batch_size: int = MAX_FACES_PER_RUN,
     ) -> ModelOutput:
-        """Classify aligned faces; see `ExpressionModel.run`."""
-        ...
+        """Classify aligned faces, at most ``batch_size`` of them in a run of the network.
+
+        Args:
+            faces: (n, S, S, 3) uint8 RGB; S = ``card.face_size`` is best.
+            landmarks: (n, 5, 2) float32, x y in 0..1 of the aligned face, in ``LANDMARKS`` order. Needed where the
+                model's regions follow them, else left aside.
+            batch_size: largest number of faces in one run, 1 or more.
+
+        Raises:
+            ValueError: an array of another shape or type, or no landmarks where they are needed.
+        """
+        _check_faces(faces)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        points = _checked_landmarks(landmarks, len(faces)) if self.needs_landmarks else None
+        if len(faces) == 0:
+            widths = _widths(self.card)
+            return ModelOutput(**{name: _empty(widths[name]) for name in (*OUTPUTS, *self.heads)})
+        parts = (slice(start, start + batch_size) for start in range(0, len(faces), batch_size))
+        runs = [self._run(faces[part], None if points is None else points[part]) for part in parts]
+        return runs[0] if len(runs) == 1 else _join(runs)
+
+    @abstractmethod
+    def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
+        """One run of the network, on one face or more."""
 
 
-class ExpressionModel:
+class ExpressionModel(Classifier):
     """A model file, ready to run. Make one with `ExpressionModel.load`. Safe to use from several threads.
 
     Attributes:
@@ -248,7 +312,9 @@ class ExpressionModel:
 
     def __init__(self, session: Any, card: ModelCard, source: Path, sha256: str) -> None:
         self._session = session
-        self._takes_landmarks = any(i.name == "landmarks" for i in session.get_inputs())
+        self._outputs = tuple(node.name for node in session.get_outputs())
+        self.needs_landmarks = any(node.name == "landmarks" for node in session.get_inputs())
+        self.heads = tuple(name for name in HEADS if name in self._outputs)
         self.card = card
         self.source = source
         self.sha256 = sha256
@@ -294,41 +360,20 @@ class ExpressionModel:
     def __repr__(self) -> str:
         return f"ExpressionModel({str(self.source)!r}, {self.card.name} {self.card.version})"
 
-    def run(
-        self,
-        faces: NDArray[np.uint8],
-        landmarks: NDArray[np.float32] | None = None,
-        *,
-        batch_size: int = MAX_FACES_PER_RUN,
-    ) -> ModelOutput:
-        """Classify aligned faces, at most ``batch_size`` of them in a run of the network.
-
-        Args:
-            faces: (n, S, S, 3) uint8 RGB; S = ``card.face_size`` is best.
-            landmarks: (n, 5, 2) float32, x y in 0..1 of the aligned face, in ``LANDMARKS`` order. Needed where the
-                model's regions follow them, else left aside.
-            batch_size: largest number of faces in one run, 1 or more.
-
-        Raises:
-            ValueError: an array of another shape or type, or no landmarks where they are needed.
-        """
-        _check_faces(faces)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
         inputs: dict[str, NDArray[Any]] = {"faces": faces}
-        if self._takes_landmarks:
-            inputs["landmarks"] = _checked_landmarks(landmarks, len(faces))
-        runs = [self._session.run(OUTPUTS, part) for part in _split(inputs, len(faces), batch_size)]
-        if not runs:
-            regions = np.empty((0, len(self.card.regions.names)), dtype=np.float32)
-            return ModelOutput(np.empty((0, len(self.card.labels)), dtype=np.float32), regions, regions, regions)
-        return ModelOutput(*(np.concatenate(parts) for parts in zip(*runs, strict=True)))
+        if landmarks is not None:
+            inputs["landmarks"] = landmarks
+        return ModelOutput(**dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True)))
 
 
-class FusedModel:
+class FusedModel(Classifier):
     """Several models as one, by the weighted mean of their probabilities (the paper's score-level fusion).
 
-    The attention shown is that of the first model, whose regions the card names.
+    The attention shown is that of the first model, whose regions the card names. Occlusion and pose are the mean over
+    the models that have these outputs, visibility over those of them with the first model's regions. Probabilities
+    that are averaged have another risk at each threshold than those of any one model: the card of two models or more
+    has no ``uncertainty``.
 
     Args:
         models: two or more models with the same labels.
@@ -354,23 +399,43 @@ class FusedModel:
             raise ValueError(f"weights must be {len(models)} numbers, none below 0, got {weights}")
         self.models = tuple(models)
         self.weights = tuple((share / share.sum()).tolist())
-        # The graphs take any side: align for the model that sees most.
-        self.card = replace(first, face_size=max(model.card.face_size for model in models))
+        self.needs_landmarks = any(model.needs_landmarks for model in models)
+        self.heads = tuple(name for name in HEADS if self._sources(name))
+        self.card = first if len(models) == 1 else self._fused_card()
 
     def __repr__(self) -> str:
         return f"FusedModel({list(self.models)!r}, weights={list(self.weights)})"
 
-    def run(
-        self,
-        faces: NDArray[np.uint8],
-        landmarks: NDArray[np.float32] | None = None,
-        *,
-        batch_size: int = MAX_FACES_PER_RUN,
-    ) -> ModelOutput:
-        """Classify aligned faces with every model; see `ExpressionModel.run`."""
-        outputs = [model.run(faces, landmarks, batch_size=batch_size) for model in self.models]
-        fused = sum(weight * output.probabilities for weight, output in zip(self.weights, outputs, strict=True))
-        return outputs[0]._replace(probabilities=np.asarray(fused, dtype=np.float32))
+    def _fused_card(self) -> ModelCard:
+        cards = [model.card for model in self.models]
+        sources = self._sources("occlusion") or dict(enumerate(self.weights))
+        threshold = sum(weight * cards[index].occlusion_threshold for index, weight in sources.items())
+        # The graphs take any side: align for the model that sees most.
+        side = max(card.face_size for card in cards)
+        return replace(cards[0], face_size=side, uncertainty={}, occlusion_threshold=threshold, prior_shift=())
+
+    def _sources(self, head: str) -> dict[int, float]:
+        """The models that a head's answer is the mean of, and their weights; none if no model has it."""
+        regions = self.models[0].card.regions
+        fit = {
+            index: weight
+            for index, (model, weight) in enumerate(zip(self.models, self.weights, strict=True))
+            if weight > 0 and head in model.heads and (head != "visibility" or model.card.regions == regions)
+        }
+        whole = sum(fit.values())
+        return {index: weight / whole for index, weight in fit.items()}
+
+    def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
+        outputs = [model.run(faces, landmarks, batch_size=len(faces)) for model in self.models]
+        fused: dict[str, Any] = dict.fromkeys(HEADS)
+        fused |= {name: _mean(outputs, name, self._sources(name)) for name in self.heads}
+        fused["probabilities"] = _mean(outputs, "probabilities", dict(enumerate(self.weights)))
+        return outputs[0]._replace(**fused)
+
+
+def _mean(outputs: Sequence[ModelOutput], name: str, weights: Mapping[int, float]) -> NDArray[np.float32]:
+    """Weighted mean of an output over some of the models."""
+    return np.asarray(sum(weight * getattr(outputs[i], name) for i, weight in weights.items()), dtype=np.float32)
 
 
 def _read(source: Path) -> bytes:
@@ -429,17 +494,30 @@ def _check_graph(session: Any, card: ModelCard) -> None:
     expected_inputs: dict[str, tuple[str, list[int | None]]] = {"faces": ("tensor(uint8)", [None, None, None, 3])}
     if card.regions.boxes is None:
         expected_inputs["landmarks"] = ("tensor(float)", [None, len(LANDMARKS), 2])
-    regions = len(card.regions.names)
-    sizes = dict(zip(OUTPUTS, (len(card.labels), regions, regions, regions), strict=True))
-    expected_outputs = {name: ("tensor(float)", [None, size]) for name, size in sizes.items()}
+    expected_outputs = {name: ("tensor(float)", [None, width]) for name, width in _widths(card).items()}
     _check_nodes("inputs", session.get_inputs(), expected_inputs)
-    _check_nodes("outputs", session.get_outputs(), expected_outputs)
+    _check_nodes("outputs", session.get_outputs(), expected_outputs, optional=HEADS)
 
 
-def _check_nodes(kind: str, found: Sequence[Any], expected: Mapping[str, tuple[str, Sequence[int | None]]]) -> None:
-    if {node.name for node in found} != set(expected):
-        names = ", ".join(node.name for node in found)
-        raise ModelError(f"wrong {kind}: expected {', '.join(expected)}, found {names}; export the checkpoint again")
+def _widths(card: ModelCard) -> dict[str, int]:
+    """Columns of each output."""
+    regions = len(card.regions.names)
+    widths = {"probabilities": len(card.labels), "mu": regions, "nu": regions, "attention": regions}
+    return widths | {"visibility": regions, "occlusion": len(OCCLUSION_PARTS), "pose": len(_ANGLES)}
+
+
+def _check_nodes(
+    kind: str,
+    found: Sequence[Any],
+    expected: Mapping[str, tuple[str, Sequence[int | None]]],
+    optional: Sequence[str] = (),
+) -> None:
+    names = {node.name for node in found}
+    if not expected.keys() - optional <= names <= expected.keys():
+        wanted = ", ".join(name for name in expected if name not in optional)
+        more = f", and perhaps {', '.join(optional)}" if optional else ""
+        listed = ", ".join(node.name for node in found)
+        raise ModelError(f"wrong {kind}: expected {wanted}{more}, found {listed}; export the checkpoint again")
     for node in found:
         dtype, shape = expected[node.name]
         fits = node.type == dtype and len(node.shape) == len(shape)
@@ -449,9 +527,9 @@ def _check_nodes(kind: str, found: Sequence[Any], expected: Mapping[str, tuple[s
             for size, want in zip(node.shape, shape, strict=False)
         )
         if not fits:
-            wanted = tuple("any" if size is None else size for size in shape)
+            wanted_shape = tuple("any" if size is None else size for size in shape)
             raise ModelError(
-                f"wrong {kind}: expected {node.name} as {dtype} of shape {wanted}, "
+                f"wrong {kind}: expected {node.name} as {dtype} of shape {wanted_shape}, "
                 f"found {node.type} of shape {tuple(node.shape)}; export the checkpoint again"
             )
 
@@ -469,6 +547,12 @@ def _checked_landmarks(landmarks: NDArray[np.float32] | None, faces: int) -> NDA
     return landmarks.astype(np.float32, copy=False)
 
 
-def _split(inputs: Mapping[str, NDArray[Any]], count: int, size: int) -> Iterator[dict[str, NDArray[Any]]]:
-    for start in range(0, count, size):
-        yield {name: array[start : start + size] for name, array in inputs.items()}
+def _empty(width: int) -> NDArray[np.float32]:
+    return np.empty((0, width), dtype=np.float32)
+
+
+def _join(runs: Sequence[ModelOutput]) -> ModelOutput:
+    """The outputs of several runs in a row."""
+    parts: dict[str, Any] = {name: [getattr(run, name) for run in runs] for name in ModelOutput._fields}
+    joined: dict[str, Any] = {n: None if each[0] is None else np.concatenate(each) for n, each in parts.items()}
+    return ModelOutput(**joined)

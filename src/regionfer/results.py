@@ -1,4 +1,4 @@
-"""What the recogniser returns: the faces of one image with their expressions, pose and region weights.
+"""What the recogniser returns: the faces of one image, their expressions, how they are turned and covered, and why.
 
 An `Expressions` holds arrays for all faces of an image; ``expressions[0]`` is one `Face` with names
 instead of columns. ``to_dict`` and ``to_json`` give the form described in docs/results.md, ``to_rows``
@@ -19,8 +19,14 @@ from regionfer.regions import LANDMARKS
 
 _Value = TypeVar("_Value")
 
-SCHEMA_VERSION = 1
+_OPTIONAL = ("landmarks", "aligned", "visibility", "occlusion", "judgeable")
+_PARTS = 6  # columns of `Expressions.occlusion`
+
+SCHEMA_VERSION = 2
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
+
+COVERED_HALF = 0.25
+"""A half of a face is named as covered if at least this share of it is."""
 
 
 class Box(NamedTuple):
@@ -60,6 +66,42 @@ class Pose(NamedTuple):
     roll: float
 
 
+class Occlusion(NamedTuple):
+    """What of a face is covered; left and right are the viewer's. All values are in 0..1.
+
+    Attributes:
+        probability: that something covers the face.
+        fraction: covered share of the face.
+        upper: covered share of its upper half.
+        lower: covered share of its lower half.
+        left: covered share of its left half.
+        right: covered share of its right half.
+        threshold: probability from which the face counts as covered.
+    """
+
+    probability: float
+    fraction: float
+    upper: float
+    lower: float
+    left: float
+    right: float
+    threshold: float = 0.5
+
+    @property
+    def occluded(self) -> bool:
+        """Whether the face counts as covered."""
+        return self.probability >= self.threshold
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Names of the halves of which at least a quarter is covered.
+
+        >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2).where
+        ('lower', 'left')
+        """
+        return tuple(half for half in ("upper", "lower", "left", "right") if getattr(self, half) >= COVERED_HALF)
+
+
 class Region(NamedTuple):
     """One region of a face and its part in the decision.
 
@@ -69,6 +111,7 @@ class Region(NamedTuple):
         mu: self-attention, 0..1.
         nu: relation-attention, 0..1.
         attention: share in the decision, 0..1; the shares of a face's regions sum to 1.
+        visibility: how visible it is, 0..1; None where the model does not say.
     """
 
     name: str
@@ -76,6 +119,7 @@ class Region(NamedTuple):
     mu: float
     nu: float
     attention: float
+    visibility: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +133,9 @@ class Face:
         pose: direction of the head; None where unknown.
         landmarks: x y in pixels by name, in ``LANDMARKS`` order; None where unknown.
         regions: the model's regions, the whole face first.
+        occlusion: what of it is covered; None where the model does not say.
+        uncertain: whether the answer should not be counted on: its probability is too low for the risk that was asked
+            for, or the face is too small or too covered to be judged. None where no threshold is known.
     """
 
     box: Box
@@ -97,6 +144,8 @@ class Face:
     pose: Pose | None
     landmarks: Mapping[str, tuple[float, float]] | None
     regions: tuple[Region, ...]
+    occlusion: Occlusion | None = None
+    uncertain: bool | None = None
 
     @property
     def expression(self) -> str:
@@ -123,10 +172,15 @@ class Face:
 
     def __str__(self) -> str:
         x1, y1, x2, y2 = self.box
-        return (
-            f"{self.expression} {self.probability:.0%}  box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}  "
-            f"pose {_pose_text(self.pose)}  region {self.region}"
-        )
+        parts = [
+            f"{self.expression} {self.probability:.0%}",
+            f"box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}",
+            f"pose {_pose_text(self.pose)}",
+            f"region {self.region}",
+        ]
+        if self.occlusion is not None and self.occlusion.occluded:
+            parts.append(f"covered {covered_text(self.occlusion)}")
+        return "  ".join(parts + ["uncertain"] * bool(self.uncertain))
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +207,11 @@ class Expressions:
             top right, bottom right and bottom left; None where the faces were not aligned.
         image_size: width, height in pixels; None where the faces come from images of different sizes.
         source: name of the image, as given; None for an image from memory.
+        visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say.
+        occlusion: (n, 6) float32 in 0..1, columns as `Occlusion`; None where the model does not say.
+        occlusion_threshold: probability from which a face counts as covered.
+        judgeable: (n,) bool, False for faces too small or too covered to be judged; None if all can be.
+        threshold: answers less probable than this are uncertain; None where no threshold is known.
     """
 
     boxes: NDArray[np.float32]
@@ -169,6 +228,11 @@ class Expressions:
     aligned: NDArray[np.float32] | None = None
     image_size: tuple[int, int] | None = None
     source: str | None = None
+    visibility: NDArray[np.float32] | None = None
+    occlusion: NDArray[np.float32] | None = None
+    occlusion_threshold: float = 0.5
+    judgeable: NDArray[np.bool_] | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         n, c, r = len(self.boxes), len(self.labels), len(self.region_names)
@@ -183,14 +247,17 @@ class Expressions:
             "regions": ((r, 4), (n, r, 4)),
             "landmarks": ((n, len(LANDMARKS), 2),),
             "aligned": ((n, 4, 2),),
+            "visibility": ((n, r),),
+            "occlusion": ((n, _PARTS),),
+            "judgeable": ((n,),),
         }
         for name, shapes in expected.items():
             array = getattr(self, name)
-            if array is None and name in ("landmarks", "aligned"):
+            if array is None and name in _OPTIONAL:
                 continue
             if array.shape not in shapes:
                 raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}, got {array.shape}")
-            view = np.asarray(array, dtype=np.float32).view()
+            view = np.asarray(array, dtype=bool if name == "judgeable" else np.float32).view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
 
@@ -215,6 +282,11 @@ class Expressions:
     def expressions(self) -> tuple[str, ...]:
         """The most probable expression of each face."""
         return tuple(self.labels[column] for column in self.probabilities.argmax(axis=1))
+
+    @property
+    def uncertain(self) -> tuple[bool | None, ...]:
+        """Whether each answer should not be counted on; see `Face.uncertain`."""
+        return tuple(self._uncertain(index) for index in range(len(self)))
 
     def probability_of(self, expression: str) -> NDArray[np.float32]:
         """Probability (n,) of an expression by its name or alias ("happy" is "happiness").
@@ -263,8 +335,9 @@ class Expressions:
         angles = self.pose[index].tolist()
         points = None if self.landmarks is None else self.landmarks[index].tolist()
         boxes = (self.regions if self.regions.ndim == 2 else self.regions[index]).tolist()
-        weights = (self.mu[index].tolist(), self.nu[index].tolist(), self.attention[index].tolist())
-        named_regions = zip(self.region_names, map(tuple, boxes), *weights, strict=True)
+        weights = [array[index].tolist() for array in (self.mu, self.nu, self.attention)]
+        visible = [None] * len(self.region_names) if self.visibility is None else self.visibility[index].tolist()
+        named_regions = zip(self.region_names, map(tuple, boxes), *weights, visible, strict=True)
         return Face(
             box=Box(*self.boxes[index].tolist()),
             score=None if math.isnan(score) else score,
@@ -272,7 +345,19 @@ class Expressions:
             pose=None if any(map(math.isnan, angles)) else Pose(*angles),
             landmarks=None if points is None else _by_name(LANDMARKS, [(x, y) for x, y in points]),
             regions=tuple(Region(*each) for each in named_regions),
+            occlusion=self._occlusion(index),
+            uncertain=self._uncertain(index),
         )
+
+    def _occlusion(self, index: int) -> Occlusion | None:
+        if self.occlusion is None:
+            return None
+        return Occlusion._make((*self.occlusion[index].tolist(), self.occlusion_threshold))
+
+    def _uncertain(self, index: int) -> bool | None:
+        if self.judgeable is not None and not self.judgeable[index]:
+            return True
+        return None if self.threshold is None else float(self.probabilities[index].max()) < self.threshold
 
     def _face_dict(self, index: int, face: Face) -> dict[str, Any]:
         return {
@@ -287,26 +372,46 @@ class Expressions:
             "region": face.region,
             "regions": [region._asdict() | {"box": list(region.box)} for region in face.regions],
             "aligned": None if self.aligned is None else self.aligned[index].tolist(),
+            "occlusion": None if face.occlusion is None else _occlusion_dict(face.occlusion),
+            "uncertain": face.uncertain,
         }
 
     def _row(self, index: int, face: Face) -> dict[str, Any]:
         pose = (None, None, None) if face.pose is None else face.pose
         probabilities = face.probabilities.values()
-        values = (self.source, index, *face.box, face.expression, face.probability, *probabilities, *pose, face.region)
-        return dict(zip(row_columns(self.labels), values, strict=True))
+        answer = (self.source, index, *face.box, face.expression, face.probability, *probabilities, *pose, face.region)
+        cover = face.occlusion
+        covered = (None, None, None) if cover is None else (cover.probability, cover.fraction, "+".join(cover.where))
+        return dict(zip(row_columns(self.labels), (*answer, *covered, face.uncertain), strict=True))
 
 
 def row_columns(labels: Sequence[str] = LABELS) -> tuple[str, ...]:
     """Column names of a table of faces.
 
     ``image`` is the source, ``face`` its number in the image from 0, ``x1 y1 x2 y2`` its box in pixels, ``p_...``
-    one probability a label, ``yaw pitch roll`` degrees, ``region`` the name of the region with the largest weight.
+    one probability a label, ``yaw pitch roll`` degrees, ``region`` the name of the region with the largest weight,
+    ``occluded`` the probability that the face is covered, ``occluded_fraction`` how much of it is and
+    ``occluded_where`` its covered halves, joined by "+"; ``uncertain`` whether the answer should not be counted on.
 
     >>> row_columns(["calm", "tense"])[6:10]
     ('expression', 'probability', 'p_calm', 'p_tense')
     """
     place = ("image", "face", "x1", "y1", "x2", "y2")
-    return (*place, "expression", "probability", *(f"p_{label}" for label in labels), "yaw", "pitch", "roll", "region")
+    answer = ("expression", "probability", *(f"p_{label}" for label in labels), "yaw", "pitch", "roll", "region")
+    return (*place, *answer, "occluded", "occluded_fraction", "occluded_where", "uncertain")
+
+
+def covered_text(occlusion: Occlusion) -> str:
+    """How much of a face is covered, and where.
+
+    >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2))
+    '30% (lower, left)'
+    """
+    return f"{occlusion.fraction:.0%}" + (f" ({', '.join(occlusion.where)})" if occlusion.where else "")
+
+
+def _occlusion_dict(occlusion: Occlusion) -> dict[str, Any]:
+    return occlusion._asdict() | {"occluded": occlusion.occluded, "where": list(occlusion.where)}
 
 
 def _by_name(names: Sequence[str], values: Sequence[_Value]) -> Mapping[str, _Value]:

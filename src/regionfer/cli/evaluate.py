@@ -59,6 +59,13 @@ def _split_names(
     metavar="M[,M2...]",
     help=f"Compare with this model face by face; {DEFAULT!r} is the one that comes with regionfer.",
 )
+@click.option(
+    "--max-risk",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Leave out answers so that at most this share is wrong (0.05 is 5 %), by the model's own risk-coverage curve, "
+    "and report what share is answered and wrong here.",
+)
 @click.option("--end-to-end", is_flag=True, help="Also find and align faces first; a missed face is an error.")
 @click.option("--report", metavar="DIR", help="Write report.html and report.md to DIR; needs regionfer[report].")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE, or - for the screen.")
@@ -72,6 +79,7 @@ def command(
     split: str,
     lists: tuple[tuple[str, str | None], ...],
     baseline: str | None,
+    max_risk: float | None,
     end_to_end: bool,
     report: str | None,
     json_file: str | None,
@@ -93,7 +101,7 @@ def command(
         prepare_report(report)
     manifest = read_dataset(dataset, data).split(split)
     subsets = [_subset(manifest, name, path) for name, path in lists]
-    recognizer = _recognizer(model)
+    recognizer = _recognizer(model, max_risk)
     beside = None if baseline is None else _recognizer(baseline)
     for subset in subsets:
         _tell_issues(subset)
@@ -129,7 +137,7 @@ def _check_writable(path: str) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _recognizer(models: str) -> "Recognizer":
+def _recognizer(models: str, max_risk: float | None = None) -> "Recognizer":
     """The model of a file, or of several separated by commas."""
     from regionfer.recognizer import Recognizer
 
@@ -138,8 +146,8 @@ def _recognizer(models: str) -> "Recognizer":
         raise click.UsageError("expected a model file, got nothing")
     files = [None if name == DEFAULT and not Path(name).is_file() else name for name in names]
     if len(files) == 1:
-        return Recognizer(files[0])
-    return Recognizer([_load(file) for file in files])
+        return Recognizer(files[0], max_risk=max_risk)
+    return Recognizer([_load(file) for file in files], max_risk=max_risk)
 
 
 def _load(file: str | None) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from regionfer.onnx_model import ExpressionModel, RegionCard
+    from regionfer.onnx_model import ExpressionModel, ModelCard, RegionCard
 
 PACKAGES = ("regionfer", "onnxruntime", "numpy", "opencv-python-headless", "pillow")
 
@@ -31,12 +31,28 @@ def command(model: str | None, as_json: bool) -> None:
         click.echo(json.dumps(system | {"model": _describe(loaded)}, indent=2, ensure_ascii=False))
         return
     click.echo()
-    _print_table(_describe(loaded) | {"regions": _region_lines(loaded.card.regions)})
+    _print_table(_describe(loaded) | _readable(loaded.card))
 
 
 def _describe(model: "ExpressionModel") -> dict[str, Any]:
     file = {"file": str(model.source), "sha256": model.sha256, "runs on": ", ".join(model.providers)}
-    return file | model.card.to_dict()
+    return file | {"heads": list(model.heads)} | model.card.to_dict()
+
+
+def _readable(card: "ModelCard") -> dict[str, Any]:
+    """What takes other words for people than in JSON."""
+    shift = dict(zip(card.labels, (f"{value:+.3f}" for value in card.prior_shift), strict=False))
+    uncertainty = _uncertainty_line(card.uncertainty)
+    return {"regions": _region_lines(card.regions), "uncertainty": uncertainty, "prior_shift": shift or "none"}
+
+
+def _uncertainty_line(stored: Mapping[str, Any]) -> str:
+    if not stored:
+        return "not measured: no answer is marked as uncertain"
+    return (
+        f"answers below {stored['threshold']:.3f}; of the others at most {stored['risk']:.1%} wrong, "
+        f"coverage {stored['coverage']:.1%}, n = {stored['n']}"
+    )
 
 
 def _region_lines(regions: "RegionCard") -> dict[str, Any]:

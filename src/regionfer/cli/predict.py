@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.progress import Progress
     from rich.table import Table
 
@@ -42,6 +43,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Leave out faces of which the detector is less sure.",
 )
+@click.option(
+    "--max-risk",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Mark answers as uncertain so that of the others at most this share is wrong (0.05 is 5 %), by the "
+    "model's own risk-coverage curve; without it, by the threshold on the model's card.",
+)
 @click.option("--no-detect", is_flag=True, help="Each input is one face already; do not look for faces.")
 @click.option(
     "--on-no-face",
@@ -60,6 +68,7 @@ def command(
     recursive: bool,
     batch_size: int,
     min_confidence: float,
+    max_risk: float | None,
     no_detect: bool,
     on_no_face: str,
 ) -> None:
@@ -76,7 +85,7 @@ def command(
 
     if output is not None:
         check_table(output)
-    recognizer = Recognizer(model)
+    recognizer = Recognizer(model, max_risk=max_risk)
     found = find_images(inputs, recursive=recursive)
     with ExitStack() as stack:
         pictures = None if draw is None else PictureFolder(draw, found.paths)
@@ -194,7 +203,7 @@ class _ScreenTable:
     def write(self, result: "Expressions") -> None:
         name = str(result.source).encode(errors="backslashreplace").decode()
         rows = [(name, str(index), *_cells(face)) for index, face in enumerate(result)]
-        self._rows += rows or [(name, "-", "no face", "", "", "")]
+        self._rows += rows or [(name, "-", "no face", *[""] * (len(_COLUMNS) - 3))]
 
     def print(self) -> None:
         from rich.console import Console
@@ -210,21 +219,34 @@ class _ScreenTable:
         from rich import box
         from rich.table import Table
 
+        shown = [k for k in range(len(_COLUMNS)) if k < _ALWAYS or any(row[k] for row in self._rows)]
         table = Table(box=box.SIMPLE_HEAD)
-        table.add_column("file", overflow="fold")
-        table.add_column("face", justify="right")
-        table.add_column("expression")
-        table.add_column("probability", justify="right")
-        table.add_column("head pose\nyaw pitch roll", justify="right")
-        table.add_column("region with\nlargest weight")
+        for name, justify in (_COLUMNS[k] for k in shown):
+            table.add_column(name, justify=justify, overflow="fold" if name == "file" else "ellipsis")
         for row in self._rows:
-            table.add_row(*row)
+            table.add_row(*(row[k] for k in shown))
         return table
 
 
-def _cells(face: "Face") -> tuple[str, str, str, str]:
+_COLUMNS: "tuple[tuple[str, JustifyMethod], ...]" = (
+    ("file", "left"),
+    ("face", "right"),
+    ("expression", "left"),
+    ("probability", "right"),
+    ("head pose\nyaw pitch roll", "right"),
+    ("region with\nlargest weight", "left"),
+    ("covered", "left"),
+    ("uncertain", "left"),
+)
+_ALWAYS = 6  # the other columns are shown if there is something in them
+
+
+def _cells(face: "Face") -> tuple[str, ...]:
+    from regionfer.results import covered_text
+
     pose = "unknown" if face.pose is None else " ".join(f"{angle:+4.0f}°" for angle in face.pose)
-    return face.expression, f"{face.probability:.0%}", pose, face.region
+    covered = covered_text(face.occlusion) if face.occlusion is not None and face.occlusion.occluded else ""
+    return face.expression, f"{face.probability:.0%}", pose, face.region, covered, "uncertain" * bool(face.uncertain)
 
 
 def _count(number: int, noun: str) -> str:

@@ -117,7 +117,7 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
         DatasetError: photos without boxes, or not one image could be read.
     """
     model, size = recognizer.model, recognizer.model.card.face_size
-    needs_landmarks = model.card.regions.boxes is None
+    needs_landmarks = model.needs_landmarks
     if needs_landmarks and manifest.landmarks is None:
         raise ModelError(
             f"{model!r}: its regions follow landmarks, and {manifest.dataset} comes without; "

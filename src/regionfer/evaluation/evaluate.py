@@ -236,10 +236,13 @@ def _run(
 ) -> ModelResults:
     models = tuple(_describe(recognizer.model))
     name = " + ".join(f"{model['name']} {model['version']}" for model in models)
-    photos = _measure(answer_photos(recognizer, manifest, advance), manifest, subsets) if end_to_end else None
+    threshold, photos = recognizer.threshold, None
+    if end_to_end:
+        photos = _measure(answer_photos(recognizer, manifest, advance), manifest, subsets, threshold)
     if photos is not None and _lacks_faces(manifest):
         return ModelResults(name, models, photos, photos)
-    return ModelResults(name, models, _measure(answer_faces(recognizer, manifest, advance), manifest, subsets), photos)
+    faces = _measure(answer_faces(recognizer, manifest, advance), manifest, subsets, threshold)
+    return ModelResults(name, models, faces, photos)
 
 
 def _lacks_faces(manifest: Manifest) -> bool:
@@ -247,13 +250,14 @@ def _lacks_faces(manifest: Manifest) -> bool:
     return not manifest.crops and manifest.boxes is None
 
 
-def _measure(answers: Answers, manifest: Manifest, subsets: Sequence[Subset]) -> Results:
+def _measure(answers: Answers, manifest: Manifest, subsets: Sequence[Subset], threshold: float | None) -> Results:
     measured = {}
     for name, rows in _sets(len(manifest), subsets):
         counted = rows[answers.counted[rows]]
         if len(counted) == 0:
             raise DatasetError(f"{manifest.root}: none of the {len(rows)} images of subset {name!r} could be read")
-        measured[name] = measure(manifest.labels[counted], answers.probabilities[counted], manifest.classes)
+        labels, probabilities = manifest.labels[counted], answers.probabilities[counted]
+        measured[name] = measure(labels, probabilities, manifest.classes, threshold)
     return Results(answers, measured)
 
 

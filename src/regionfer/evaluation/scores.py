@@ -14,6 +14,7 @@ from regionfer.metrics import (
     bootstrap_interval,
     mcnemar_exact,
     paired_bootstrap,
+    risk_at_coverage,
     score,
     wilson_interval,
 )
@@ -33,26 +34,78 @@ class Measured:
         intervals: 95 % intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where nothing was
             answered. For accuracy see ``score.accuracy_ci95``.
         missed: (C,) faces of each class that were not found.
+        risk_at_80: share of wrong answers when the surest 80 % of the faces are answered; those not found come last.
+        risk_at_90: the same for 90 %.
+        selection: what comes of leaving the uncertain faces out; None where no threshold is known.
     """
 
     score: Score
     intervals: dict[str, Interval | None]
     missed: NDArray[np.int64]
+    risk_at_80: float
+    risk_at_90: float
+    selection: "Selection | None" = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The score's keys, ``..._ci95`` for each interval and ``missed``, as plain values for JSON."""
+        """The score's keys, ``..._ci95`` for each interval and the other fields, as plain values for JSON."""
         figures = {key: None if value != value else value for key, value in self.score.to_dict().items()}
         intervals = {f"{name}_ci95": _as_list(interval) for name, interval in self.intervals.items()}
-        return figures | intervals | {"missed": int(self.missed.sum())}
+        risks = {"risk_at_80": self.risk_at_80, "risk_at_90": self.risk_at_90}
+        selection = {"selection": None if self.selection is None else self.selection.to_dict()}
+        return figures | intervals | {"missed": int(self.missed.sum())} | risks | selection
 
 
-def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], classes: Sequence[str]) -> Measured:
+class Selection(NamedTuple):
+    """Only the answers at or above a threshold of the probability.
+
+    Attributes:
+        threshold: 0..1.
+        coverage: share of all faces that is answered.
+        risk: share of wrong answers among them; None if nothing is answered.
+        risk_ci95: Wilson's 95 % interval of it.
+    """
+
+    threshold: float
+    coverage: float
+    risk: float | None
+    risk_ci95: Interval | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return self._asdict() | {"risk_ci95": _as_list(self.risk_ci95)}
+
+
+def select(correct: NDArray[np.bool_], confidence: NDArray[np.float64], threshold: float) -> Selection:
+    """Leave uncertain faces out.
+
+    Args:
+        correct: (n,) whether each answer is right.
+        confidence: (n,) probability of each answer.
+        threshold: the least to answer at.
+
+    >>> select(np.array([True, True, False, False]), np.array([0.9, 0.8, 0.7, 0.2]), 0.7)[:2]
+    (0.7, 0.75)
+    """
+    answered = confidence >= threshold
+    n, wrong = int(answered.sum()), int((answered & ~correct).sum())
+    if n == 0:
+        return Selection(threshold, 0.0, None, None)
+    return Selection(threshold, n / len(correct), wrong / n, wilson_interval(wrong, n))
+
+
+def measure(
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    threshold: float | None = None,
+) -> Measured:
     """Score answers.
 
     Args:
         labels: (n,) indices into ``classes``, n at least 1.
         probabilities: (n, C), rows sum to 1; a row of NaN is a face that was not found.
         classes: the C names.
+        threshold: answers less probable than this are uncertain; None where no threshold is known.
 
     >>> labels, answers = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [np.nan, np.nan]])
     >>> measured = measure(labels, answers, ("calm", "tense"))
@@ -71,7 +124,15 @@ def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class
         shares = probabilities[found].astype(np.float64)
         intervals["nll"] = _nll_interval(labels[found], shares)
         intervals["ece"] = _ece_interval(labels[found], shares, answered.ece)
-    return Measured(measured, intervals, missed)
+    correct, confidence = predictions == labels, np.where(found, np.nan_to_num(probabilities).max(1), -1.0)
+    return Measured(
+        measured,
+        intervals,
+        missed,
+        risk_at_80=risk_at_coverage(correct, confidence, 0.8),
+        risk_at_90=risk_at_coverage(correct, confidence, 0.9),
+        selection=None if threshold is None else select(correct, confidence, threshold),
+    )
 
 
 class Comparison(NamedTuple):
