@@ -110,6 +110,38 @@ class TestPredict:
         assert [row["x2"] for row in rows] == ["160", "80", "80"]
         assert [row["yaw"] for row in rows] == ["", "", ""]
 
+    def test_max_risk(self, run, album, trusted_path, tmp_path):
+        table = tmp_path / "faces.csv"
+        found = {}
+        for risk in ((), ("--max-risk", "0.05"), ("--max-risk", "1")):
+            assert run("--model", trusted_path, album / "b.png", "-o", table, *risk).exit_code == 0
+            found[risk[1:]] = read_csv(table)[0]["uncertain"]
+        assert found == {(): "False", ("0.05",): "True", ("1",): "False"}
+
+    @pytest.mark.parametrize(
+        ("model", "risk", "message"),
+        [
+            ("trusted", "0.001", "tiny.onnx', tiny 0.0.1): max_risk 0.001 cannot be kept: on 50 validation faces"),
+            ("tiny", "0.1", "it has no risk-coverage curve"),
+            ("trusted", "10", "10.0 is not in the range 0<=x<=1"),
+        ],
+    )
+    def test_max_risk_that_cannot_be(self, run, album, trusted_path, tiny_path, tmp_path, model, risk, message):
+        path = {"trusted": trusted_path, "tiny": tiny_path}[model]
+        result = run("--model", path, album, "--max-risk", risk, "-o", tmp_path / "faces.csv")
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert not (tmp_path / "faces.csv").exists()
+
+    def test_covered_and_uncertain_on_screen(self, run, album, trusted_path):
+        result = run("--model", trusted_path, album, "--max-risk", "0.05", "--min-confidence", "0.5")
+        header, *lines = (line for line in result.stdout.splitlines() if "file" in line or ".png" in line)
+        assert header.split()[-2:] == ["covered", "uncertain"]
+        assert lines[0].split("face ")[1].strip() == "99% (upper, lower, left, right)   uncertain"
+        assert [line.rstrip().endswith("uncertain") for line in lines] == [True, True, True, False]
+        (header,) = (line for line in run(album, "--min-confidence", "0.5").stdout.splitlines() if "file" in line)
+        assert header.split()[-1] == "weight"
+
     def test_draw(self, run, album, tmp_path):
         result = run(album, "-r", "--draw", tmp_path / "drawn")
         assert result.exit_code == 0
@@ -224,6 +256,24 @@ class TestInfo:
             "plain backbone 84.0% (95 % interval 83.0% to 85.0%)"
         )
         assert expected in result.stdout
+
+    def test_what_it_says_about_trust(self, save_model, make_card, trusted_model):
+        card = make_card(uncertainty=trusted_model.card.uncertainty, prior_shift=(0.25,) * 8, occlusion_threshold=0.4)
+        path = str(save_model(card, heads=("visibility", "occlusion", "pose")))
+        lines = CliRunner().invoke(main, ["info", "--model", path]).stdout.splitlines()
+        told = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line.strip()}
+        expected = "answers below 0.600; of the others at most 10.0% wrong, coverage 80.0%, n = 50"
+        assert (told["uncertainty"], told["occlusion_threshold"]) == (expected, "0.4")
+        assert (told["heads"], told["happiness"]) == ("visibility, occlusion, pose", "+0.250")
+        stored = json.loads(CliRunner().invoke(main, ["info", "--json", "--model", path]).stdout)["model"]
+        assert stored["uncertainty"] == trusted_model.card.uncertainty
+        assert stored["prior_shift"] == [0.25] * 8
+
+    def test_what_it_does_not_say(self, tiny_path):
+        lines = CliRunner().invoke(main, ["info", "--model", str(tiny_path)]).stdout.splitlines()
+        told = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line.strip()}
+        assert told["uncertainty"] == "not measured: no answer is marked as uncertain"
+        assert (told["heads"], told["prior_shift"]) == ("none", "none")
 
     def test_json(self, tiny_path, tiny_model):
         result = CliRunner().invoke(main, ["info", "--json", "--model", str(tiny_path)])

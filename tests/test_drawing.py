@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from regionfer.drawing import _INK, COLOURS, MAX_CARDS, _heat, _place_all, draw
+from regionfer.drawing import (
+    _HIDDEN,
+    _INK,
+    _OTHER,
+    _PANEL,
+    _VISIBLE,
+    COLOURS,
+    MAX_CARDS,
+    _heat,
+    _notes,
+    _place_all,
+    draw,
+)
 from regionfer.labels import LABELS
 from regionfer.regions import FIXED_REGIONS, WHOLE_FACE
 from regionfer.results import Expressions, Region
@@ -147,6 +159,70 @@ def test_regions_are_shaded_in_the_aligned_face() -> None:
     assert abs(violet[310:490, 408:440]).max() <= 1  # the face's bottom
     assert abs(violet[460:490, 410:590]).max() <= 1  # the face's right
     assert abs(violet[:, 620:]).max() == 0
+
+
+# --- what is covered and uncertain --------------------------------------------------------------------------------
+
+COVERED = np.float32([[0.9, 0.3, 0.1, 0.5, 0.3, 0.2]])
+FACE = [(400, 300, 600, 500)]
+
+
+def run_of(colour: tuple[int, int, int], image: NDArray[np.uint8]) -> int:
+    return int((image == colour).all(axis=-1).sum())
+
+
+@pytest.mark.parametrize("size", [(200, 150), (1000, 700), (4000, 3000)], ids=["small", "medium", "large"])
+def test_visibility_of_each_region_has_its_colour_at_any_size(size: tuple[int, int]) -> None:
+    width, height = size
+    box = [(width * 0.4, height * 0.3, width * 0.6, height * 0.6)]
+    seen = np.float32([[1, 1, 1, 0, 1, 1]])
+    drawn = draw(grey(width, height), replace(expressions(box), visibility=seen))
+    text = max(13, round(max(round(width * max(1, 720 / width)), 720) / 64))
+    side = round(1.8 * text)
+    whole, crop = side * side, (0.75 * side) ** 2
+    assert longest_run(drawn, _VISIBLE) == side  # the whole face
+    assert run_of(_VISIBLE, drawn) == pytest.approx(whole + 2 * crop + (0.9**2 + 0.85**2) * whole, rel=0.1)
+    assert run_of(_HIDDEN, drawn) == pytest.approx(crop, rel=0.1)
+    assert run_of(_HIDDEN, draw(grey(width, height), expressions(box))) == 0
+
+
+@pytest.mark.parametrize("regions", [1, 6, 11])
+def test_marks_of_many_regions_stay_in_the_card(regions: int) -> None:
+    weights = np.full((1, regions), 1 / regions, np.float32)
+    faces = replace(
+        expressions([(20, 20, 100, 100)]),
+        mu=weights,
+        nu=weights,
+        attention=weights,
+        visibility=np.zeros((1, regions), np.float32),
+        regions=np.tile(np.float32(WHOLE_FACE), (regions, 1)),
+        region_names=tuple(f"region {index}" for index in range(regions)),
+    )
+    drawn = draw(grey(720, 480), faces)
+    side = round(1.8 * 13)
+    assert run_of(_HIDDEN, drawn) == regions * side * side
+    assert (drawn[:, -5:] == _PANEL).all()
+
+
+def test_an_uncertain_answer_has_a_label_that_says_so_and_open_sides() -> None:
+    sure, unsure = (replace(expressions(FACE), threshold=threshold) for threshold in (0.3, 0.5))
+    drawn = {name: draw(grey(1000, 700), faces, cards=False) for name, faces in (("sure", sure), ("unsure", unsure))}
+    happy = COLOURS["happiness"]
+    assert [tuple(drawn[name][400, 400]) == happy for name in ("sure", "unsure")] == [True, False]  # the left side
+    assert [tuple(drawn[name][320, 400]) == happy for name in ("sure", "unsure")] == [True, True]  # near its corner
+    label = {name: run_of(happy, drawn[name][260:295, :]) for name in drawn}
+    assert label["unsure"] > 1.3 * label["sure"]
+    assert (draw(grey(1000, 700), expressions(FACE), cards=False) == drawn["sure"]).all()  # unknown is not uncertain
+    marked, unmarked = (run_of(_OTHER, draw(grey(1000, 700), faces)) for faces in (unsure, sure))
+    assert marked > unmarked + 1000  # the mark on the card
+
+
+def test_notes_of_a_card() -> None:
+    faces = expressions(FACE)
+    assert len(_notes(faces[0])) == 2
+    covered = replace(faces, occlusion=COVERED, visibility=np.full((1, 6), 0.5, np.float32))
+    assert _notes(covered[0])[2:] == ["covered: 30% (lower, left)", "how visible each region is:"]
+    assert _notes(replace(covered, occlusion=COVERED / 2)[0])[2] == "covered: 15%"
 
 
 # --- several faces ------------------------------------------------------------------------------------------------

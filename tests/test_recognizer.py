@@ -220,6 +220,148 @@ class TestCrops:
             recognizer.recognize_crops(np.zeros((2, 12, 12, 3), np.uint8))
 
 
+@pytest.fixture
+def trusting(trusted_model, square_detector):
+    """A model with all heads behind the detector of squares."""
+    return Recognizer(trusted_model, square_detector, threads=2)
+
+
+class TurningDetector:
+    """Finds one face whose landmarks are those of `SquareDetector`, turned about their middle."""
+
+    def __init__(self, degrees):
+        self.degrees = degrees
+
+    def detect(self, image):
+        points = np.float32([[0.3, 0.35], [0.7, 0.35], [0.5, 0.57], [0.34, 0.8], [0.66, 0.8]]) - 0.5
+        cos, sin = np.cos(np.radians(self.degrees)), np.sin(np.radians(self.degrees))
+        turned = points @ np.float32([[cos, sin], [-sin, cos]])  # clockwise, as y runs down
+        box = np.float32([[20, 20, 80, 80]])
+        return Detections(box, np.float32([0.99]), (turned * 60 + 50)[None].astype(np.float32))
+
+
+class TestPose:
+    def test_is_the_model_s(self, trusted_model, tiny_model):
+        photo = np.full((100, 100, 3), BLUE, np.uint8)
+        yaw, pitch, roll = Recognizer(trusted_model, TurningDetector(10)).recognize(photo)[0].pose
+        of_landmarks = Recognizer(tiny_model, TurningDetector(10)).recognize(photo)[0].pose
+        assert (yaw, pitch) == pytest.approx((60 * 20 / 255, 30 * 20 / 255), abs=0.01)
+        assert abs(of_landmarks.yaw) < 1
+        assert roll == pytest.approx(of_landmarks.roll + 40 * 250 / 255, abs=0.01)
+
+    @pytest.mark.parametrize("degrees", [-50, 0, 30, 160, 179])
+    def test_roll_adds_that_of_the_frame(self, trusted_model, degrees):
+        photo = np.full((100, 100, 3), BLUE, np.uint8)
+        roll = Recognizer(trusted_model, TurningDetector(degrees)).recognize(photo)[0].pose.roll
+        expected = degrees + 40 * 250 / 255
+        assert (roll - expected + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
+        assert -180 <= roll <= 180
+
+    def test_of_crops(self, trusting, recognizer):
+        crops = np.full((1, 48, 48, 3), GREEN, np.uint8)
+        assert trusting.recognize_crops(crops)[0].pose == pytest.approx(np.array([60 * 20, 30 * 250, 40 * 20]) / 255)
+        assert recognizer.recognize_crops(crops)[0].pose is None
+
+
+class TestHardToJudge:
+    """Nothing is invented, and nothing is raised."""
+
+    @pytest.mark.parametrize(("side", "judged"), [(8, False), (15, False), (16, True), (48, True)])
+    @pytest.mark.parametrize("detect", [True, False], ids=["photo", "crop"])
+    def test_small_faces(self, trusting, side, judged, detect):
+        image = np.full((side, side, 3), BLUE, np.uint8)
+        if detect:
+            image = np.pad(image, ((20, 30), (20, 30), (0, 0)))
+        ((face,),) = [outcome.result for outcome in trusting.stream([image], detect=detect)]
+        assert (face.pose is not None) == judged
+        assert face.uncertain is not judged
+        assert face.occlusion is not None
+        assert sum(face.probabilities.values()) == pytest.approx(1)
+
+    def test_small_faces_of_a_model_without_threshold(self, recognizer):
+        small, large = (recognizer.recognize_crops(np.full((1, s, s, 3), RED, np.uint8))[0] for s in (8, 48))
+        assert (small.uncertain, large.uncertain) == (True, None)
+
+    def test_a_wholly_covered_face(self, trusting, draw_squares):
+        covered, clear = trusting.recognize([draw_squares(RED), draw_squares(BLUE)])
+        assert (covered[0].pose, covered[0].uncertain) == (None, True)
+        assert covered[0].occlusion.where == ("upper", "lower", "left", "right")
+        assert all(region.visibility < 0.1 for region in covered[0].regions)
+        assert covered.to_dict()["faces"][0]["pose"] is None
+        assert (clear[0].pose is None, clear[0].uncertain) == (False, False)
+        assert clear[0].occlusion.where == ("right",)
+
+    def test_a_small_face_beside_a_large_one(self, trusting):
+        photo = np.zeros((100, 100, 3), np.uint8)
+        photo[10:60, 10:60] = BLUE
+        photo[70:78, 70:78] = BLUE
+        assert trusting.recognize(photo, min_confidence=0).uncertain == (False, True)
+
+    @pytest.fixture
+    def real(self, tiny_model):
+        """With the real detector."""
+        return Recognizer(tiny_model, threads=1)
+
+    @pytest.mark.parametrize("name", ["masked.jpg", "turned.jpg"])
+    def test_an_upside_down_photo(self, real, name):
+        photo = np.asarray(Image.open(EXAMPLES / name))
+        result = real.recognize(photo[::-1, ::-1])
+        assert (len(result), result.to_rows(), result.to_dict()["faces"]) == (0, [], [])
+        assert len(real.recognize(photo)) == 1
+
+    def test_a_face_found_upside_down_is_turned(self, trusted_model):
+        photo = np.full((100, 100, 3), (0, 0, 0), np.uint8)
+        face = Recognizer(trusted_model, TurningDetector(180)).recognize(photo)[0]
+        assert abs(face.pose.roll) == pytest.approx(180, abs=1)
+
+    def test_two_overlapping_faces(self, real):
+        photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg")).copy()
+        photo[40:200, 240:330] = photo[40:200, 195:285].copy()  # once more, over the right side of the first
+        result = real.recognize(photo)
+        (right, left) = sorted(result, key=lambda face: -face.box.x1)
+        assert left.box.x1 < right.box.x1 < left.box.x2 < right.box.x2
+        assert all(abs(angle) < 45 for face in result for angle in face.pose)
+        assert left.probabilities != right.probabilities
+
+    def test_a_wholly_covered_face_in_a_photo(self, real):
+        photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg")).copy()
+        photo[50:180, 160:280] = RED
+        assert len(real.recognize(photo)) == 0
+
+
+class TestMaxRisk:
+    @pytest.mark.parametrize(("max_risk", "threshold"), [(None, 0.6), (0.1, 0.6), (0.05, 0.9), (1, 0.2)])
+    def test_chooses_the_threshold(self, trusted_path, max_risk, threshold):
+        recognizer = Recognizer(trusted_path, max_risk=max_risk)
+        assert recognizer.threshold == threshold
+        result = recognizer.recognize_crops(np.full((1, 48, 48, 3), GREEN, np.uint8))  # of probability 0.63
+        assert result.threshold == threshold
+        assert result.uncertain == (threshold > 0.63,)
+
+    def test_unknown(self, tiny_model):
+        assert Recognizer(tiny_model).threshold is None
+
+    @pytest.mark.parametrize(
+        ("max_risk", "message"),
+        [
+            pytest.param(0.01, r"tiny\.onnx'.*max_risk 0\.01 cannot be kept: .* give 0\.02 or more", id="too strict"),
+            pytest.param(5, r"max_risk must be in 0\.\.1, got 5", id="percent"),
+        ],
+    )
+    def test_refuses(self, trusted_path, max_risk, message):
+        with pytest.raises(ValueError, match=message):
+            Recognizer(trusted_path, max_risk=max_risk)
+
+    def test_a_model_without_a_curve(self, tiny_path):
+        with pytest.raises(ModelError, match="it has no risk-coverage curve, from which to choose a threshold"):
+            Recognizer(tiny_path, max_risk=0.1)
+
+    def test_several_models(self, trusted_path):
+        with pytest.raises(ModelError, match="fused models have no risk-coverage curve in common"):
+            Recognizer([trusted_path, trusted_path], max_risk=0.1)
+        assert Recognizer([trusted_path, trusted_path]).threshold is None
+
+
 class TestConstruction:
     def test_loads_the_detector_late_and_once(self, tiny_path):
         recognizer = Recognizer(tiny_path)
@@ -243,6 +385,14 @@ class TestConstruction:
         one, other = (Recognizer(path, square_detector).recognize(photo) for path in paths)
         mean = (one.probabilities + other.probabilities) / 2
         np.testing.assert_allclose(fused.recognize(photo).probabilities, mean, rtol=1e-5)
+
+    def test_a_fused_model_gets_the_landmarks_that_only_its_second_needs(
+        self, save_model, make_card, square_detector, draw_squares
+    ):
+        fused = Recognizer([save_model(), save_model(make_card(landmarks=True))], square_detector)
+        assert len(fused.recognize(draw_squares(RED))) == 1
+        with pytest.raises(ModelError, match="its regions follow the landmarks"):
+            fused.stream([], detect=False)
 
     def test_unknown_provider(self, tiny_path):
         with pytest.raises(ModelError, match="provider MagicProvider is not in this ONNX Runtime"):

@@ -79,7 +79,7 @@ def _print_table(values: Mapping[str, Any], indent: str = "") -> None:
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(_text, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
 def _metric_line(metric: Mapping[str, Any]) -> str:
