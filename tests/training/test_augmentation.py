@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from regionfer.models.attributes import covered_share
 from regionfer.models.classifier import mirror_points
 from regionfer.models.resampling import crop_regions
 from regionfer.regions import TYPICAL_LANDMARKS
 from regionfer.training.augmentation import (
     COVER_SIDE,
     Variation,
-    covered_share,
     draw_variation,
     drop_factors,
     moved_points,

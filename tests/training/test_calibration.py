@@ -7,7 +7,7 @@ import torch
 
 from regionfer.metrics import expected_calibration_error, nll
 from regionfer.training.build import build_classifier
-from regionfer.training.calibration import MIN_FACES, calibrate, fit_temperature
+from regionfer.training.calibration import MIN_FACES, calibrate, fit_prior_shift, fit_temperature
 from regionfer.training.data import FaceData
 from regionfer.training.export import load_classifier
 from regionfer.training.inference import predict
@@ -56,7 +56,7 @@ def test_calibration_lowers_the_nll_of_what_the_classifier_answers(
     faces = make_faces(240, seed=3)
     faces.labels[::5] = (faces.labels[::5] + 1) % 3  # else no probability is too sure
     before = nll(faces.labels, predict(classifier, faces))
-    temperature = calibrate(classifier, faces)
+    temperature = calibrate(classifier, faces).temperature
     assert classifier.temperature.item() == pytest.approx(temperature)
     after = nll(faces.labels, predict(classifier, faces))
     assert after < before
@@ -69,5 +69,24 @@ def test_a_few_faces_do_not_make_every_answer_sure(
     make_recipe: Callable[..., Recipe], make_faces: Callable[..., FaceData]
 ) -> None:
     classifier = build_classifier(make_recipe(), 3).eval()
-    assert calibrate(classifier, make_faces(MIN_FACES - 1)) == 1
+    assert calibrate(classifier, make_faces(MIN_FACES - 1)).temperature == 1
     assert classifier.temperature.item() == 1
+
+
+def test_rare_classes_are_answered_as_far_as_accuracy_allows() -> None:
+    """Nine in ten faces are of one class; the logits know better than their prior says."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(4000, generator=generator) < 0.1).long()
+    logits = torch.randn(4000, 2, generator=generator) + 2 * torch.nn.functional.one_hot(labels, 2)
+    logits = logits + torch.tensor([0.9, 0.1]).log()
+
+    def found(max_loss: float) -> tuple[float, float]:
+        temperature, shift = fit_prior_shift(logits[None], labels, max_loss)
+        answers = (logits / temperature + torch.tensor(shift)).argmax(1)
+        right = answers == labels
+        return float(right.float().mean()), float(right[labels == 1].float().mean())
+
+    (most, least_recall), (less, more_recall) = found(0.0), found(0.02)
+    assert most - 0.02 <= less < most
+    assert more_recall > least_recall + 0.05
+    assert found(1.0)[1] > more_recall

@@ -61,9 +61,9 @@ def test_a_setting_changes_its_part_of_the_loss(
 
 
 def test_the_total_is_the_weighted_sum(make_recipe: MakeRecipe) -> None:
-    parts = Losses(torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0))
+    parts = Losses(*map(torch.tensor, (1.0, 10.0, 100.0, 1000.0)))
     recipe = make_recipe(loss={"region_biased": 0.5, "visibility": 0.25})
-    assert parts.total(recipe).item() == 1 + 5 + 25
+    assert parts.total(recipe).item() == 1 + 5 + 25 + 1000
 
 
 def test_bf16_is_for_the_network_alone(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:

@@ -16,6 +16,25 @@ import click
     show_default=True,
     help="With --data, and 200 faces or more: fit the temperature of the probabilities on the validation split.",
 )
+@click.option(
+    "--rare-classes",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="With --data: answer rare classes more often, as far as accuracy loses at most this many percentage points.",
+)
+@click.option(
+    "--risk",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="With --data: share of wrong answers to keep among those that are not called uncertain.",
+)
+@click.option(
+    "--measured",
+    metavar="MODEL.onnx",
+    help="Take calibration, uncertainty and figures from this model of the same recipe, which did not learn from the "
+    "validation faces; for final weights that did.",
+)
 @click.option("--name", metavar="NAME", help="Name on the model card; the recipe's if not given.")
 @click.option("--version", "version_", default="1", show_default=True, help="Version of the weights, for the card.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights, for the card.")
@@ -27,6 +46,9 @@ def command(
     data: str | None,
     baseline: str | None,
     calibrate: bool,
+    rare_classes: float | None,
+    risk: float,
+    measured: str | None,
     name: str | None,
     version_: str,
     licence: str,
@@ -58,11 +80,14 @@ def command(
         flip=flip,
         held_out=None if data is None else load_validation(recipe, data, loaded.classes),
         calibrated=calibrate,
+        max_loss=None if rare_classes is None else rare_classes / 100,
+        risk=risk,
+        measured=None if measured is None else ExpressionModel.load(measured).card,
         baseline=None if baseline is None else ExpressionModel.load(baseline),
     )
     size = Path(model).stat().st_size / 1e6
     click.echo(f"{model}: {size:.1f} MB, differs from the network by {difference:.1g} at most")
-    if data is not None and calibrate:
+    if data is not None and calibrate and measured is None:
         few = made.card.metrics[0]["n"] < MIN_FACES
         reason = f" (none is fitted to fewer than {MIN_FACES} validation faces)" if few else ""
         click.echo(f"temperature {made.card.temperature:.2f}{reason}")

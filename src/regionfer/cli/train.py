@@ -15,8 +15,9 @@ import click
 @click.option(
     "--from",
     "start",
-    metavar="MODEL.onnx",
-    help="Start from the weights in a model file; `default` for the one that comes with regionfer.",
+    metavar="MODEL",
+    help="Start from the weights in a model file (.onnx) or a checkpoint (.safetensors); `default` for the model that "
+    "comes with regionfer.",
 )
 @click.option("--out", metavar="DIR", help="Folder for checkpoints and logs; runs/NAME of the recipe if not given.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder, where there is one.")

@@ -1,7 +1,7 @@
 """What the network says of a face besides its expression: what covers it, and how it is turned.
 
-Not of the paper. The heads read the feature map of one stage of the backbone and give nothing back to it: their gradient
-stops there, so that a network learns the same expressions with and without them.
+Not of the paper. The heads read the feature map of one stage of the backbone and give nothing back to it: their
+gradient stops there, so that a network learns the same expressions with and without them.
 """
 
 from typing import NamedTuple

@@ -72,5 +72,5 @@ def interval_shares(low: Tensor, high: Tensor, samples: int) -> Tensor:
     tensor([0.3333, 0.6667])
     """
     edges = torch.arange(samples, dtype=low.dtype, device=low.device) / samples
-    shares = (high[..., None] - edges).clamp(0, 1 / samples) - (low[..., None] - edges).clamp(0, 1 / samples)
+    shares = (high[..., None] - edges).clamp(0.0, 1 / samples) - (low[..., None] - edges).clamp(0.0, 1 / samples)
     return shares / shares.sum(-1, keepdim=True).clamp_min(1e-9)

@@ -15,24 +15,25 @@ import torch
 from numpy.typing import NDArray
 
 from regionfer.errors import CheckpointError, ModelError, OutputError
-from regionfer.metrics import score
+from regionfer.metrics import risk_coverage_curve, score, threshold_for_risk
+from regionfer.models.attributes import POSE_SCALE
 from regionfer.models.classifier import Classified, ExpressionClassifier
-from regionfer.onnx_model import METADATA_KEY, OUTPUTS, ExpressionModel, ModelCard, RegionCard
-from regionfer.regions import WHOLE_FACE
+from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
+from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
 from regionfer.training.build import build_classifier, region_names
-from regionfer.training.calibration import calibrate
+from regionfer.training.calibration import Calibration, calibrate, set_calibration
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
-from regionfer.training.recipe import Recipe, parse_recipe
+from regionfer.training.recipe import FILES, Recipe, parse_recipe
 
 PARITY = 1e-4
 """Largest difference allowed between an output of the network and the same output of its exported graph."""
 
+CURVE_POINTS = 101
+"""Points of the risk-coverage curve on a card."""
+
 PROBES = 32
 """Faces on which they are compared."""
-
-FRONTAL = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
-"""Plausible landmarks of a frontal face, for networks that need some to be traced."""
 
 
 def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> ExpressionClassifier:
@@ -62,6 +63,9 @@ def export(
     flip: bool = False,
     held_out: FaceData | None = None,
     calibrated: bool = True,
+    max_loss: float | None = None,
+    risk: float = 0.1,
+    measured: ModelCard | None = None,
     baseline: ExpressionModel | None = None,
 ) -> tuple[ExpressionModel, float]:
     """Write a checkpoint's averaged network as a model file.
@@ -77,6 +81,11 @@ def export(
         held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
             without them it is compared on noise.
         calibrated: fit the temperature on the validation faces, where they are given.
+        max_loss: accuracy on the validation faces, 0..1, that may be lost to answer rare classes more often; see
+            `regionfer.training.calibration.fit_prior_shift`.
+        risk: share of wrong answers to keep among those that are not uncertain, 0..1.
+        measured: card of a model of the same recipe that did not learn from the validation faces. Temperature, prior
+            shift, uncertainty and figures are taken from it: for final weights that learned from all faces there are.
         baseline: the plain backbone of the same recipe, measured beside it.
 
     Returns:
@@ -97,9 +106,14 @@ def export(
     recipe = parse_recipe(dict(checkpoint.recipe), name)
     classifier = load_classifier(checkpoint, name)
     classifier.flip = flip
-    if calibrated and held_out is not None:
-        calibrate(classifier, held_out)
+    if measured is not None:
+        shift = measured.prior_shift or (0.0,) * len(measured.labels)
+        set_calibration(classifier, Calibration(measured.temperature, shift))
+    elif calibrated and held_out is not None:
+        calibrate(classifier, held_out, max_loss=max_loss)
     card = _card(checkpoint, recipe, classifier, name=name, version=version, licence=licence, limits=limits)
+    if measured is not None:
+        card = _with_figures_of(measured, card)
     probes = _probes(recipe, held_out)
     proto = _graph(classifier, *probes)
     partial = path.with_name(path.name + ".partial")
@@ -109,11 +123,12 @@ def export(
         difference = parity(classifier, model, *probes)
         if not difference <= PARITY:
             raise CheckpointError(f"{path}: network and exported graph differ by {difference:.2g}, allowed {PARITY:g}")
-        if held_out is not None:
+        if held_out is not None and measured is None:
             metric = _metric(checkpoint, model, held_out)
             if baseline is not None:
                 metric["baseline"] = {"name": baseline.card.name, **_figures(baseline, held_out)}
-            _write(proto, replace(card, metrics=(metric,)), partial)
+            uncertainty = _uncertainty(model, held_out, risk)
+            _write(proto, replace(card, metrics=(metric,), uncertainty=uncertainty), partial)
         partial.replace(path)
     finally:
         if partial.is_file():
@@ -127,14 +142,21 @@ def parity(
     faces: NDArray[np.uint8],
     landmarks: NDArray[np.float32] | None = None,
 ) -> float:
-    """Largest difference between the outputs of a network and those of a model file, on the same faces."""
+    """Largest difference between the outputs of a network and those of a model file, on the same faces.
+
+    Of poses, in units of ``POSE_SCALE``.
+    """
     with torch.inference_mode():
         points = None if landmarks is None else torch.from_numpy(landmarks)
         expected: Classified = classifier(torch.from_numpy(faces), points)
     found = model.run(faces, landmarks)
-    return max(
-        float(np.abs(getattr(found, output) - getattr(expected, output).numpy()).max(initial=0)) for output in OUTPUTS
-    )
+    differences = {
+        output: float(np.abs(getattr(found, output) - getattr(expected, output).numpy()).max(initial=0))
+        for output in expected.names
+    }
+    if "pose" in differences:
+        differences["pose"] /= POSE_SCALE
+    return max(differences.values())
 
 
 def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
@@ -155,10 +177,44 @@ def _metric(checkpoint: Checkpoint, model: ExpressionModel, held_out: FaceData) 
 
 
 def _figures(model: ExpressionModel, held_out: FaceData) -> dict[str, Any]:
-    landmarks = None if held_out.landmarks is None else held_out.landmarks.numpy()
-    probabilities = model.run(held_out.faces.numpy(), landmarks).probabilities
+    probabilities = _probabilities(model, held_out)
     figures = score(held_out.labels, probabilities, model.card.labels).to_dict()
     return {name: figures[name] for name in ("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece")}
+
+
+def _probabilities(model: ExpressionModel, held_out: FaceData) -> NDArray[np.float32]:
+    landmarks = None if held_out.landmarks is None else held_out.landmarks.numpy()
+    return model.run(held_out.faces.numpy(), landmarks).probabilities
+
+
+def _uncertainty(model: ExpressionModel, held_out: FaceData, risk: float) -> dict[str, Any]:
+    """The form that `regionfer.uncertainty.Uncertainty` reads; empty where no threshold keeps the risk."""
+    probabilities = _probabilities(model, held_out)
+    correct, confidence = probabilities.argmax(1) == held_out.labels, probabilities.max(1)
+    threshold = threshold_for_risk(correct, confidence, risk)
+    if threshold > 1:
+        return {}
+    curve = risk_coverage_curve(correct, confidence)
+    rows = np.unique(np.linspace(0, len(curve.threshold) - 1, CURVE_POINTS).round().astype(int))
+    points = {name: [round(float(value), 5) for value in getattr(curve, name)[rows]] for name in curve._fields}
+    coverage = float((confidence >= threshold).mean())
+    return {"threshold": threshold, "risk": risk, "coverage": coverage, "n": len(held_out), "curve": points}
+
+
+def _with_figures_of(measured: ModelCard, card: ModelCard) -> ModelCard:
+    """A card with what was measured on another model of the same recipe, and says so."""
+    if measured.labels != card.labels:
+        raise ModelError(
+            f"{measured.name}: the model that was measured tells apart {', '.join(measured.labels)}, the checkpoint "
+            f"{', '.join(card.labels)}"
+        )
+    metrics = tuple({**metric, "measured_on": f"{measured.name} {measured.version}"} for metric in measured.metrics)
+    return replace(
+        card,
+        metrics=metrics,
+        uncertainty=measured.uncertainty,
+        occlusion_threshold=measured.occlusion_threshold,
+    )
 
 
 def _graph(
@@ -170,6 +226,8 @@ def _graph(
     shapes: dict[str, dict[int, Any]] = {"faces": {0: dynamic, 1: dynamic, 2: dynamic}}
     if landmarks is not None:
         inputs["landmarks"], shapes["landmarks"] = torch.from_numpy(landmarks), {0: dynamic}
+    with torch.inference_mode():
+        names = classifier(**inputs).names
     exporter_log = logging.getLogger("torch.onnx")
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)
@@ -179,7 +237,7 @@ def _graph(
                 classifier,
                 kwargs=inputs,
                 input_names=list(inputs),
-                output_names=list(OUTPUTS),
+                output_names=list(names),
                 dynamic_shapes=shapes,
                 dynamo=True,
             )
@@ -211,6 +269,7 @@ def _card(
         color="grey" if recipe.input.grey else "rgb",
         regions=_region_card(recipe, classifier),
         temperature=float(classifier.temperature),
+        prior_shift=tuple(classifier.prior_shift.tolist()) if bool(classifier.prior_shift.any()) else (),
         architecture={
             "backbone": recipe.model.backbone,
             "aggregation": recipe.model.aggregation,
@@ -221,7 +280,7 @@ def _card(
         training={
             **checkpoint.data,
             "pretraining": _pretraining(recipe),
-            "recipe": json.loads(recipe.model_copy(update={"model": _portable(recipe)}).model_dump_json()),
+            "recipe": json.loads(_portable(recipe).model_dump_json()),
             "epoch": checkpoint.epoch,
         },
         licence=licence,
@@ -241,10 +300,15 @@ def _region_card(recipe: Recipe, classifier: ExpressionClassifier) -> RegionCard
     )
 
 
-def _portable(recipe: Recipe) -> Any:
-    """The model section without the path of this machine's pretraining file."""
-    pretrained = recipe.model.pretrained
-    return recipe.model.model_copy(update={"pretrained": None if pretrained is None else Path(pretrained.name)})
+def _portable(recipe: Recipe) -> Recipe:
+    """The recipe without the folders that its files lie in on this machine."""
+    changed: dict[str, Any] = {}
+    for section, key in FILES:
+        part = getattr(recipe, section)
+        path = getattr(part, key)
+        part = changed.get(section, part)
+        changed[section] = part.model_copy(update={key: None if path is None else Path(path.name)})
+    return recipe.model_copy(update=changed)
 
 
 def _pretraining(recipe: Recipe) -> dict[str, str] | None:
@@ -268,4 +332,4 @@ def _probes(recipe: Recipe, held_out: FaceData | None) -> tuple[NDArray[np.uint8
         return probes.faces.numpy(), probes.landmarks.numpy() if follows and probes.landmarks is not None else None
     side = recipe.input.face_size
     faces = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3), dtype=np.uint8)
-    return faces, np.tile(np.array(FRONTAL, dtype=np.float32), (PROBES, 1, 1)) if follows else None
+    return faces, np.tile(np.array(TYPICAL_LANDMARKS, dtype=np.float32), (PROBES, 1, 1)) if follows else None

@@ -31,7 +31,7 @@ from regionfer.training.checkpoint import (
 from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
-from regionfer.training.pretraining import load_model_file
+from regionfer.training.pretraining import load_model_file, load_whole
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe
 from regionfer.training.step import Losses, Step, draw_step, part_losses
 
@@ -60,8 +60,8 @@ def train(
         out: folder for ``last.safetensors``, ``best.safetensors``, ``log.csv`` and TensorBoard's files.
         classes: class names, in the order of the labels.
         data: facts about the data, kept in the checkpoint.
-        start: a model file whose weights to start from instead of the recipe's pretraining; "default" for the one
-            that comes with regionfer.
+        start: a model file, or a checkpoint (.safetensors), whose weights to start from instead of the recipe's
+            pretraining; "default" for the model that comes with regionfer.
         resume: go on from ``last.safetensors`` where there is one; the result is that of an uninterrupted run.
         progress: show a bar on standard error.
         report: called with a line of text at the start and after each epoch.
@@ -95,8 +95,7 @@ def train(
     classifier = build_classifier(recipe, len(classes), pretrained=not resumed and start is None, report=report)
     facts = dict(data or {})
     if start is not None and not resumed:
-        card = load_model_file(classifier, classes, None if start == "default" else start)
-        facts["started_from"] = {"name": card.name, "version": card.version, "licence": card.licence}
+        facts["started_from"] = _start(classifier, classes, start)
     run = _Run(accelerator, recipe, classifier, training, classes, facts, progress)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
@@ -121,6 +120,15 @@ def train(
                 report(line)
     run.accelerator.wait_for_everyone()
     return load_checkpoint(out / BEST)
+
+
+def _start(classifier: ExpressionClassifier, classes: tuple[str, ...], start: str | Path) -> dict[str, Any]:
+    """Take over the weights of a model file or a checkpoint; what it is, for the card."""
+    if Path(start).suffix == ".safetensors":
+        checkpoint = load_whole(classifier, classes, Path(start))
+        return {"name": checkpoint.recipe["name"], "epoch": checkpoint.epoch, "recipe": checkpoint.recipe}
+    card = load_model_file(classifier, classes, None if start == "default" else start)
+    return {"name": card.name, "version": card.version, "licence": card.licence}
 
 
 class _Run:

@@ -15,6 +15,7 @@ from regionfer.errors import CheckpointError
 from regionfer.models.backbones import VGGFACE, Backbone
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.onnx_model import ExpressionModel, ModelCard
+from regionfer.training.checkpoint import Checkpoint, load_checkpoint
 from regionfer.training.tfjs import mobilenetv1_face_state
 from regionfer.training.weights_file import read_tensors
 
@@ -175,8 +176,8 @@ def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], 
     model = ExpressionModel.load(path)
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
-    if model.card.labels != classes:
-        state |= {key: value for key, value in wanted.items() if key.startswith("network.classifier.")}
+    kept = _kept(wanted, state, same_classes=model.card.labels == classes)
+    state |= kept
     if any(name.endswith("running_mean") and name not in state for name in wanted):
         raise CheckpointError(
             f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
@@ -185,6 +186,30 @@ def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], 
     _require_fit({name: tensor for name, tensor in wanted.items() if not name.endswith(_COUNTER)}, state, model.source)
     classifier.load_state_dict(wanted | state)
     return model.card
+
+
+def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path: Path) -> Checkpoint:
+    """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
+
+    As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
+    the checkpoint lacks.
+
+    Raises:
+        CheckpointError: the file is no checkpoint, or holds a network of another architecture.
+    """
+    checkpoint = load_checkpoint(path)
+    state, wanted = dict(checkpoint.averaged), classifier.state_dict()
+    state |= _kept(wanted, state, same_classes=checkpoint.classes == classes)
+    _require_fit(wanted, state, path)
+    classifier.load_state_dict(state)
+    return checkpoint
+
+
+def _kept(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], *, same_classes: bool) -> dict[str, Tensor]:
+    """What of a network stays as it was made: the classifier of other classes, and heads that are new."""
+    new_heads = not any(name.startswith("network.heads.") for name in state)
+    prefixes = [*(() if same_classes else ("network.classifier.",)), *(("network.heads.",) if new_heads else ())]
+    return {name: value for name, value in wanted.items() if name.startswith(tuple(prefixes))}
 
 
 def model_file_state(path: Path) -> dict[str, Tensor]:

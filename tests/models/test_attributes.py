@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from regionfer.models.attributes import HALVES, POSE_SCALE, AttributeHeads, AttributeLogits, covered_share
+from regionfer.models.losses import coverage_loss, occluded_loss, pose_loss
+
+REGIONS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+
+
+def heads(pose: bool = True) -> AttributeHeads:
+    torch.manual_seed(0)
+    return AttributeHeads(8, pose=pose, width=4).eval()
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["same regions", "own regions"])
+def test_a_covered_corner_hides_the_regions_and_halves_it_lies_in(own: bool) -> None:
+    coverage = torch.full((2, 4, 4), -50.0)
+    coverage[1, :2, :2] = 50  # the upper left quarter of the second face
+    logits = AttributeLogits(coverage, torch.tensor([-50.0, 50.0]), torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.5, 0.2]]))
+    regions = REGIONS.expand(2, 3, 4) if own else REGIONS
+    found = heads().attributes(logits, regions)
+    assert_close(found.visibility, torch.tensor([[1.0, 1, 1], [0.75, 0, 1]]))
+    assert_close(found.occlusion[0], torch.zeros(6))
+    assert_close(found.occlusion[1], torch.tensor([1, 0.25, 0.5, 0, 0.5, 0]))
+    assert found.pose is not None
+    assert_close(found.pose[1], torch.tensor([1.0, -0.5, 0.2]) * POSE_SCALE)
+
+
+def test_shares_are_exact_between_samples() -> None:
+    alpha = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    boxes = torch.tensor([[0.25, 0.0, 0.75, 0.5], [0.0, 0.25, 1.0, 1.0]])
+    assert_close(covered_share(boxes, alpha), torch.tensor([[0.5, 1 / 6]]))
+    assert_close(covered_share(torch.tensor(HALVES), alpha), torch.tensor([[0.25, 0.5, 0, 0.5, 0]]))
+
+
+def test_the_heads_give_nothing_back_to_the_map_they_read() -> None:
+    maps = torch.randn(2, 8, 6, 6, requires_grad=True)
+    module = heads()
+    logits = module(maps)
+    assert logits.pose is not None
+    (logits.coverage.sum() + logits.occluded.sum() + logits.pose.sum()).backward()
+    assert maps.grad is None
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("side", [4, 7, 10])
+def test_any_map_will_do_and_the_pose_can_be_left_out(side: int) -> None:
+    logits = heads(pose=False)(torch.randn(3, 8, side, side))
+    assert logits.coverage.shape == (3, side, side)
+    assert logits.occluded.shape == (3,)
+    assert logits.pose is None
+    assert heads().attributes(logits, REGIONS).pose is None
+
+
+def test_faces_of_weight_nothing_and_unknown_poses_do_not_count() -> None:
+    known = torch.tensor([1.0, 0.0])
+    alpha = torch.stack([torch.ones(2, 2), torch.ones(2, 2)])
+    logits = torch.stack([torch.full((2, 2), 20.0), torch.full((2, 2), -20.0)])  # right, and quite wrong
+    assert coverage_loss(logits, alpha, known, known.sum()) < 1e-6
+    assert coverage_loss(logits, alpha, 1 - known, known.sum()) == pytest.approx(20)
+    assert occluded_loss(torch.tensor([20.0, -20.0]), torch.ones(2), known, known.sum()) < 1e-6
+    truth = torch.tensor([[30.0, 0, 0], [torch.nan, torch.nan, torch.nan]])
+    found = torch.tensor([[1.0, 0, 0], [5.0, 5.0, 5.0]])
+    assert pose_loss(found, truth, torch.tensor(1.0), 30.0) == 0
+    assert pose_loss(found + 1, truth, torch.tensor(1.0), 30.0) == pytest.approx(3 * (1 - 0.05))

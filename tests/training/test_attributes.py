@@ -1,0 +1,170 @@
+"""Heads that say what covers a face and how it is turned: their targets, and that they alone learn from them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from regionfer.errors import CheckpointError, DatasetError
+from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
+from regionfer.training.attribute_targets import UNSEEN_WEIGHT, attribute_losses, attribute_targets
+from regionfer.training.augmentation import draw_variation, turned_poses
+from regionfer.training.build import build_classifier
+from regionfer.training.checkpoint import load_checkpoint
+from regionfer.training.data import FaceData
+from regionfer.training.export import PARITY, export
+from regionfer.training.loop import LAST, train
+from regionfer.training.recipe import AttributesRecipe, AugmentationRecipe, Recipe
+
+MakeRecipe = Callable[..., Recipe]
+MakeFaces = Callable[..., FaceData]
+STILL = {"flip": 0, "rotation": 0, "scale": 0, "aspect": 0, "shift": 0, "contrast": 0, "brightness": 0, "occlude": 0}
+HEADS = {"heads": True, "stage": 2, "pose": "poses.csv", "seen": "seen.csv"}
+
+
+def with_attributes(faces: FaceData) -> FaceData:
+    """Every third face was looked at; the brighter a face, the further it is turned."""
+    n = len(faces)
+    seen = torch.full((n,), torch.nan)
+    seen[::3] = (torch.arange(n)[::3] % 2).float()
+    yaw = faces.faces.float().mean((1, 2, 3)) - 100
+    return replace(faces, seen=seen, poses=torch.stack([yaw, torch.zeros(n), torch.zeros(n)], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (20.0, -10.0, 5.0)),
+        ({"flip": 1}, (-20.0, -10.0, -5.0)),
+        ({"scale": 0.3, "shift": 0.2}, (20.0, -10.0, 5.0)),
+    ],
+    ids=["as it is", "mirrored", "moved"],
+)
+def test_a_pose_follows_the_picture(changes: dict[str, float], expected: tuple[float, ...]) -> None:
+    recipe = AugmentationRecipe.model_validate(STILL | changes)
+    variation = draw_variation(recipe, 4, torch.Generator().manual_seed(0))
+    found = turned_poses(torch.tensor([[20.0, -10.0, 5.0]]).expand(4, 3), variation.affine)
+    assert_close(found, torch.tensor(expected).expand(4, 3), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_roll_turns_as_the_eyes_do(flip: int) -> None:
+    """The roll of a face without any is the slope of the line from the image's left eye to its right one."""
+    from regionfer.training.augmentation import moved_points
+
+    recipe = AugmentationRecipe.model_validate(STILL | {"rotation": 30, "flip": flip})
+    variation = draw_variation(recipe, 8, torch.Generator().manual_seed(1))
+    level = torch.tensor([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]]).expand(8, 5, 2)
+    left, right = moved_points(level, variation.affine)[:, :2].unbind(1)
+    slope = torch.atan2(*(right - left).unbind(1)[::-1]) * 180 / math.pi
+    roll = turned_poses(torch.zeros(8, 3), variation.affine)[:, 2]
+    assert slope.abs().max() > 10
+    assert_close(roll, slope, atol=1e-3, rtol=0)
+
+
+def test_what_is_known_of_covered_seen_and_other_faces(make_faces: MakeFaces) -> None:
+    faces = replace(make_faces(4), seen=torch.tensor([1.0, 0.0, torch.nan, torch.nan]))
+    recipe = AttributesRecipe(heads=True, seen_weight=3)
+    variation = draw_variation(AugmentationRecipe.model_validate(STILL), 4, torch.Generator())
+    alpha = torch.zeros(4, 48, 48)
+    alpha[3, 20:40, 10:40] = 1
+    found = attribute_targets(recipe, faces, torch.arange(4), replace(variation, alpha=alpha))
+    assert found is not None
+    assert found.occluded.tolist() == [1, 0, 0, 1]
+    assert found.occluded_weight.tolist() == pytest.approx([3, 3, UNSEEN_WEIGHT, 1])
+    assert found.coverage_weight.tolist() == pytest.approx([0, 1, UNSEEN_WEIGHT, 1])
+    alpha[2, 0, 0] = 1  # something in a corner, beside the face
+    found = attribute_targets(recipe, faces, torch.arange(4), replace(variation, alpha=alpha))
+    assert found is not None
+    assert found.occluded_weight[2] == 0
+
+
+def test_the_parts_of_a_step_have_the_loss_of_the_whole(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:
+    recipe, faces = make_recipe(attributes=HEADS), with_attributes(make_faces(16))
+    classifier = build_classifier(recipe, 3)
+    assert classifier.network.heads is not None
+    variation = draw_variation(recipe.augmentation, 16, torch.Generator().manual_seed(0))
+    targets = attribute_targets(recipe.attributes, faces, torch.arange(16), variation)
+    assert targets is not None
+    logits = classifier.network.heads(torch.randn(16, 12, 4, 4))
+    whole = attribute_losses(logits, targets, slice(0, 16))
+    halves = [
+        attribute_losses(type(logits)(*(None if x is None else x[part] for x in logits)), targets, part)
+        for part in (slice(0, 8), slice(8, 16))
+    ]
+    assert_close(sum(halves) / 2, whole)
+
+
+def test_heads_learn_while_all_else_is_frozen(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces = with_attributes(make_faces(48))
+    train(make_recipe(), faces, None, tmp_path / "plain", classes=classes)
+    recipe = make_recipe(
+        attributes=HEADS,
+        optimiser={"epochs": 6, "backbone_lr": 0, "head_lr": 0, "attribute_lr": 0.01, "ema": 0.5},
+        augmentation={"occlude": 0.5},
+    )
+    start = tmp_path / "plain" / LAST
+    end = train(recipe, faces, None, tmp_path / "heads", classes=classes, start=start)
+    before, after = load_checkpoint(start).averaged, end.averaged
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert any(name.startswith("network.heads.") for name in after)
+    losses = [row["attributes"] for row in end.history]
+    assert losses[-1] < 0.8 * losses[0]
+    model, difference = export(end, tmp_path / "heads.onnx", name="heads", version="1")
+    assert difference < PARITY
+    output = model.run(faces.faces.numpy()[:5])
+    assert output.visibility is not None
+    assert output.visibility.shape == (5, 6)
+    assert output.occlusion is not None
+    assert output.occlusion.shape == (5, 6)
+    assert output.pose is not None
+    assert output.pose.shape == (5, 3)
+
+
+def test_a_checkpoint_of_another_network_is_no_start(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    train(make_recipe(optimiser={"epochs": 1}), make_faces(), None, tmp_path / "ran", classes=classes)
+    plain = make_recipe(regions={"generator": "none"}, model={"aggregation": "mean"})
+    with pytest.raises(CheckpointError, match=r"last\.safetensors"):
+        train(plain, make_faces(), None, tmp_path / "plain", classes=classes, start=tmp_path / "ran" / LAST)
+
+
+def test_tables_are_read_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    path.write_text("name,kind,yaw,pitch,roll\na.png,none,1,2,3\nb.png,hand,,,\n", encoding="utf-8-sig")
+    table = read_table(path)
+    assert [covered_as_seen(table, name) for name in ("a.png", "b.png")] == [0, 1]
+    assert pose_of(table, "a.png") == (1, 2, 3)
+    assert np.isnan([covered_as_seen(table, "c.png"), *pose_of(table, "b.png"), *pose_of(table, "c.png")]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read the table"),
+        ("image,kind\na.png,none\n", "expected a column 'name', found image, kind"),
+        ("name,kind\na.png,none\na.png,hand\n", "found 1 names again"),
+    ],
+    ids=["missing", "no names", "twice"],
+)
+def test_a_table_of_another_form_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        read_table(path)
+
+
+def test_cells_of_another_form_are_refused() -> None:
+    with pytest.raises(DatasetError, match=r"a\.png: expected yaw, pitch and roll in degrees"):
+        pose_of({"a.png": {"yaw": "left", "pitch": "0", "roll": "0"}}, "a.png")
+    with pytest.raises(DatasetError, match=r"a\.png: expected what covers it"):
+        covered_as_seen({"a.png": {"yaw": "0"}}, "a.png")
