@@ -86,6 +86,13 @@ class TestEvaluate:
         assert figures["comparison"]["baseline"] == "other 0.0.1"
         assert "McNemar p" in result.stdout
 
+    def test_max_risk(self, run, trusted_path, tmp_path):
+        result = run("--model", trusted_path, "--max-risk", "0.05", "--json", tmp_path / "f.json")
+        assert result.exit_code == 0, result.output
+        assert json.loads((tmp_path / "f.json").read_text())["selection"]["threshold"] == 0.9
+        assert "Wrong among the surest, %" in result.stdout
+        assert sum(line.split()[:2] == ["all", "24"] and "0.900" in line for line in result.stdout.splitlines()) == 1
+
     def test_report_and_end_to_end(self, run, tmp_path):
         result = run("--end-to-end", "--report", tmp_path / "report", *lists(tmp_path, "occlusion"))
         assert result.exit_code == 0, result.output
@@ -148,6 +155,8 @@ class TestWrongInput:
             pytest.param(["--split", "valid"], "no split 'valid'", id="split"),
             pytest.param(["--model", "no.onnx"], "no.onnx: no such model file", id="model"),
             pytest.param(["--model", ","], "expected a model file, got nothing", id="no model"),
+            pytest.param(["--max-risk", "0.1"], "it has no risk-coverage curve", id="no curve"),
+            pytest.param(["--max-risk", "5"], "5.0 is not in the range 0<=x<=1", id="percent"),
             pytest.param(["--baseline", "no.onnx"], "no.onnx: no such model file", id="baseline"),
             pytest.param(["--subset", "=list"], "'=list': expected NAME=LIST", id="subset"),
             pytest.param(["--subset", "a="], "'a=': expected NAME=LIST", id="no list"),

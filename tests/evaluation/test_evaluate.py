@@ -8,13 +8,14 @@ import pytest
 from regionfer.datasets import Subset
 from regionfer.errors import DatasetError, ModelError
 from regionfer.evaluation import evaluate, passes
+from regionfer.evaluation.tables import risk_table
 from regionfer.labels import LABELS
 from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
 
 SCORE_KEYS = {
     *("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece"),
-    *("classes", "per_class", "confusion"),
+    *("classes", "per_class", "confusion", "risk_at_80", "risk_at_90"),
 }
 STABLE_KEYS = SCORE_KEYS | {"dataset", "split", "protocol", "model", "subsets"}
 """Readers of the JSON count on these."""
@@ -53,6 +54,25 @@ class TestFigures:
         assert "comparison" not in figures
         assert "end_to_end" not in figures
         assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+    def test_answering_only_the_surest(self, recognizer, trusted_path, make_manifest, said, subsets):
+        manifest = make_manifest()
+        evaluation = evaluate(Recognizer(trusted_path, max_risk=0.14), manifest, subsets=subsets, baseline=recognizer)
+        figures = evaluation.to_dict()
+        confidence, correct = said(40).max(1), said(40).argmax(1) == manifest.labels
+        for scores, rows in ((figures, np.arange(40)), (figures["subsets"]["pose30"], np.arange(10, 40))):
+            surest = rows[np.argsort(-confidence[rows])]
+            for share in (80, 90):
+                expected = 1 - correct[surest[: len(rows) * share // 100]].mean()
+                assert scores[f"risk_at_{share}"] == pytest.approx(expected)
+            answered = rows[confidence[rows] >= 0.5]
+            assert scores["selection"]["coverage"] == len(answered) / len(rows) > 0
+            assert scores["selection"]["risk"] == pytest.approx(1 - correct[answered].mean())
+        assert figures["comparison"]["baseline_scores"]["selection"] is None
+        risks = risk_table(evaluation)
+        assert [row[0] for row in risks.rows][::3] == ["all", "all, baseline"]
+        assert [len(row) for row in risks.rows] == [len(risks.columns)] * 6 == [7] * 6
+        assert len(risk_table(evaluate(recognizer, manifest)).columns) == 4
 
     def test_groups(self, recognizer, make_manifest, subsets):
         evaluation = evaluate(recognizer, make_manifest(), subsets=subsets)

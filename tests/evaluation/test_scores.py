@@ -80,6 +80,36 @@ class TestMeasure:
         assert np.mean(interval) == pytest.approx(balanced_accuracy_score(labels, probabilities.argmax(1)), abs=3e-3)
 
 
+class TestRisk:
+    """Answering only the surest."""
+
+    SHARES = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0], [0.6, 0.4, 0], [0.5, 0.5, 0]], np.float32)
+    LABELS = np.array([0, 1, 0, 0, 1])  # the second and the fifth answer are wrong
+
+    def test_known_answers(self):
+        figures = measure(self.LABELS, self.SHARES, CLASSES, threshold=0.65).to_dict()
+        assert figures["risk_at_80"] == 1 / 4
+        assert figures["risk_at_90"] == 2 / 5  # of five faces, 90 % are all
+        selection = figures["selection"]
+        assert (selection["threshold"], selection["coverage"], selection["risk"]) == (0.65, 3 / 5, 1 / 3)
+        assert selection["risk_ci95"] == pytest.approx([0.0615, 0.7923], abs=1e-3)  # Wilson, 1 of 3
+
+    def test_without_a_threshold(self):
+        assert measure(self.LABELS, self.SHARES, CLASSES).to_dict()["selection"] is None
+
+    def test_nothing_is_sure_enough(self):
+        selection = measure(self.LABELS, self.SHARES, CLASSES, threshold=0.95).to_dict()["selection"]
+        assert selection == {"threshold": 0.95, "coverage": 0.0, "risk": None, "risk_ci95": None}
+
+    def test_missed_faces_come_last(self):
+        """Five answers of ten faces: four of five are answered at most, so 80 % take in three missed ones."""
+        shares = np.concatenate([self.SHARES, np.full((5, 3), np.nan, np.float32)])
+        labels = np.concatenate([self.LABELS, np.zeros(5, int)])
+        measured = measure(labels, shares, CLASSES, threshold=0.0)
+        assert (measured.risk_at_80, measured.risk_at_90) == (7 / 10, 7 / 10)
+        assert (measured.selection.coverage, measured.selection.risk) == (5 / 10, 2 / 5)
+
+
 def measure_quickly(seed):
     return score(*answers(seed=seed), CLASSES)
 
