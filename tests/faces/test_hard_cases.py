@@ -1,12 +1,16 @@
 """Faces that are hard to find, made from one public-domain portrait; docs/faces.md tabulates the outcome."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.data import astronaut
 
 from regionfer.faces import MTCNN, head_pose
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 FACE = (170, 55, 275, 180)  # x1 y1 x2 y2 of the astronaut's face, by eye
 EYES = np.array([[203.7, 101.0], [246.4, 103.0]])
 
@@ -111,6 +115,21 @@ def test_roll_of_a_rolled_photo_is_measured(detector, degrees):
     _, _, roll = head_pose(detector.detect(image).landmarks)[0]
 
     assert roll == pytest.approx(degrees + 2, abs=6)  # the astronaut herself is tilted by 2
+
+
+@pytest.mark.parametrize("name", ["hopper.jpg", "several.jpg"])
+def test_a_face_found_upside_down_has_its_landmarks_there(detector, name):
+    image = np.asarray(Image.open(EXAMPLES / name).convert("RGB"))
+    height, width = image.shape[:2]
+
+    upright, turned = detector.detect(image), detector.detect(np.ascontiguousarray(image[::-1, ::-1]))
+
+    assert len(turned) == 1  # the others are missed
+    expected = np.array([width, height]) - upright.landmarks  # the same points of the same face
+    distance = np.linalg.norm(upright.landmarks[:, 1] - upright.landmarks[:, 0], axis=1)
+    errors = np.linalg.norm(expected - turned.landmarks, axis=-1).max(axis=1) / distance
+    assert errors.min() < 0.15
+    assert abs(head_pose(turned.landmarks)[0, 2]) > 160
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["image's right", "image's left"])

@@ -36,6 +36,9 @@ LARGEST_FACE = 1.5  # times the shorter side of the image, as P-Net frames a fac
 GREY = (127, 127, 127)  # what lies beyond the image's edge; black, as in the original, finds 5 % fewer at the edge
 ROLLED = math.radians(20)  # roll above which the landmarks are placed once more
 SETTLING = 3  # how often at most
+# Of 556 faces of FERPlus Valid, enlarged, none is taken for upside down, and 15 of the 20 found in turned copies are:
+OVERTURNED = 0.995  # O-Net score of a window turned by 180 degrees from which the head may be upside down
+OVERTURNED_ODDS = 10  # and how many times less likely no face must be there than in the window as it is
 RETRY_SIDE = 640  # longer side, pixels, of the image in the retries
 RETRY_CONTRAST = 0.8  # O-Net score to accept with raised contrast
 RETRY_TURNED = 0.98  # and in a turned image; 0.95 finds 1 % more faces and twice as many false ones
@@ -122,7 +125,7 @@ class MTCNN:
     def _cascade(self, image: Image, threshold: float) -> Detections:
         octaves = _halvings(image)
         squares = self._refine(octaves, self._propose(octaves))
-        return self._settle(octaves, self._decide(octaves, squares, threshold))
+        return self._settle(octaves, self._overturn(octaves, self._decide(octaves, squares, threshold)))
 
     def _propose(self, octaves: list[Image]) -> Floats:
         """Squares (n, 4) that P-Net takes for a face, from all levels of the pyramid."""
@@ -168,6 +171,22 @@ class MTCNN:
         boxes = _shift(squares, offsets[passed])
         kept = _suppress_nested(boxes, scores, 0.7)
         return Detections(boxes[kept], scores[kept], landmarks[kept])
+
+    def _overturn(self, octaves: list[Image], faces: Detections) -> Detections:
+        """The faces with landmarks placed anew where a head is upside down, by O-Net in windows turned by 180 degrees.
+
+        O-Net takes some of them for upright and places the eyes on the mouth: an expression would be read from a
+        face that stands on its head. A step of this kind is no part of the paper.
+        """
+        squares = _square(faces.boxes)
+        (upright,) = _run(self._onet, ["scores"], _windows(octaves, squares, 48))
+        half_turn = np.full(len(squares), np.pi, np.float32)
+        turned, points = _run(self._onet, ["scores", "landmarks"], _windows(octaves, squares, 48, half_turn))
+        over = (turned > OVERTURNED) & (OVERTURNED_ODDS * (1 - turned) < 1 - upright)
+        sides = (squares[over, 2] - squares[over, 0])[:, None, None]
+        landmarks = faces.landmarks.copy()
+        landmarks[over] = squares[over, None, 2:] - sides * points[over]
+        return Detections(faces.boxes, faces.scores, landmarks)
 
     def _settle(self, octaves: list[Image], faces: Detections) -> Detections:
         """The faces with landmarks placed anew where the head is rolled, by O-Net in windows rolled alike.
