@@ -266,12 +266,23 @@ class TestShippedModel:
     def shipped(self, tmp_path, tiny_path, monkeypatch):
         path = tmp_path / "default.onnx"
         path.write_bytes(content := tiny_path.read_bytes())
-        path.with_name("SHA256SUMS").write_text(f"{hashlib.sha256(content).hexdigest()}  default.onnx\n")
-        monkeypatch.setattr(onnx_model, "DEFAULT_MODEL", path)
+        path.with_name("accurate.onnx").write_bytes(content)
+        names = ("default.onnx", "accurate.onnx")
+        sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name in names)
+        path.with_name("SHA256SUMS").write_text(sums)
+        monkeypatch.setattr(onnx_model, "WEIGHTS", tmp_path)
         return path
 
     def test_is_the_default(self, shipped):
         assert ExpressionModel.load().source == shipped
+
+    def test_is_found_by_name_unless_a_file_is_called_so(self, shipped, tmp_path, monkeypatch):
+        assert ExpressionModel.load("default").source == shipped
+        assert ExpressionModel.load("accurate").source == shipped.with_name("accurate.onnx")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "accurate").write_bytes(b"of the user")
+        with pytest.raises(ModelError, match=r"^accurate: not an ONNX model"):
+            ExpressionModel.load("accurate")
 
     def test_is_verified(self, shipped):
         # Bytes that ONNX ignores would go unnoticed without the hash.

@@ -33,7 +33,10 @@ METADATA_KEY = "regionfer"
 FACE_REGION = "face"
 """Name of region 0, the whole aligned face."""
 
-DEFAULT_MODEL = Path(__file__).parent / "weights" / "default.onnx"
+SHIPPED = ("default", "accurate")
+"""Names of the models that come with this package: the fast one, and the one that errs least."""
+
+WEIGHTS = Path(__file__).parent / "weights"
 MAX_FACES_PER_RUN = 8
 """Faces that go through the network at once, unless the caller says otherwise; bounds the memory of a run.
 
@@ -330,7 +333,8 @@ class ExpressionModel(Classifier):
         """Read a model file.
 
         Args:
-            path: the ONNX file; None for the model that comes with this package.
+            path: the ONNX file, or one of the names in ``SHIPPED`` for a model that comes with this package; None for
+                the default one.
             providers: ONNX Runtime's execution providers, the preferred one first; None for CUDA where the
                 installed ONNX Runtime has it, else the CPU.
             threads: CPU threads for one run; None for one a core.
@@ -339,10 +343,10 @@ class ExpressionModel(Classifier):
             ModelError: the file is missing, damaged, no ONNX model, not made by ``regionfer export``, or of another
                 schema version; or a provider is not available.
         """
-        source = DEFAULT_MODEL if path is None else Path(path)
+        source = find_model(path)
         content = _read(source)
         sha256 = hashlib.sha256(content).hexdigest()
-        if path is None:
+        if source.parent == WEIGHTS:
             _verify_shipped(source, sha256)
         session = _open_session(source, content, providers, threads)
         try:
@@ -438,12 +442,22 @@ def _mean(outputs: Sequence[ModelOutput], name: str, weights: Mapping[int, float
     return np.asarray(sum(weight * getattr(outputs[i], name) for i, weight in weights.items()), dtype=np.float32)
 
 
+def find_model(path: str | Path | None) -> Path:
+    """The file of a model: a path is itself; None, or a name in ``SHIPPED`` that is no file here, one that is shipped.
+
+    >>> find_model("faces.onnx").name, find_model(None).name, find_model("accurate").name
+    ('faces.onnx', 'default.onnx', 'accurate.onnx')
+    """
+    name = SHIPPED[0] if path is None else path
+    return WEIGHTS / f"{name}.onnx" if name in SHIPPED and not Path(name).is_file() else Path(name)
+
+
 def _read(source: Path) -> bytes:
     try:
         return source.read_bytes()
     except FileNotFoundError as error:
-        if source == DEFAULT_MODEL:
-            raise ModelError(f"{source}: the default model is missing; install regionfer again") from error
+        if source.parent == WEIGHTS:
+            raise ModelError(f"{source}: the {source.stem} model is missing; install regionfer again") from error
         raise ModelError(f"{source}: no such model file") from error
     except OSError as error:
         raise ModelError(f"{source}: cannot be read as a model file ({error.strerror})") from error

@@ -142,7 +142,9 @@ def test_tables_are_read_by_name(tmp_path: Path) -> None:
     path.write_text("name,kind,yaw,pitch,roll\na.png,none,1,2,3\nb.png,hand,,,\n", encoding="utf-8-sig")
     table = read_table(path)
     assert [covered_as_seen(table, name) for name in ("a.png", "b.png")] == [0, 1]
-    assert pose_of(table, "a.png") == (1, 2, 3)
+    assert pose_of(table, "a.png") == pose_of(table, "Train/a.png") == (1, 2, 3)
+    unsure = {"a.png": {"yaw": "1", "pitch": "2", "roll": "3", "confidence": "0.1"}}
+    assert np.isnan(pose_of(unsure, "a.png")).all()
     assert np.isnan([covered_as_seen(table, "c.png"), *pose_of(table, "b.png"), *pose_of(table, "c.png")]).all()
 
 

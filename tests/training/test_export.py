@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -11,12 +12,14 @@ from regionfer.metrics import accuracy
 from regionfer.onnx_model import ExpressionModel
 from regionfer.training import export as module
 from regionfer.training.build import build_classifier
+from regionfer.training.calibration import MIN_FACES
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import PARITY, export, load_classifier, parity
 from regionfer.training.loop import train
 from regionfer.training.pretraining import load_model_file, model_file_state
-from regionfer.training.recipe import Recipe
+from regionfer.training.recipe import Recipe, parse_recipe
+from regionfer.uncertainty import Uncertainty
 
 MakeRecipe = Callable[..., Recipe]
 MakeFaces = Callable[..., FaceData]
@@ -92,6 +95,47 @@ def test_the_card_tells_what_the_model_is(
     assert metric["dataset"] == "patterns"
     assert metric["baseline"]["name"] == "base"
     assert metric["baseline"]["accuracy"] == metric["accuracy"]
+
+
+def test_half_the_size_says_the_same_and_can_be_trained_on(
+    checkpoint: Callable[..., Checkpoint], make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    made, held_out = checkpoint(), make_faces(9, seed=2)
+    whole, _ = export(made, tmp_path / "whole.onnx", name="m", version="1", held_out=held_out)
+    half, difference = export(made, tmp_path / "half.onnx", name="m", version="1", held_out=held_out, half=True)
+    assert difference < PARITY
+    stored = {tensor.name: tensor for tensor in onnx.load(half.source).graph.initializer}
+    weights = [name for name, _ in load_classifier(made).named_parameters()]
+    assert {stored[name].data_type for name in weights} == {onnx.TensorProto.FLOAT16}
+    faces = held_out.faces.numpy()
+    np.testing.assert_allclose(half.run(faces).probabilities, whole.run(faces).probabilities, atol=0.01)
+    classifier = build_classifier(parse_recipe(dict(made.recipe), "m"), len(classes))
+    load_model_file(classifier, classes, half.source)
+    assert parity(classifier.eval(), half, faces) < PARITY
+
+
+def test_uncertainty_and_rare_classes_are_measured_and_final_weights_take_them_over(
+    checkpoint: Callable[..., Checkpoint], make_faces: MakeFaces, tmp_path: Path
+) -> None:
+    made, held_out = checkpoint(), make_faces(MIN_FACES, seed=2)
+    held_out.labels[:20] = (held_out.labels[:20] + 1) % 3  # a tenth that nobody can get right
+    rare = np.flatnonzero(held_out.labels == 2)
+    held_out = held_out.rows(np.setdiff1d(np.arange(MIN_FACES), rare[:40]))
+    held_out = held_out.rows(np.arange(MIN_FACES) % len(held_out))
+    model, _ = export(made, tmp_path / "m.onnx", name="m", version="3", held_out=held_out, max_loss=0.5, risk=0.25)
+    assert model.card.prior_shift[2] == max(model.card.prior_shift) > 0
+    uncertainty = Uncertainty.from_dict(model.card.uncertainty)
+    probabilities = model.run(held_out.faces.numpy()).probabilities
+    answered = probabilities.max(1) >= uncertainty.chosen.threshold
+    wrong = probabilities.argmax(1) != held_out.labels
+    assert wrong[answered].mean() <= 0.25
+    assert answered.mean() == pytest.approx(uncertainty.chosen.coverage)
+    final, _ = export(made, tmp_path / "final.onnx", name="final", version="1", measured=model.card)
+    assert final.card.temperature == pytest.approx(model.card.temperature)
+    assert final.card.prior_shift == pytest.approx(model.card.prior_shift)
+    assert final.card.uncertainty == model.card.uncertainty
+    assert final.card.metrics == ({**model.card.metrics[0], "measured_on": "m 3"},)
+    np.testing.assert_allclose(final.run(held_out.faces.numpy()).probabilities, probabilities, atol=1e-5)
 
 
 def test_a_graph_that_differs_is_not_written(

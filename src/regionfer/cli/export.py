@@ -40,6 +40,7 @@ import click
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights, for the card.")
 @click.option("--limits", default="not stated", metavar="TEXT", help="Where the model fails, for the card.")
 @click.option("--flip", is_flag=True, help="Answer with the mean over face and mirror image, at twice the cost.")
+@click.option("--half", is_flag=True, help="Store the weights in half precision: half the size, the same speed.")
 def command(
     checkpoint: str,
     model: str,
@@ -54,6 +55,7 @@ def command(
     licence: str,
     limits: str,
     flip: bool,
+    half: bool,
 ) -> None:
     """Write CHECKPOINT as one ONNX graph from aligned faces to probabilities and attention.
 
@@ -78,6 +80,7 @@ def command(
         licence=licence,
         limits=limits,
         flip=flip,
+        half=half,
         held_out=None if data is None else load_validation(recipe, data, loaded.classes),
         calibrated=calibrate,
         max_loss=None if rare_classes is None else rare_classes / 100,

@@ -3,11 +3,15 @@
 import csv
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from regionfer.errors import DatasetError
 
 POSE = ("yaw", "pitch", "roll")
+
+LEAST_CONFIDENCE = 0.3
+"""From which ``confidence`` on a pose counts as known, where a table has that column."""
+
 Row = Mapping[str, str]
 
 
@@ -15,7 +19,8 @@ def read_table(path: Path) -> Mapping[str, Row]:
     """Read a CSV file with a column ``name`` and any others.
 
     Args:
-        path: the file; names as in the manifest of the dataset, such as "FER2013Train/fer0000000.png".
+        path: the file; names as in the manifest of the dataset, such as "FER2013Train/fer0000000.png", or without
+            their folder.
 
     Returns:
         The other columns of each face by its name.
@@ -37,6 +42,10 @@ def read_table(path: Path) -> Mapping[str, Row]:
     return table
 
 
+def _row(table: Mapping[str, Row], name: str) -> Row | None:
+    return table.get(name) or table.get(PurePosixPath(name).name)
+
+
 def covered_as_seen(table: Mapping[str, Row], name: str) -> float:
     """1 where something covers a face, 0 where its ``kind`` is "none", NaN where nobody looked.
 
@@ -46,7 +55,7 @@ def covered_as_seen(table: Mapping[str, Row], name: str) -> float:
     >>> covered_as_seen({"a.png": {"name": "a.png", "kind": "glasses"}}, "a.png")
     1.0
     """
-    row = table.get(name)
+    row = _row(table, name)
     if row is None:
         return math.nan
     if not row.get("kind"):
@@ -57,7 +66,7 @@ def covered_as_seen(table: Mapping[str, Row], name: str) -> float:
 
 
 def pose_of(table: Mapping[str, Row], name: str) -> tuple[float, float, float]:
-    """Yaw, pitch and roll of a face in degrees, NaN where unknown: no line, or empty cells.
+    """Yaw, pitch and roll of a face in degrees, NaN where unknown: no line, empty cells, or hardly any confidence.
 
     Raises:
         DatasetError: a cell is no number, or the table lacks a column.
@@ -65,10 +74,12 @@ def pose_of(table: Mapping[str, Row], name: str) -> tuple[float, float, float]:
     >>> pose_of({"a.png": {"yaw": "10", "pitch": "-5", "roll": "0.5"}}, "a.png")
     (10.0, -5.0, 0.5)
     """
-    row = table.get(name)
+    row = _row(table, name)
     if row is None or not all(row.get(angle, "?") for angle in POSE):
         return math.nan, math.nan, math.nan
     try:
+        if float(row.get("confidence") or 1) < LEAST_CONFIDENCE:
+            return math.nan, math.nan, math.nan
         yaw, pitch, roll = (float(row[angle]) for angle in POSE)
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{name}: expected yaw, pitch and roll in degrees in the table of poses: {error}") from error

@@ -32,7 +32,7 @@ from regionfer.training.data import FaceData, blended_targets, class_weights, ep
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
 from regionfer.training.pretraining import load_model_file, load_whole
-from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe
+from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.step import Losses, Step, draw_step, part_losses
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -126,7 +126,9 @@ def _start(classifier: ExpressionClassifier, classes: tuple[str, ...], start: st
     """Take over the weights of a model file or a checkpoint; what it is, for the card."""
     if Path(start).suffix == ".safetensors":
         checkpoint = load_whole(classifier, classes, Path(start))
-        return {"name": checkpoint.recipe["name"], "epoch": checkpoint.epoch, "recipe": checkpoint.recipe}
+        recipe = portable(parse_recipe(dict(checkpoint.recipe), str(start)))
+        facts = {key: checkpoint.data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
+        return {"name": recipe.name, "epoch": checkpoint.epoch, **facts, "recipe": json.loads(recipe.model_dump_json())}
     card = load_model_file(classifier, classes, None if start == "default" else start)
     return {"name": card.name, "version": card.version, "licence": card.licence}
 

@@ -216,4 +216,6 @@ def model_file_state(path: Path) -> dict[str, Tensor]:
     """Weights inside a model file, by the name they have in `ExpressionClassifier`."""
     graph = onnx.load(path).graph
     named: Mapping[str, np.ndarray] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    return {name: torch.from_numpy(value.copy()) for name, value in named.items() if name.startswith("network.")}
+    return {
+        name: torch.from_numpy(value.astype(np.float32)) for name, value in named.items() if name.startswith("network.")
+    }

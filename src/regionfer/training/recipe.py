@@ -227,6 +227,16 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
     return parse_recipe(values, source=str(path))
 
 
+def portable(recipe: Recipe) -> Recipe:
+    """The recipe without the folders that its files lie in on this machine."""
+    changed: dict[str, Any] = {}
+    for section, key in FILES:
+        part = changed.get(section, getattr(recipe, section))
+        path = getattr(part, key)
+        changed[section] = part.model_copy(update={key: None if path is None else Path(path.name)})
+    return recipe.model_copy(update=changed)
+
+
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     """Check a recipe that is already in memory; ``source`` names it in messages."""
     try:
