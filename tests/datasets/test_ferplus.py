@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regionfer.datasets import load_faces, read_ferplus
-from regionfer.datasets.ferplus import majority
+from regionfer.datasets.ferplus import divided, majority
 from regionfer.errors import DatasetError
 from regionfer.labels import LABELS
 
@@ -31,6 +31,12 @@ def test_majority(votes, kept, label):
         assert shares[0].argmax() == label
 
 
+def test_divided_votes_are_of_expressions_and_of_more_than_one():
+    votes = [[5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [8, 2, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 3, 3, 0, 0, 0, 0, 4, 0]]
+    nothing = [[0, 0, 0, 0, 0, 0, 0, 0, 9, 1], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0, 4, 6, 0]]
+    assert divided(np.array(votes + nothing)).tolist() == [True, False, True, False, False, False]
+
+
 class TestReal:
     def test_protocol_gives_the_published_counts(self, ferplus_root):
         manifest = read_ferplus(ferplus_root)
@@ -40,6 +46,14 @@ class TestReal:
         }
         assert sum(manifest.dropped.counts("train").values()) == 28_558 - 25_045
         assert sum(manifest.dropped.counts("valid").values()) == 3_579 - 3_191
+
+    def test_divided_votes_come_as_splits_of_their_own(self, ferplus_root):
+        manifest = read_ferplus(ferplus_root, with_divided=True)
+        counts = {split: sum(classes.values()) for split, classes in manifest.counts().items()}
+        assert counts == {"train": 25_045, "train-divided": 3_366, "valid": 3_191, "valid-divided": 367}
+        apart = manifest.split("train-divided")
+        np.testing.assert_allclose(apart.targets.sum(1), 1, rtol=1e-6)
+        assert apart.targets.max() <= 0.75  # over half of the eight's votes, but not of all ten's
 
     def test_faces_are_read(self, ferplus_root, ferplus_images):
         manifest = read_ferplus(ferplus_root, splits=["valid"]).select(slice(0, 3))

@@ -44,8 +44,9 @@ def _corpus_options(function: F) -> F:
 def command() -> None:
     """Check and prepare datasets, and find challenge lists.
 
-    A dataset NAME is one of ferplus, affectnet-8, affectnet-7, rafdb, sfew; folder (a folder per class) and csv
-    (a table with columns image and label) for one's own; prepared (what 'regionfer data prepare' wrote).
+    A dataset NAME is one of ferplus, ferplus-votes (with faces whose votes are divided), affectnet-8, affectnet-7,
+    rafdb, sfew; folder (a folder per class) and csv (a table with columns image and label) for one's own; prepared
+    (what 'regionfer data prepare' wrote).
     """
 
 

@@ -45,7 +45,7 @@ def read_dataset(name: str, root: str | Path, **options: Any) -> Manifest:
 
     >>> read_dataset("fer2013", "data")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    regionfer.errors.DatasetError: unknown dataset 'fer2013'; known: ferplus, affectnet-8, ...
+    regionfer.errors.DatasetError: unknown dataset 'fer2013'; known: ferplus, ferplus-votes, ...
     """
     if name not in READERS:
         raise DatasetError(f"unknown dataset {name!r}; known: {', '.join(READERS)}")
