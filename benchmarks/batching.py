@@ -3,17 +3,18 @@
 Both ways read the same photos from files, find the faces and recognise them; the photos are the examples, each at
 several sizes and mirrored. The two ways take turns, and the best round of each counts.
 
-The ratio is below twice on two cores, for a reason that no batching changes. With all cores busy the whole time, a list
-takes (processor time a photo) / (cores), so the ratio is at most
+The ratio is below twice on two cores, for a reason that no batching changes. With all cores busy the whole time, a
+list takes (processor time a photo) / (cores), so the ratio is at most
 
     cores * (wall time of a photo alone) / (processor time of a photo in a list)
 
-which is printed as "at most" (on a machine that is otherwise idle; other work lengthens wall times). A photo alone leaves no core idle for all of its time: OpenCV resizes it and the network
-reads its faces with all of them, so its wall time is about 0.85 of its processor time, and two cores give at most
-about 2 * 0.85 = 1.7 times as many photos. More would need a photo in a list to cost less work than one alone. It
-hardly does: of its time, two thirds go into convolutions whose time a pixel and a window is the same at any batch size
-(R-Net 54 us a window at 8 as at 32, the network 5.0 ms a face at 2, 4.9 at 8), as long as the maps stay in the cache.
-On four cores the same arithmetic allows 3.4.
+which is printed as "at most" (true of a machine that is otherwise idle; other work lengthens wall times). A photo
+alone leaves no core idle for all of its time: OpenCV resizes it and the network reads its faces with all of them, so
+its wall time is about 0.85 of its processor time, and two cores give at most about 2 * 0.85 = 1.7 times as many
+photos. More would need a photo in a list to cost less work than one alone. It hardly does: of its time, two thirds go
+into convolutions whose time a pixel and a window is the same at any batch size (R-Net 54 us a window at 8 as at 32,
+the network 5.0 ms a face at 2, 4.9 at 8), as long as the maps stay in the cache. On four cores the same arithmetic
+allows 3.4.
 """
 
 import argparse
