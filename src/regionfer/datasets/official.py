@@ -7,8 +7,8 @@ for the challenge lists and for FERPlus by the majority protocol. Counts by clas
   https://github.com/av-savchenko/face-emotion-recognition, src/affectnet/train_affectnet_march2021_pytorch.ipynb.
   Validation: 500 a class, by its paper (arXiv:1708.03985).
 - RAF-DB: as several public loaders of EmoLabel/list_patition_label.txt note its counts (of the labels 1 to 7 in turn:
-  1290, 281, 717, 4772, 1982, 705, 2524 training and 329, 74, 160, 1185, 478, 162, 680 test images); they agree with each
-  other and with the official totals, but none is the authors' own.
+  1290, 281, 717, 4772, 1982, 705, 2524 training and 329, 74, 160, 1185, 478, 162, 680 test images); they agree with
+  each other and with the official totals, but none is the authors' own.
 - SFEW 2.0: none was found for the 958 and 436 images, only for the 891 and 431 that were aligned, so none are here.
 - FERPlus: none is published for the majority protocol.
 """
