@@ -62,6 +62,14 @@ class LazyGroup(click.Group):
             ) from error
 
 
+min_confidence_option = click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Leave out faces of which the detector is less sure.",
+)
+
 SHOWN = 10
 """Images that could not be read that are named one by one on the screen."""
 

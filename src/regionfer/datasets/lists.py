@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.datasets.affectnet import has_new_names
 from regionfer.datasets.codes import CODINGS, native_coding
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.list_entries import Entry, NameIndex, is_number, read_entries
@@ -273,6 +274,12 @@ def _no_match(path: Path, lines: Sequence[Entry | Finding], manifest: Manifest) 
         return DatasetError(
             f"{path}: expected a list with an image a line, found no line of that form; "
             f"line {lines[0].line}: {lines[0].text}"
+        )
+    if has_new_names(manifest):
+        return DatasetError(
+            f"{path}: AffectNet's lists name the images of its tables (training.csv and validation.csv), such as "
+            f"{first}; {manifest.root} is the folder release, which numbers them anew ({manifest.names[0]}), and no "
+            "table says which is which: give the release with the tables, or leave the list out"
         )
     known = str(manifest.names[0]) if len(manifest) else "none"
     return DatasetError(
