@@ -141,7 +141,7 @@ def test_a_list_for_the_folder_release_says_which_release_it_is_for(trees, tmp_p
     path.write_text(f"0/{'ab' * 28}.jpg\n")
     valid = read_affectnet(trees / "affectnet-folders").split("valid")
     with pytest.raises(
-        DatasetError, match=r"lists name the images of its tables.*is the folder release, which numbers them anew"
+        DatasetError, match=r"lists name the images of its tables.*this is the folder release, which numbers them anew"
     ):
         read_subset(path, valid)
     with pytest.raises(DatasetError, match="expected names such as Manually_Annotated_Images/"):

@@ -275,16 +275,18 @@ def _no_match(path: Path, lines: Sequence[Entry | Finding], manifest: Manifest) 
             f"{path}: expected a list with an image a line, found no line of that form; "
             f"line {lines[0].line}: {lines[0].text}"
         )
-    if has_new_names(manifest):
-        return DatasetError(
-            f"{path}: AffectNet's lists name the images of its tables (training.csv and validation.csv), such as "
-            f"{first}; {manifest.root} is the folder release, which numbers them anew ({manifest.names[0]}), and no "
-            "table says which is which: give the release with the tables, or leave the list out"
-        )
     known = str(manifest.names[0]) if len(manifest) else "none"
+    if has_new_names(manifest):
+        advice = (
+            "AffectNet's lists name the images of its tables (training.csv and validation.csv), and this is the folder "
+            "release, which numbers them anew, with no table of which is which: give the release with the tables, or "
+            "leave the list out"
+        )
+    else:
+        advice = "give the list of this dataset and split"
     return DatasetError(
         f"{path}: none of its {len(lines):,} entries is in {_describe(manifest)}; it has names such as {first}, "
-        f"expected names such as {known}; give the list of this dataset and split"
+        f"expected names such as {known}; {advice}"
     )
 
 
