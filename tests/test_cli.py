@@ -78,6 +78,15 @@ class TestPredict:
         assert sum(shares) == pytest.approx(1, abs=1e-4)
         assert max(shares) == float(rows[0]["probability"])
 
+    def test_a_table_that_is_there_is_replaced_and_this_is_said(self, run, album, tmp_path):
+        table = tmp_path / "faces.csv"
+        first = run(album / "a.png", "--output", table)
+        second = run(album / "b.png", "--output", table)
+        line = f"{table}: is there already, and is replaced"
+        assert line not in first.stderr.splitlines()
+        assert line in second.stderr.splitlines()
+        assert [row["image"] for row in read_csv(table)] == [str(album / "b.png")]
+
     def test_csv_on_stdout(self, run, album):
         result = run(album / "b.png", "-o", "-")
         assert result.stdout.splitlines()[0] == ",".join(row_columns())

@@ -112,6 +112,28 @@ class TestEvaluate:
         assert f"{name(2)}.png: no such file" in result.stderr
         assert result.stderr.splitlines()[-1] == "22 of 24 listed images evaluated, 2 failed"
 
+    def test_misses_of_a_prepared_dataset(self, run, ferplus, tmp_path):
+        (ferplus / "FER2013Test" / f"{name(2)}.png").unlink()
+        (ferplus / "FER2013Test" / f"{name(20)}.png").write_bytes(b"")
+        prepared = CliRunner().invoke(
+            main, ["data", "prepare", "ferplus", "--data", str(ferplus), "-o", f"{tmp_path}/p"]
+        )
+        assert prepared.exit_code == 1, prepared.output
+        result = run(
+            "--dataset", "prepared", "--data", tmp_path / "p", "--json", tmp_path / "f.json", "--report", tmp_path / "r"
+        )
+        assert result.exit_code == 0, result.output
+        figures = json.loads((tmp_path / "f.json").read_text())
+        misses = figures["prepare_misses"]
+        assert (figures["n"], figures["accuracy"], figures["failures"]) == (22, 17 / 22, 0)
+        assert (misses["n"], misses["accuracy_with_misses"]) == (2, pytest.approx(17 / 24))
+        assert misses["reasons"] == {"listed but absent": 1, "cannot be read": 1}
+        assert misses["images"][0] == {"image": f"FER2013Test/{name(2)}.png", "reason": "listed but absent"}
+        assert "2 more images gave no face when" in result.stderr
+        assert "counted as wrong, accuracy is 70.83%" in result.stderr
+        page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+        assert "Images without a face since the dataset was prepared: 2" in page
+
     def test_many_failures_are_cut_short(self, run, ferplus):
         for row in range(15):
             (ferplus / "FER2013Test" / f"{name(row)}.png").unlink()

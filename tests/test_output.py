@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from regionfer.errors import OutputError
-from regionfer.output import PictureFolder, open_table
+from regionfer.output import PictureFolder, check_table, open_table
 from regionfer.results import row_columns
 
 PICTURE = np.full((8, 8, 3), 200, dtype=np.uint8)
@@ -62,6 +62,15 @@ class TestTables:
         with open_table(tmp_path / name) as table:
             table.write(dataclasses.replace(results[0], source=os.fsdecode(b"caf\xe9.jpg")))
         assert "caf\\udce9.jpg" in (tmp_path / name).read_text(encoding="utf-8")
+
+    def test_tells_whether_a_table_is_replaced(self, tmp_path):
+        path = tmp_path / "faces.csv"
+        assert not check_table(path)
+        path.touch()
+        assert not check_table(path)
+        path.write_text("image,face\n")
+        assert check_table(path)
+        assert not check_table("-")
 
     @pytest.mark.parametrize("name", ["faces.xlsx", "faces", "csv"])
     def test_unknown_kind(self, tmp_path, name):

@@ -129,6 +129,16 @@ class TestDetection:
         prepared, _ = load_prepared(tmp_path / "out")
         assert prepared.names.tolist() == photos.names[[2, 3]].tolist()
 
+    def test_misses_come_along_when_it_is_read(self, photos, tmp_path):
+        manifest = with_boxes(photos, (4, 8, 36, 41))
+        boxes = np.array(manifest.boxes)
+        boxes[2] = RIGHT
+        prepare(replace(manifest, boxes=boxes), tmp_path / "out", detector=Boxes(RIGHT), size=20)
+        prepared = read_dataset("prepared", tmp_path / "out")
+        assert prepared.misses.names.tolist() == np.delete(photos.names, 2).tolist()
+        assert set(prepared.misses.reasons) == {"no face found in the corpus' box"}
+        assert prepared.select(slice(0, 1)).misses is prepared.misses
+
     def test_unsure_faces_are_misses(self, photos, tmp_path):
         detector = Boxes(LEFT, RIGHT, scores=(0.95, 0.5))
         prepare(photos, tmp_path / "out", detector=detector, min_confidence=0.6, size=20)

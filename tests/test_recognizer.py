@@ -398,6 +398,19 @@ class TestConstruction:
         with pytest.raises(ModelError, match="provider MagicProvider is not in this ONNX Runtime"):
             Recognizer(tiny_path, providers=["MagicProvider"])
 
+    @pytest.mark.parametrize(
+        ("detector", "message"),
+        [
+            (5, r"detector must have a method detect\(image\).*, got 5; leave it out for MTCNN"),
+            ("mtcnn", "got 'mtcnn'"),
+            (MTCNN, r"detector must be an object, got the class MTCNN; make one: MTCNN\(\)"),
+        ],
+        ids=["number", "name", "class"],
+    )
+    def test_what_is_no_detector_is_refused_at_once(self, tiny_path, detector, message):
+        with pytest.raises(TypeError, match=message):
+            Recognizer(tiny_path, detector)
+
     def test_no_threads(self, tiny_path):
         with pytest.raises(ValueError, match="threads must be at least 1"):
             Recognizer(tiny_path, threads=0)

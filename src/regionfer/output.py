@@ -61,8 +61,11 @@ class JsonLinesWriter:
         self._file.flush()
 
 
-def check_table(path: str | Path) -> None:
+def check_table(path: str | Path) -> bool:
     """Check that a path names a kind of table that can be written.
+
+    Returns:
+        Whether a table is there already, which `open_table` would replace.
 
     Raises:
         OutputError: the suffix is another one.
@@ -76,6 +79,7 @@ def check_table(path: str | Path) -> None:
         raise OutputError(
             f"{path}: unknown kind of table {suffix!r}; expected a name that ends in {' or '.join(TABLE_SUFFIXES)}"
         )
+    return str(path) != "-" and Path(path).is_file() and Path(path).stat().st_size > 0
 
 
 @contextmanager

@@ -91,6 +91,7 @@ class Recognizer:
             validated on: other faces, covered ones above all, may be answered wrongly more often.
 
     Raises:
+        TypeError: the detector has no method ``detect``.
         ModelError: a model file that cannot be used, a provider that is not available, or a ``max_risk`` that the
             model cannot keep, or has no risk-coverage curve for.
 
@@ -109,6 +110,8 @@ class Recognizer:
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
+        if detector is not None:
+            _check_detector(detector)
         self._providers = providers
         self._threads = threads
         self._workers = threads or _cores()
@@ -447,6 +450,18 @@ def _split(joint: Expressions, photos: Sequence[_Photo]) -> list[Expressions]:
         results.append(replace(joint[start:stop], source=photo.source, image_size=photo.size))
         start = stop
     return results
+
+
+def _check_detector(detector: object) -> None:
+    if isinstance(detector, type):
+        raise TypeError(
+            f"detector must be an object, got the class {detector.__name__}; make one: {detector.__name__}()"
+        )
+    if not callable(getattr(detector, "detect", None)):
+        raise TypeError(
+            f"detector must have a method detect(image), as MTCNN() and YuNet('model.onnx') of regionfer.faces have, "
+            f"got {detector!r}; leave it out for MTCNN"
+        )
 
 
 def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource] | None:

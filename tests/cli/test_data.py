@@ -209,3 +209,53 @@ class TestLists:
         result = run("lists", *arguments)
         assert result.exit_code == 2
         assert message in result.stderr
+
+
+TABLES = {
+    "ferplus": ("ferplus", "FER2013Test/label.csv"),
+    "ferplus tables: pixels": ("ferplus-tables", "fer2013.csv"),
+    "ferplus tables: votes": ("ferplus-tables", "fer2013new.csv"),
+    "affectnet-8": ("affectnet", "**/validation.csv"),
+    "rafdb": ("rafdb", "**/list_patition_label.txt"),
+    "rafdb annotations": ("rafdb", "**/test_0001_manu_attri.txt"),
+    "csv": ("own", "faces.csv"),
+}
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_with_a_byte_order_mark_are_read_as_without(run, trees, faces, tmp_path, table, mark):
+    tree, place = TABLES[table]
+    root = tmp_path / "copy"
+    if tree == "own":
+        shutil.copytree(faces, root)
+        lines = [f"{path.relative_to(root).as_posix()},{path.parent.name},train" for path in root.rglob("*.png")]
+        (root / "faces.csv").write_text("\n".join(["image,label,split", *sorted(lines)]))
+    else:
+        shutil.copytree(trees / tree, root)
+    name = table.partition(" ")[0]
+    plain = run("check", name, "--data", root, "--json")
+    (path,) = root.glob(place)
+    path.write_text(path.read_text(encoding="utf-8"), encoding=mark)
+    marked = run("check", name, "--data", root, "--json")
+    assert json.loads(plain.stdout)["images_read"] > 0
+    assert (marked.exit_code, marked.stdout) == (plain.exit_code, plain.stdout)
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "form", ["{label}_{name}.png 8 1", "{label}/{name}.jpg", "{label}/{name} 6"], ids=["occlusion", "pose", "split"]
+)
+def test_lists_with_a_byte_order_mark_are_joined_as_without(run, trees, tmp_path, form, mark):
+    with (trees / "ferplus" / "FER2013Test" / "label.csv").open() as file:
+        names = [line.partition(".png")[0] for line in file]
+    joined = []
+    for encoding in ("utf-8", mark):
+        (tmp_path / encoding).mkdir()
+        text = "".join(form.format(label=0, name=name) + "\n" for name in names)
+        (tmp_path / encoding / "pose_30_ferplus_list.txt").write_text(text, encoding=encoding)
+        result = run("lists", tmp_path / encoding, "--dataset", "ferplus", "--data", trees / "ferplus", "--json")
+        (found,) = json.loads(result.stdout)["lists"]
+        joined.append(found["subset_report"] | {"file": None})
+    assert joined[0]["images"] > 0
+    assert joined[0] == joined[1]

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from regionfer.datasets import load_faces, load_image, missing_images, read_affectnet
+from regionfer.datasets import load_faces, load_image, missing_images, read_affectnet, read_subset
 from regionfer.datasets.affectnet import COLUMNS
 from regionfer.datasets.codes import SEVEN
 from regionfer.errors import DatasetError
@@ -134,6 +134,18 @@ class TestFolders:
         np.save(folder / "1_exp.npy", np.array({"a": 1}, dtype=object), allow_pickle=True)
         with pytest.raises(DatasetError, match=r"1_exp.npy: expected an array of numbers or text, found: .*pickle"):
             read_affectnet(tmp_path)
+
+
+def test_a_list_for_the_folder_release_says_which_release_it_is_for(trees, tmp_path):
+    path = tmp_path / "pose_30_affectnet_list.txt"
+    path.write_text(f"0/{'ab' * 28}.jpg\n")
+    valid = read_affectnet(trees / "affectnet-folders").split("valid")
+    with pytest.raises(
+        DatasetError, match=r"lists name the images of its tables.*this is the folder release, which numbers them anew"
+    ):
+        read_subset(path, valid)
+    with pytest.raises(DatasetError, match="expected names such as Manually_Annotated_Images/"):
+        read_subset(path, read_affectnet(trees / "affectnet").split("valid"))
 
 
 def test_number_of_classes(tmp_path):

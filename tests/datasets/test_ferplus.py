@@ -94,6 +94,28 @@ class TestFolders:
         assert read_ferplus(tmp_path).names.tolist() == ["FER2013Valid/fer0000000.png", "FER2013Valid/fer0000001.png"]
 
     @pytest.mark.parametrize(
+        "header",
+        [
+            "name,box,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF",
+            "Image name, Box, Neutral, Happy, Surprise, Sad, Angry, Disgust, Fear, Contempt, Unknown, not a face",
+        ],
+        ids=["fer2013new", "other names"],
+    )
+    def test_a_header_is_left_aside(self, tmp_path, header):
+        (tmp_path / "FER2013Test").mkdir()
+        (tmp_path / "FER2013Test" / "label.csv").write_text(f"{header}\n{GOOD}\n")
+        assert read_ferplus(tmp_path).names.tolist() == ["FER2013Test/fer0000000.png"]
+
+    def test_a_header_in_another_order_is_refused(self, tmp_path):
+        (tmp_path / "FER2013Test").mkdir()
+        header = "name,box,happiness,neutral,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+        (tmp_path / "FER2013Test" / "label.csv").write_text(f"{header}\n{GOOD}\n")
+        with pytest.raises(
+            DatasetError, match=r"label\.csv, line 1: expected votes for neutral.*'happiness' in the place of 'neutral'"
+        ):
+            read_ferplus(tmp_path)
+
+    @pytest.mark.parametrize(
         ("row", "message"),
         [
             pytest.param("fer1.png,8,0", "line 2: expected name, box and 10 votes", id="short"),

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regionfer.datasets import Dropped, Manifest, load_faces, load_image, missing_images
+from regionfer.datasets import (
+    Dropped,
+    Manifest,
+    load_faces,
+    load_image,
+    load_readable_faces,
+    missing_images,
+)
 from regionfer.datasets.manifest import one_hot
 from regionfer.errors import DatasetError, ImageError
 
@@ -100,3 +107,27 @@ class TestImages:
         colour = make(2, pixels=np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3))
         assert load_faces(colour, 4) is colour.pixels
         assert load_faces(colour, 2).shape == (2, 2, 2, 3)
+
+
+class TestReadableFaces:
+    def test_what_cannot_be_read_is_left_out_and_named(self, tmp_path):
+        for number in range(4):
+            Image.new("RGB", (4, 4), (60 * number,) * 3).save(tmp_path / f"{number}.png")
+        (tmp_path / "1.png").unlink()
+        (tmp_path / "2.png").write_bytes(b"no image")
+        read = load_readable_faces(make(root=tmp_path), 4)
+        assert read.manifest.names.tolist() == ["0.png", "3.png"]
+        assert read.faces[:, 0, 0, 0].tolist() == [0, 180]
+        assert list(read.failures) == ["1.png", "2.png"]
+        assert "1.png: no such file" in read.failures["1.png"]
+        assert "is not an image" in read.failures["2.png"]
+
+    def test_all_of_a_whole_corpus(self, tmp_path):
+        manifest = make(pixels=np.zeros((4, 4, 4, 3), np.uint8))
+        read = load_readable_faces(manifest, 4)
+        assert read.faces is manifest.pixels
+        assert not read.failures
+
+    def test_none_at_all_is_an_error(self):
+        with pytest.raises(DatasetError, match=r"none of the 4 listed images of mine can be read; the first: .*0\.png"):
+            load_readable_faces(make(), 4)

@@ -140,6 +140,49 @@ def test_a_wrong_training_command_is_one_line(
     assert message in last
 
 
+TABLE_RECIPE = RECIPE.replace('"folder"', '"csv"')
+
+
+@pytest.fixture
+def torn_table(own_faces: Path, tmp_path: Path) -> Path:
+    """A table of 60 faces: one of the training split is absent, one is damaged, and one held out is absent."""
+    names = sorted(path.relative_to(own_faces).as_posix() for path in own_faces.rglob("*.png"))
+    lines = [
+        f"{name},{Path(name).parent},{'valid' if number % 5 == 0 else 'train'}" for number, name in enumerate(names)
+    ]
+    (own_faces / "faces.csv").write_text("\n".join(["image,label,split", *lines]) + "\n")
+    (own_faces / names[0]).unlink()
+    (own_faces / names[1]).unlink()
+    (own_faces / names[2]).write_bytes(b"")
+    (tmp_path / "table.toml").write_text(TABLE_RECIPE)
+    return own_faces / "faces.csv"
+
+
+def test_absent_and_damaged_images_are_left_out_counted_and_listed(torn_table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trained = run("train", tmp_path / "table.toml", "--data", torn_table, "--out", out)
+    assert trained.exit_code == 0, trained.output
+    assert "46 training faces, 11 held out" in trained.output
+    assert f"3 listed images cannot be read and are left out; all in {out / 'unreadable.csv'}" in trained.output
+    assert "no such file" in trained.output
+    with (out / "unreadable.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert sum("is empty" in row["error"] for row in rows) == 1
+    assert json.loads((out / "best.json").read_text())["data"]["unreadable"] == 3
+    exported = run("export", out / "best.safetensors", tmp_path / "own.onnx", "--data", torn_table)
+    assert exported.exit_code == 0, exported.output
+    assert "1 listed images cannot be read and are not measured on" in exported.output
+
+
+def test_strict_does_not_train_without_all_images(torn_table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    refused = run("train", tmp_path / "table.toml", "--data", torn_table, "--out", out, "--strict")
+    assert refused.exit_code == 2
+    assert "3 listed images cannot be read; mend the dataset, or leave out --strict" in refused.output
+    assert [path.name for path in out.iterdir()] == ["unreadable.csv"]
+
+
 def test_export_of_what_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
     result = run("export", tmp_path / "none.safetensors", tmp_path / "m.onnx")
     assert result.exit_code == 2

@@ -19,6 +19,7 @@ from regionfer.training.recipe import DataRecipe, OptimiserRecipe, Recipe
 
 MakeRecipe = Callable[..., Recipe]
 MakeFaces = Callable[..., FaceData]
+Fit = Callable[..., Checkpoint]
 
 SGD = {
     "name": "sgd",
@@ -29,6 +30,23 @@ SGD = {
     "ema": 0.0,
     "gradient_clip": None,
 }
+
+
+@pytest.fixture
+def fit(make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path) -> Fit:
+    """Train the tiny network in the test's folder: sections of the recipe, numbers of faces, and options of `train`."""
+
+    def run(
+        sections: dict[str, object] | None = None,
+        faces: int = 48,
+        held_out: int | None = None,
+        out: Path = tmp_path,
+        **options: object,
+    ) -> Checkpoint:
+        valid = None if held_out is None else make_faces(held_out)
+        return train(make_recipe(**(sections or {})), make_faces(faces), valid, out, classes=classes, **options)
+
+    return run
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
@@ -141,27 +159,17 @@ def scripted(*accuracies: float) -> Callable[..., np.ndarray]:
 
 
 def test_the_best_epoch_is_the_one_with_the_best_accuracy(
-    make_recipe: MakeRecipe,
-    make_faces: MakeFaces,
-    classes: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "predict_shared", scripted(0.5, 0.9, 0.7))
-    best = train(make_recipe(optimiser={"epochs": 3}), make_faces(), make_faces(20), tmp_path, classes=classes)
+    best = fit({"optimiser": {"epochs": 3}}, held_out=20)
     last = load_checkpoint(tmp_path / LAST)
     assert (best.epoch, last.epoch) == (2, 3)
     assert best.score["accuracy"] == pytest.approx(0.9)
     assert not same(dict(best.averaged), dict(last.averaged))
 
 
-def test_what_is_evaluated_and_kept_is_the_average(
-    make_recipe: MakeRecipe,
-    make_faces: MakeFaces,
-    classes: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_evaluated_and_kept_is_the_average(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def answer(accelerator: object, classifier: ExpressionClassifier, data: FaceData) -> np.ndarray:
@@ -169,17 +177,13 @@ def test_what_is_evaluated_and_kept_is_the_average(
         return scripted(1.0)(accelerator, classifier, data)
 
     monkeypatch.setattr(loop, "predict_shared", answer)
-    kept = train(make_recipe(optimiser={"epochs": 1}), make_faces(), make_faces(20), tmp_path, classes=classes)
+    kept = fit({"optimiser": {"epochs": 1}}, held_out=20)
     assert same(seen[0], dict(kept.averaged))
     assert not same(dict(kept.averaged), dict(kept.network))
 
 
 def test_each_step_has_the_learning_rate_of_its_schedule(
-    make_recipe: MakeRecipe,
-    make_faces: MakeFaces,
-    classes: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fit: Fit, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = []
 
@@ -189,9 +193,9 @@ def test_each_step_has_the_learning_rate_of_its_schedule(
             super().step(closure)
 
     monkeypatch.setattr("regionfer.training.optimisation.AdamW", Watched)
-    recipe = make_recipe(optimiser={"backbone_lr": 0.01, "head_lr": 0.02})
-    train(recipe, make_faces(48), None, tmp_path, classes=classes)
-    factor = learning_rate(recipe.optimiser, 6)
+    sections = {"optimiser": {"backbone_lr": 0.01, "head_lr": 0.02}}
+    fit(sections)
+    factor = learning_rate(make_recipe(**sections).optimiser, 6)
     assert rates == [pytest.approx([0.01 * factor(step), 0.02 * factor(step)]) for step in range(12)]
 
 
@@ -209,12 +213,10 @@ def test_the_optimiser_has_the_settings_of_the_recipe(name: str, make_recipe: Ma
 
 
 def test_the_best_epoch_is_kept_and_the_log_has_a_row_an_epoch(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+    fit: Fit, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
     facts = {"dataset": "bands"}
-    best = train(
-        make_recipe(optimiser={"epochs": 3}), make_faces(), make_faces(12), tmp_path, classes=classes, data=facts
-    )
+    best = fit({"optimiser": {"epochs": 3}}, held_out=12, data=facts)
     last = load_checkpoint(tmp_path / LAST)
     assert best.score["accuracy"] == max(row["valid_accuracy"] for row in last.history)
     assert best.data == facts
@@ -226,41 +228,32 @@ def test_the_best_epoch_is_kept_and_the_log_has_a_row_an_epoch(
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_without_held_out_faces_the_last_epoch_is_kept(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
-    kept = train(make_recipe(), make_faces(), None, tmp_path, classes=classes)
+def test_without_held_out_faces_the_last_epoch_is_kept(fit: Fit) -> None:
+    kept = fit()
     assert kept.epoch == 2
     assert not kept.score
 
 
-def test_a_folder_with_a_run_is_not_overwritten(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
-    recipe, faces = make_recipe(optimiser={"epochs": 1}), make_faces()
-    train(recipe, faces, None, tmp_path, classes=classes)
+def test_a_folder_with_a_run_is_not_overwritten(fit: Fit) -> None:
+    short: dict[str, object] = {"optimiser": {"epochs": 1}}
+    fit(short)
     with pytest.raises(CheckpointError, match="holds a run already; give --resume"):
-        train(recipe, faces, None, tmp_path, classes=classes)
-    other = make_recipe(seed=1)
+        fit(short)
     with pytest.raises(CheckpointError, match=r"made by another run: seed was 0, is 1, .*; train in another folder"):
-        train(other, faces, None, tmp_path, classes=classes, resume=True)
+        fit({"seed": 1}, resume=True)
     with pytest.raises(CheckpointError, match="data n was None, is 48"):
-        train(recipe, faces, None, tmp_path, classes=classes, resume=True, data={"n": 48})
+        fit(short, resume=True, data={"n": 48})
 
 
-def test_a_folder_that_cannot_be_made_is_named(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_made_is_named(fit: Fit, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="file/run: cannot make the folder: Not a directory"):
-        train(make_recipe(), make_faces(), None, tmp_path / "file" / "run", classes=classes)
+        fit(out=tmp_path / "file" / "run")
 
 
-def test_no_face_to_choose_the_epoch_on_is_refused(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_no_face_to_choose_the_epoch_on_is_refused(fit: Fit) -> None:
     with pytest.raises(DatasetError, match="no faces to choose the epoch on"):
-        train(make_recipe(), make_faces(), make_faces(0), tmp_path, classes=classes)
+        fit(held_out=0)
 
 
 def test_landmark_regions_need_landmarks(
@@ -273,19 +266,14 @@ def test_landmark_regions_need_landmarks(
         train(recipe, bare, None, tmp_path, classes=classes)
 
 
-def test_a_run_that_diverges_says_so(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
-    recipe = make_recipe(optimiser={**SGD, "backbone_lr": 1e30, "warmup_steps": 0})
+def test_a_run_that_diverges_says_so(fit: Fit) -> None:
     with pytest.raises(RecipeError, match=r"the loss is no number any more at step .* of epoch 1; lower"):
-        train(recipe, make_faces(), None, tmp_path, classes=classes)
+        fit({"optimiser": {**SGD, "backbone_lr": 1e30, "warmup_steps": 0}})
 
 
-def test_fewer_faces_than_a_step_are_refused(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_fewer_faces_than_a_step_are_refused(fit: Fit) -> None:
     with pytest.raises(RecipeError, match=r"optimiser\.batch is 8, but an epoch has only 6 faces"):
-        train(make_recipe(), make_faces(6), None, tmp_path, classes=classes)
+        fit(faces=6)
 
 
 def rows_of(labels: list[int], batch: int, epoch: int = 0, **data: object) -> torch.Tensor:
@@ -328,23 +316,19 @@ def test_class_weights_even_out_the_classes() -> None:
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])
-def test_a_step_in_parts_is_the_step_as_a_whole(
-    accumulate: int, make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
-    runs = []
-    for parts in (1, accumulate):
-        recipe = make_recipe(optimiser={"accumulate": parts}, loss={"visibility": 1.0})
-        runs.append(train(recipe, make_faces(), None, tmp_path / str(parts), classes=classes))
+def test_a_step_in_parts_is_the_step_as_a_whole(accumulate: int, fit: Fit, tmp_path: Path) -> None:
+    runs = [
+        fit({"optimiser": {"accumulate": parts}, "loss": {"visibility": 1.0}}, out=tmp_path / str(parts))
+        for parts in (1, accumulate)
+    ]
     for name in ("loss", "cross_entropy", "region_biased", "visibility"):
         assert runs[0].history[-1][name] == pytest.approx(runs[1].history[-1][name], rel=1e-4), name
     assert runs[0].history[-1]["visibility"] > 0
 
 
-def test_a_step_that_cannot_be_split_is_refused(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_a_step_that_cannot_be_split_is_refused(fit: Fit) -> None:
     with pytest.raises(RecipeError, match="cannot be split evenly over 1 processes with 3 parts each"):
-        train(make_recipe(optimiser={"accumulate": 3}), make_faces(), None, tmp_path, classes=classes)
+        fit({"optimiser": {"accumulate": 3}})
 
 
 def test_seeds_of_neighbouring_steps_differ() -> None:

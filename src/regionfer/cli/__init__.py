@@ -7,6 +7,7 @@ Exit codes: 0 all went well; 1 some inputs failed; 2 nothing was done, because t
 names for all the work (model, output), is wrong; 130 interrupted.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -59,6 +60,26 @@ class LazyGroup(click.Group):
             raise _Refusal(
                 f"this needs {package}, which is not installed here; run: pip install 'regionfer[train]'"
             ) from error
+
+
+min_confidence_option = click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Leave out faces of which the detector is less sure.",
+)
+
+SHOWN = 10
+"""Images that could not be read that are named one by one on the screen."""
+
+
+def tell_failures(errors: Sequence[str], listed: str) -> None:
+    """Name the first images that could not be read, and say where the others are listed."""
+    for error in errors[:SHOWN]:
+        click.echo(error, err=True)
+    if len(errors) > SHOWN:
+        click.echo(f"... and {len(errors) - SHOWN:,} more, {listed}", err=True)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

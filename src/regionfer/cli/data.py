@@ -3,9 +3,13 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+
+from regionfer.cli import min_confidence_option
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -15,17 +19,41 @@ if TYPE_CHECKING:
     from regionfer.datasets.manifest import Manifest
     from regionfer.preparation import PreparedCard
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _Joined: TypeAlias = dict["FoundList", "Subset"]
 _Failed: TypeAlias = dict["FoundList", str]
 
 SPLIT_CHOICE = click.Choice(["train", "valid", "test"])
 
 
-def _corpus_options(function: F) -> F:
-    """What names a corpus and its images."""
+@dataclass(frozen=True)
+class _Corpus:
+    """A corpus and the part of it that a command is about."""
+
+    name: str
+    data: str
+    splits: tuple[str, ...]
+    photos: bool
+    workers: int | None
+
+    def read(self) -> "Manifest":
+        from regionfer.datasets import read_dataset
+
+        options: dict[str, Any] = {"photos": True} if self.photos else {}
+        if self.splits:
+            options["splits"] = self.splits
+        return read_dataset(self.name, self.data, **options)
+
+
+def _takes_corpus(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the arguments that name a corpus and its images, as one ``corpus``."""
+
+    @wraps(function)
+    def with_corpus(**arguments: Any) -> None:
+        corpus = _Corpus(**{field.name: arguments.pop(field.name) for field in fields(_Corpus)})
+        function(corpus=corpus, **arguments)
+
     options = (
+        click.argument("name"),
         click.option("--data", required=True, metavar="DIR", help="Folder of the corpus; for csv, the table."),
         click.option("--split", "splits", multiple=True, type=SPLIT_CHOICE, help="Only this split; may be repeated."),
         click.option(
@@ -35,9 +63,10 @@ def _corpus_options(function: F) -> F:
         ),
         click.option("--workers", type=click.IntRange(min=1), help="Threads; one a processor if not given."),
     )
+    command: Callable[..., None] = with_corpus
     for option in reversed(options):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
 @click.group("data")
@@ -51,19 +80,14 @@ def command() -> None:
 
 
 @command.command("check")
-@click.argument("name")
-@_corpus_options
+@_takes_corpus
 @click.option("--no-images", is_flag=True, help="Do not read the images, only the tables and the names of files.")
 @click.option("--strict", is_flag=True, help="Let warnings fail the check, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(
     ctx: click.Context,
-    name: str,
-    data: str,
-    splits: tuple[str, ...],
-    photos: bool,
-    workers: int | None,
+    corpus: _Corpus,
     no_images: bool,
     strict: bool,
     as_json: bool,
@@ -77,13 +101,13 @@ def check(
     """
     from regionfer.datasets.check import check_manifest
 
-    manifest = _read(name, data, splits, photos)
+    manifest = corpus.read()
     with _progress("images") as progress:
         report = check_manifest(
             manifest,
-            expected=splits or None,
+            expected=corpus.splits or None,
             read_images=not no_images,
-            workers=workers,
+            workers=corpus.workers,
             progress=progress,
         )
     if as_json:
@@ -94,8 +118,7 @@ def check(
 
 
 @command.command("prepare")
-@click.argument("name")
-@_corpus_options
+@_takes_corpus
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder to write to; made if it is missing.")
 @click.option(
     "--size",
@@ -108,22 +131,12 @@ def check(
     help="Look for faces, or take each image for one; by default as fits the dataset.",
 )
 @click.option("--given", is_flag=True, help="Align by the landmarks that come with the dataset; do not look for faces.")
-@click.option(
-    "--min-confidence",
-    type=click.FloatRange(0, 1),
-    default=0.9,
-    show_default=True,
-    help="Leave out faces of which the detector is less sure.",
-)
+@min_confidence_option
 @click.option("--strict", is_flag=True, help="Count images without a face as failures, too.")
 @click.pass_context
 def prepare(
     ctx: click.Context,
-    name: str,
-    data: str,
-    splits: tuple[str, ...],
-    photos: bool,
-    workers: int | None,
+    corpus: _Corpus,
     output: str,
     size: int | None,
     detect: bool | None,
@@ -144,7 +157,7 @@ def prepare(
     if given and detect is not None:
         raise click.UsageError("--given takes landmarks as they are: leave out --detect and --no-detect")
     named: Mapping[bool | None, FaceSource | None] = {None: None, True: "detect", False: "crops"}
-    manifest = _read(name, data, splits, photos)
+    manifest = corpus.read()
     try:
         with _progress("images") as progress:
             card = prepare_faces(
@@ -153,7 +166,7 @@ def prepare(
                 source="given" if given else named[detect],
                 size=size,
                 min_confidence=min_confidence,
-                workers=workers,
+                workers=corpus.workers,
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -214,15 +227,6 @@ def lists(
     issues = [issue for subset in joined.values() for issue in subset.issues if issue.severity != "note"]
     off = any(found.as_published is False for found in survey.lists)
     ctx.exit(1 if failed or not survey.lists or (strict and (issues or off)) else 0)
-
-
-def _read(name: str, data: str, splits: tuple[str, ...], photos: bool) -> "Manifest":
-    from regionfer.datasets import read_dataset
-
-    options: dict[str, Any] = {"photos": True} if photos else {}
-    if splits:
-        options["splits"] = splits
-    return read_dataset(name, data, **options)
 
 
 def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_Joined, _Failed]:

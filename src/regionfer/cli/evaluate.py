@@ -116,6 +116,7 @@ def command(
         click.echo(f"report: {write_report(evaluation, report)}", err=True)
     if json_file != "-":
         _print(evaluation)
+    _tell_misses(evaluation, data)
     _tell_failures(evaluation)
     ctx.exit(1 if strict and evaluation.failures else 0)
 
@@ -207,13 +208,24 @@ def _tell_issues(subset: "Subset") -> None:
         click.echo(f"{subset.path}{line}: {issues[0].text}{more}", err=True)
 
 
+def _tell_misses(evaluation: "Evaluation", data: str) -> None:
+    """What `regionfer data prepare` could not use of this split, which is in none of the figures."""
+    from collections import Counter
+
+    if misses := evaluation.misses:
+        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in Counter(misses.values()).items())
+        click.echo(
+            f"{len(misses):,} more images gave no face when {data} was prepared ({reasons}): they are in none of the "
+            f"figures; counted as wrong, accuracy is {evaluation.accuracy_with_misses:.2%}",
+            err=True,
+        )
+
+
 def _tell_failures(evaluation: "Evaluation") -> None:
-    shown = 10
+    from regionfer.cli import tell_failures
+
     errors = list(evaluation.failures.values())
-    for error in errors[:shown]:
-        click.echo(error, err=True)
-    if len(errors) > shown:
-        click.echo(f"... and {len(errors) - shown:,} more, listed in the JSON and in the report", err=True)
+    tell_failures(errors, "listed in the JSON and in the report")
     counted = f"{len(evaluation.manifest) - len(errors):,} of {len(evaluation.manifest):,} listed images evaluated"
     click.echo(f"{counted}, {len(errors):,} failed", err=True)
 

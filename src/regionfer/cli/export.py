@@ -62,6 +62,7 @@ def command(
     The graph is compared with the network before the file is put in place. With --data the graph itself is measured on
     the split that the epoch was chosen on, beside the baseline if one is given.
     """
+    from regionfer.cli import tell_failures
     from regionfer.cli.train import describe_score
     from regionfer.onnx_model import ExpressionModel
     from regionfer.training.calibration import MIN_FACES
@@ -72,6 +73,12 @@ def command(
 
     loaded = load_checkpoint(checkpoint)
     recipe = parse_recipe(dict(loaded.recipe), checkpoint)
+    held_out = None
+    if data is not None:
+        held_out, failures = load_validation(recipe, data, loaded.classes)
+        tell_failures(list(failures.values()), "as 'regionfer data check' lists")
+        if failures:
+            click.echo(f"{len(failures):,} listed images cannot be read and are not measured on", err=True)
     made, difference = export(
         loaded,
         Path(model),
@@ -81,7 +88,7 @@ def command(
         limits=limits,
         flip=flip,
         half=half,
-        held_out=None if data is None else load_validation(recipe, data, loaded.classes),
+        held_out=held_out,
         calibrated=calibrate,
         max_loss=None if rare_classes is None else rare_classes / 100,
         risk=risk,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from regionfer.cli import min_confidence_option
+
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.progress import Progress
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     "--output",
     "-o",
     metavar="FILE",
-    help="Write a table: FILE.csv (a row a face), FILE.jsonl (a line an image), or - for CSV on the screen.",
+    help="Write a table: FILE.csv (a row a face), FILE.jsonl (a line an image), or - for CSV on the screen. "
+    "A FILE that is there already is replaced.",
 )
 @click.option("--draw", metavar="DIR", help="Write each photo with faces to DIR, with the faces drawn.")
 @click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
@@ -36,13 +39,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Faces in one run of the network, at most; more is faster on a GPU only.",
 )
-@click.option(
-    "--min-confidence",
-    type=click.FloatRange(0, 1),
-    default=0.9,
-    show_default=True,
-    help="Leave out faces of which the detector is less sure.",
-)
+@min_confidence_option
 @click.option(
     "--max-risk",
     type=click.FloatRange(0, 1),
@@ -83,8 +80,8 @@ def command(
     from regionfer.output import PictureFolder, check_table, open_table
     from regionfer.recognizer import Recognizer
 
-    if output is not None:
-        check_table(output)
+    if output is not None and check_table(output):
+        click.echo(f"{output}: is there already, and is replaced", err=True)
     recognizer = Recognizer(model, max_risk=max_risk)
     found = find_images(inputs, recursive=recursive)
     with ExitStack() as stack:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from regionfer.errors import DatasetError
+
 
 @click.command("train")
 @click.argument("recipe", metavar="RECIPE.toml")
@@ -22,6 +24,7 @@ import click
 @click.option("--out", metavar="DIR", help="Folder for checkpoints and logs; runs/NAME of the recipe if not given.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder, where there is one.")
 @click.option("--seed", type=int, metavar="N", help="Use this seed instead of the recipe's.")
+@click.option("--strict", is_flag=True, help="Do not train if an image is absent or cannot be read.")
 @click.option("--precision", type=click.Choice(["bf16", "fp32"]), help="Use this instead of the recipe's.")
 def command(
     recipe: str,
@@ -31,22 +34,35 @@ def command(
     out: str | None,
     resume: bool,
     seed: int | None,
+    strict: bool,
     precision: str | None,
 ) -> None:
     """Train a network as RECIPE.toml describes.
 
     After each epoch a checkpoint is written, so that a run that was stopped goes on with --resume and ends with the
     same weights. Figures go to log.csv and, for TensorBoard, into the same folder.
+
+    Images that are listed and absent, or cannot be read, are left out, counted, and listed in unreadable.csv there.
     """
+    from regionfer.cli import tell_failures
     from regionfer.training.loop import BEST, train
     from regionfer.training.recipe import load_recipe
-    from regionfer.training.sources import load_sources
+    from regionfer.training.sources import load_sources, write_failures
 
     overrides = {"seed": seed, "precision": precision, "data.dataset": dataset}
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     sources = load_sources(settings, data)
-    click.echo(sources.describe(), err=True)
     folder = Path(out or f"runs/{settings.name}")
+    if sources.failures:
+        listed = f"all in {write_failures(sources.failures, folder)}"
+        tell_failures(list(sources.failures.values()), listed)
+        click.echo(f"{len(sources.failures):,} listed images cannot be read and are left out; {listed}", err=True)
+        if strict:
+            raise DatasetError(
+                f"{data}: {len(sources.failures):,} listed images cannot be read; "
+                "mend the dataset, or leave out --strict to train without them"
+            )
+    click.echo(sources.describe(), err=True)
     best = train(
         settings,
         sources.training,

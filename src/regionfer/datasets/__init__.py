@@ -4,7 +4,15 @@ from regionfer.datasets.affectnet import read_affectnet
 from regionfer.datasets.ferplus import read_ferplus
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.lists import Subset, column_subset, read_subset
-from regionfer.datasets.manifest import Dropped, Manifest, load_faces, load_image, missing_images
+from regionfer.datasets.manifest import (
+    Dropped,
+    Manifest,
+    ReadableFaces,
+    load_faces,
+    load_image,
+    load_readable_faces,
+    missing_images,
+)
 from regionfer.datasets.own import read_csv, read_folder
 from regionfer.datasets.prepared import load_prepared
 from regionfer.datasets.rafdb import read_rafdb
@@ -16,11 +24,13 @@ __all__ = [
     "Dropped",
     "Finding",
     "Manifest",
+    "ReadableFaces",
     "Subset",
     "column_subset",
     "load_faces",
     "load_image",
     "load_prepared",
+    "load_readable_faces",
     "missing_images",
     "read_affectnet",
     "read_csv",

@@ -84,6 +84,14 @@ def read_affectnet(root: str | Path, *, classes: int = 8, splits: Collection[str
     return _read_folders(root, choose_splits(root, "AffectNet", folders, splits), names)
 
 
+def has_new_names(manifest: Manifest) -> bool:
+    """Whether a manifest is of the folder release, or prepared from it: there images have numbers for names."""
+    if not manifest.dataset.startswith("AffectNet") or not len(manifest):
+        return False
+    place, _, name = str(manifest.names[0]).rpartition("/")
+    return place.endswith("images") and os.path.splitext(name)[0].isdecimal()  # noqa: PTH122
+
+
 @dataclass
 class _Rows:
     """Rows as they are read; images without an expression of interest go to ``dropped``."""

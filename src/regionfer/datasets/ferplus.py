@@ -3,7 +3,7 @@
 Two layouts are read:
 
 - the folders that Microsoft's FER+ scripts write: ``FER2013Train``, ``FER2013Valid``, ``FER2013Test``, each with
-  48 x 48 grey PNG files and a ``label.csv`` of name, box and ten vote counts;
+  48 x 48 grey PNG files and a ``label.csv`` of name, box and ten vote counts, with or without a header;
 - the original pair of tables, ``fer2013.csv`` (emotion, pixels, Usage) and ``fer2013new.csv`` (usage, name, votes).
 
 The majority protocol is the one of the RAN paper's lists: votes of 1 or less are dropped, and an image is kept if one
@@ -24,7 +24,7 @@ from regionfer.datasets.layout import choose_splits, wrong_folder
 from regionfer.datasets.manifest import Dropped, Manifest
 from regionfer.datasets.tables import read_cells
 from regionfer.errors import DatasetError
-from regionfer.labels import LABELS
+from regionfer.labels import LABELS, canonical_label
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
@@ -114,6 +114,8 @@ def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -
         for line, row in read_cells(table, ","):
             if len(row) != 2 + len(VOTES):
                 raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
+            if not seen and _is_header(row, f"{table}, line {line}"):
+                continue
             names.append(f"{folder.name}/{row[0]}")
             votes.append(_counts(row[2:], table, line))
             splits.append(split)
@@ -123,6 +125,30 @@ def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -
         if split not in splits:
             raise DatasetError(f"{table}: expected a line an image, found none")
     return _manifest(root, names, votes, splits, with_divided)
+
+
+def _is_header(row: list[str], where: str) -> bool:
+    """Whether a first row names the columns: none of its votes is a number. They must be in the usual order."""
+    if any(cell.strip().isdecimal() for cell in row[2:]):
+        return False
+    for cell, expected in zip(row[2:], VOTES, strict=True):
+        found = _vote_name(cell)
+        if found != expected:
+            raise DatasetError(
+                f"{where}: expected votes for {', '.join(VOTES)} in this order, found {cell.strip()!r} in the place of "
+                f"{expected!r}; put the columns in this order, or take the header out if it is wrong"
+            )
+    return True
+
+
+def _vote_name(cell: str) -> str:
+    name = cell.strip()
+    if name.casefold() == "nf":
+        return "not a face"
+    try:
+        return canonical_label(name)
+    except ValueError:
+        return name.casefold()
 
 
 def _read_tables(root: Path, with_divided: bool) -> Manifest:

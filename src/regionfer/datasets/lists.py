@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.datasets.affectnet import has_new_names
 from regionfer.datasets.codes import CODINGS, native_coding
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.list_entries import Entry, NameIndex, is_number, read_entries
@@ -275,9 +276,17 @@ def _no_match(path: Path, lines: Sequence[Entry | Finding], manifest: Manifest) 
             f"line {lines[0].line}: {lines[0].text}"
         )
     known = str(manifest.names[0]) if len(manifest) else "none"
+    if has_new_names(manifest):
+        advice = (
+            "AffectNet's lists name the images of its tables (training.csv and validation.csv), and this is the folder "
+            "release, which numbers them anew, with no table of which is which: give the release with the tables, or "
+            "leave the list out"
+        )
+    else:
+        advice = "give the list of this dataset and split"
     return DatasetError(
         f"{path}: none of its {len(lines):,} entries is in {_describe(manifest)}; it has names such as {first}, "
-        f"expected names such as {known}; give the list of this dataset and split"
+        f"expected names such as {known}; {advice}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.errors import DatasetError
+from regionfer.errors import DatasetError, ImageError
 from regionfer.images import read_image
 from regionfer.labels import LABELS
 
@@ -24,7 +24,7 @@ Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
 
 @dataclass(frozen=True, eq=False)
 class Dropped:
-    """The m images that a corpus lists and its protocol leaves out.
+    """The m images that a corpus lists and that are left out, by its protocol or for want of a face.
 
     Attributes:
         names: (m,) str, image files, relative to the manifest's root.
@@ -78,6 +78,7 @@ class Manifest:
         attributes: what else is known of each image, (n, ...) arrays by name.
         crops: the images are face crops. Otherwise they are photos, in which the face has to be found first.
         dropped: images that the corpus lists and the protocol leaves out; they stay when rows are selected.
+        misses: of a prepared corpus, images that gave no face when it was prepared; they stay likewise.
     """
 
     dataset: str
@@ -94,6 +95,7 @@ class Manifest:
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=lambda: MappingProxyType({}))
     crops: bool = True
     dropped: Dropped = field(default_factory=Dropped.of)
+    misses: Dropped = field(default_factory=Dropped.of)
 
     def __post_init__(self) -> None:
         n = len(self.names)
@@ -184,6 +186,50 @@ def load_faces(manifest: Manifest, size: int) -> NDArray[np.uint8]:
         DatasetError: the images are photos.
         ImageError: an image is missing or unreadable.
     """
+
+    def refuse(row: int, error: ImageError) -> None:
+        raise error
+
+    return _decode(manifest, size, refuse)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadableFaces:
+    """The faces of those images of a manifest that can be read.
+
+    Attributes:
+        manifest: its rows whose image can be read.
+        faces: (n, S, S, 3) uint8 RGB, theirs.
+        failures: why each other image cannot be read, by its name.
+    """
+
+    manifest: Manifest
+    faces: NDArray[np.uint8]
+    failures: Mapping[str, str]
+
+
+def load_readable_faces(manifest: Manifest, size: int) -> ReadableFaces:
+    """Decode all faces of a manifest that can be read, as `load_faces` does, and note which cannot.
+
+    Raises:
+        DatasetError: the images are photos, or not one can be read.
+    """
+    errors: dict[int, str] = {}
+    faces = _decode(manifest, size, lambda row, error: errors.update({row: str(error)}))
+    failures = {str(manifest.names[row]): errors[row] for row in sorted(errors)}
+    if not errors:
+        return ReadableFaces(manifest, faces, failures)
+    if len(errors) == len(manifest):
+        raise DatasetError(
+            f"{manifest.root}: none of the {len(manifest):,} listed images of {manifest.dataset} can be read; "
+            f"the first: {next(iter(failures.values()))}"
+        )
+    rows = np.delete(np.arange(len(manifest)), list(errors))
+    return ReadableFaces(manifest.select(rows), faces[rows], failures)
+
+
+def _decode(manifest: Manifest, size: int, failed: Callable[[int, ImageError], None]) -> NDArray[np.uint8]:
+    """Faces (n, size, size, 3); ``failed`` is called, by any thread, with each row whose image cannot be read."""
     if not manifest.crops:
         raise DatasetError(
             f"{manifest.root}: {manifest.dataset} has photos here, in which faces must be found first; "
@@ -194,10 +240,13 @@ def load_faces(manifest: Manifest, size: int) -> NDArray[np.uint8]:
     faces = np.empty((len(manifest), size, size, 3), dtype=np.uint8)
 
     def load(row: int) -> None:
-        faces[row] = resize_face(load_image(manifest, row), size)
+        try:
+            faces[row] = resize_face(load_image(manifest, row), size)
+        except ImageError as error:
+            failed(row, error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Consuming the results raises the first failure here.
+        # Consuming the results raises here what ``failed`` raised there.
         for _ in pool.map(load, range(len(manifest)), chunksize=64):
             pass
     return faces

@@ -1,7 +1,16 @@
 """What the corpora and lists hold by their authors' word: figures to check a copy against.
 
-Sources: the FERPlus, RAF-DB, AffectNet and SFEW releases and their papers; Wang et al., 2020 (arXiv:1905.04075) for the
-challenge lists and for FERPlus by the majority protocol.
+Sources. Totals: the FERPlus, RAF-DB, AffectNet and SFEW releases and their papers; Wang et al., 2020 (arXiv:1905.04075)
+for the challenge lists and for FERPlus by the majority protocol. Counts by class, where a public source supports them:
+
+- AffectNet, training: as printed over the release of March 2021, 287,651 and 3,999 images, in
+  https://github.com/av-savchenko/face-emotion-recognition, src/affectnet/train_affectnet_march2021_pytorch.ipynb.
+  Validation: 500 a class, by its paper (arXiv:1708.03985).
+- RAF-DB: as several public loaders of EmoLabel/list_patition_label.txt note its counts (of the labels 1 to 7 in turn:
+  1290, 281, 717, 4772, 1982, 705, 2524 training and 329, 74, 160, 1185, 478, 162, 680 test images); they agree with
+  each other and with the official totals, but none is the authors' own.
+- SFEW 2.0: none was found for the 958 and 436 images, only for the 891 and 431 that were aligned, so none are here.
+- FERPlus: none is published for the majority protocol.
 """
 
 from collections.abc import Mapping

@@ -8,6 +8,7 @@
 =================  ===================================================================================================
 """
 
+import csv
 import json
 import zipfile
 from collections.abc import Collection
@@ -113,11 +114,17 @@ def load_prepared(folder: str | Path) -> tuple[Manifest, NDArray[np.uint8]]:
             pixels=faces,
             attributes=MappingProxyType(attributes),
             dropped=dropped,
+            misses=_read_misses(folder / MISSES),
             **columns,
         )
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{folder}: damaged: {error}; prepare the corpus again") from error
     return manifest, faces
+
+
+def _read_misses(path: Path) -> Dropped:
+    with path.open(encoding="utf-8", newline="") as file:
+        return Dropped.of([(row["image"], row["split"], row["reason"]) for row in csv.DictReader(file)])
 
 
 def read_prepared(root: str | Path, *, splits: Collection[str] | None = None) -> Manifest:

@@ -1,5 +1,6 @@
 """A model on a manifest and its challenge subsets, beside a baseline, with everything a report needs."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -111,6 +112,19 @@ class Evaluation:
         errors = self.model.faces.answers.errors
         return {str(self.manifest.names[row]): errors[row] for row in sorted(errors)}
 
+    @property
+    def misses(self) -> dict[str, str]:
+        """Images of the split that gave no face when the dataset was prepared, and so have no answer: why, by name."""
+        lost = self.manifest.misses
+        rows = np.flatnonzero(np.isin(lost.splits, self.manifest.splits))
+        return {str(lost.names[row]): str(lost.reasons[row]) for row in rows}
+
+    @property
+    def accuracy_with_misses(self) -> float:
+        """Accuracy, 0..1, on the faces as given if each of the `misses` counts as a wrong answer."""
+        score = self.model.faces.measured[ALL].score
+        return score.accuracy * score.n / (score.n + len(self.misses))
+
     def correct(self, results: Results) -> NDArray[np.bool_]:
         """Whether each answer is right, (n,)."""
         return np.asarray(results.answers.predictions == self.manifest.labels)
@@ -148,6 +162,7 @@ class Evaluation:
             **scores,
             "failures": len(self.failures),
             "failed_images": [{"image": name, "error": error} for name, error in self.failures.items()],
+            "prepare_misses": self._misses_dict(),
             "groups": [self._group_dict(group) for group in self.groups()],
         }
         if self.model.photos is not None:
@@ -155,6 +170,14 @@ class Evaluation:
         if self.baseline is not None:
             whole["comparison"] = self._comparison_dict(self.baseline)
         return whole
+
+    def _misses_dict(self) -> dict[str, Any]:
+        return {
+            "n": len(self.misses),
+            "reasons": dict(Counter(self.misses.values())),
+            "accuracy_with_misses": self.accuracy_with_misses,
+            "images": [{"image": name, "reason": reason} for name, reason in self.misses.items()],
+        }
 
     def _group_dict(self, group: Group) -> dict[str, Any]:
         names = self.model.faces.answers.region_names

@@ -155,6 +155,22 @@ def failure_table(evaluation: Evaluation) -> Table | None:
     )
 
 
+def miss_table(evaluation: Evaluation) -> Table | None:
+    """Images that gave no face when the dataset was prepared; None if there are none."""
+    if not evaluation.misses:
+        return None
+    note = (
+        "They are in none of the figures. If each counts as a wrong answer, accuracy is "
+        f"{percent(evaluation.accuracy_with_misses, 2)} %."
+    )
+    return Table(
+        f"Images without a face since the dataset was prepared: {len(evaluation.misses):,}",
+        ("image", "reason"),
+        tuple(evaluation.misses.items()),
+        note,
+    )
+
+
 def summary_tables(evaluation: Evaluation) -> list[Table]:
     """The tables for the screen."""
     tables = [*accuracy_tables(evaluation), scores_table(evaluation), risk_table(evaluation)]
@@ -167,7 +183,8 @@ def all_tables(evaluation: Evaluation) -> Iterator[Table]:
     yield class_table(evaluation)
     yield group_table(evaluation)
     yield from confusion_tables(evaluation)
-    yield from (table for table in (list_table(evaluation), failure_table(evaluation)) if table is not None)
+    last = (list_table(evaluation), failure_table(evaluation), miss_table(evaluation))
+    yield from (table for table in last if table is not None)
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regionfer.datasets.manifest import Manifest, load_faces
+from regionfer.datasets.manifest import Manifest, ReadableFaces
 from regionfer.training.recipe import DataRecipe
 
 
@@ -43,17 +43,14 @@ class FaceData:
         return FaceData(self.faces[index], self.labels[rows], self.targets[index], landmarks, seen, poses)
 
     @classmethod
-    def load(cls, manifest: Manifest, size: int) -> "FaceData":
-        """Decode the face crops of a manifest at one size; those of a prepared corpus stay on the disk.
+    def of(cls, readable: ReadableFaces) -> "FaceData":
+        """Decoded face crops of a manifest; those of a prepared corpus stay on the disk.
 
         Landmarks come along where the manifest has both pixels and landmarks, as a prepared corpus does.
-
-        Raises:
-            DatasetError: the manifest has photos, in which faces have to be found first.
-            ImageError: an image is missing or unreadable.
         """
+        manifest = readable.manifest
         return cls(
-            faces=torch.from_numpy(load_faces(manifest, size)),
+            faces=torch.from_numpy(readable.faces),
             labels=manifest.labels,
             targets=torch.from_numpy(manifest.targets),
             landmarks=_landmarks(manifest),

@@ -1,6 +1,8 @@
 """From the dataset that a recipe names to the faces it trains on."""
 
+import csv
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from regionfer.datasets import Manifest, read_dataset
-from regionfer.errors import DatasetError, RecipeError
+from regionfer.datasets import Manifest, load_readable_faces, read_dataset
+from regionfer.errors import DatasetError, OutputError, RecipeError
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
+
+UNREADABLE = "unreadable.csv"
+"""Table of images that were left out of a run, in its folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +29,14 @@ class Sources:
         validation: faces to choose the epoch on, or None.
         classes: class names, in the order of the labels.
         facts: what they are, for the checkpoint and the model card.
+        failures: why each image that is listed and cannot be read is not among them, by its name.
     """
 
     training: FaceData
     validation: FaceData | None
     classes: tuple[str, ...]
     facts: dict[str, Any]
+    failures: Mapping[str, str]
 
     def describe(self) -> str:
         """One line for a person."""
@@ -39,15 +46,17 @@ class Sources:
 
 
 def load_sources(recipe: Recipe, root: str | Path) -> Sources:
-    """Read and decode the faces that a recipe asks for.
+    """Read and decode the faces that a recipe asks for; images that cannot be read are left out and listed.
 
     Raises:
-        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, or lacks a split.
-        ImageError: an image is missing or unreadable.
+        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks a split, or
+            none of its images can be read.
     """
     manifest = read_dataset(recipe.data.dataset, root)
-    training = _splits(manifest, recipe.data.train)
-    held_out = manifest.split(recipe.data.valid) if recipe.data.valid else None
+    size = recipe.input.face_size
+    read = load_readable_faces(_splits(manifest, recipe.data.train), size)
+    held_out = load_readable_faces(manifest.split(recipe.data.valid), size) if recipe.data.valid else None
+    training, failures = read.manifest, {**read.failures, **({} if held_out is None else held_out.failures)}
     facts = {
         "dataset": manifest.dataset,
         "protocol": manifest.protocol,
@@ -57,15 +66,18 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
         "valid_split": recipe.data.valid,
         "commit": _commit(),
     }
+    if failures:
+        facts["unreadable"] = len(failures)
     return Sources(
-        training=_with_attributes(FaceData.load(training, recipe.input.face_size), training, recipe),
-        validation=None if held_out is None else FaceData.load(held_out, recipe.input.face_size),
+        training=_with_attributes(FaceData.of(read), training, recipe),
+        validation=None if held_out is None else FaceData.of(held_out),
         classes=manifest.classes,
         facts=facts,
+        failures=failures,
     )
 
 
-def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) -> FaceData:
+def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) -> tuple[FaceData, Mapping[str, str]]:
     """Read and decode only the faces on which the epoch was chosen.
 
     Args:
@@ -73,11 +85,13 @@ def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) 
         root: folder of the dataset.
         classes: what the checkpoint was trained to tell apart.
 
+    Returns:
+        The faces; and of each image that cannot be read and is left out, by its name, why.
+
     Raises:
         RecipeError: the recipe names no such split.
-        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks the split, or
-            has other classes.
-        ImageError: an image is missing or unreadable.
+        DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks the split, has
+            other classes, or none of its images can be read.
     """
     if not recipe.data.valid:
         raise RecipeError(f"recipe {recipe.name}: data.valid names no split, so there is nothing to measure on")
@@ -87,7 +101,24 @@ def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) 
             f"{root}: has the classes {', '.join(manifest.classes)}, but the checkpoint was trained for "
             f"{', '.join(classes)}; give the folder that it was trained on"
         )
-    return FaceData.load(manifest.split(recipe.data.valid), recipe.input.face_size)
+    read = load_readable_faces(manifest.split(recipe.data.valid), recipe.input.face_size)
+    return FaceData.of(read), read.failures
+
+
+def write_failures(failures: Mapping[str, str], out: str | Path) -> Path:
+    """Write the table of images that cannot be read, image and error a row, into a run's folder.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = Path(out) / UNREADABLE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("image", "error"), *failures.items()])
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
 
 
 def _with_attributes(faces: FaceData, manifest: Manifest, recipe: Recipe) -> FaceData:
