@@ -32,6 +32,7 @@ from mesh_pose import (
 )
 from meshes import Seen, see_faces
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
 from regionfer.faces.pose import rotation
@@ -65,7 +66,7 @@ def main() -> None:
     rows: list[tuple[str, ...]] = []
     for split, folder in (entry.split("=", 1) for entry in arguments.splits):
         paths = images_in(Path(folder))[: arguments.first]
-        with Progress() as progress:
+        with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task(split, total=len(paths))
             for start in range(0, len(paths), PART):
                 chosen = paths[start : start + PART]

@@ -2,8 +2,8 @@
 
     python scripts/label_pose/make_made_head.py facemesh.json
 
-The shape is that of mean_head.npz. The skins are photos in examples/, of people who face the camera: where each point of
-the shape lies in them, as Face Mesh sees it.
+The shape is that of mean_head.npz. The skins are photos in examples/, of people who face the camera: where each of its
+points lies in them, as Face Mesh sees it.
 """
 
 import argparse

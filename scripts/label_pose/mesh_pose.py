@@ -13,6 +13,7 @@ Doubles = NDArray[np.float64]
 
 LEFT_EYE, RIGHT_EYE = (33, 133), (263, 362)  # corners, of the eye at the image's left and at its right
 ROUNDS = 20
+LOPSIDED = 0.2  # distance of counterparts in the mirror, in spreads of the mesh, from which it is no face
 
 MESH_YAW = (0.0, 17.5, 26.0, 34.0, 40.5, 46.0, 52.0, 60.0, 75.0)
 TRUE_YAW = (0.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
@@ -149,7 +150,8 @@ def mirror_pairs(points: Doubles) -> NDArray[np.int64]:
     flipped = points * [-1, 1, 1]
     squares = np.square(points[:, None] - flipped).sum(axis=2)
     pairs = linear_sum_assignment(squares + squares.T)[1]
-    if (pairs[pairs] != np.arange(len(points))).any():
+    apart = squares[np.arange(len(points)), pairs].mean()
+    if (pairs[pairs] != np.arange(len(points))).any() or apart > LOPSIDED**2 * points.var(axis=0).sum():
         raise ValueError("the mesh is too lopsided to find which points mirror each other; give more frontal faces")
     return pairs
 
