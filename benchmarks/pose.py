@@ -62,7 +62,7 @@ def main() -> None:
         "--faces",
         type=int,
         default=500,
-        help="how many faces are drawn at random, half of them turned by more than 30 degrees",
+        help="how many faces are drawn; half of them turned",
     )
     parser.add_argument("--mesh", type=Path, help="facemesh.json: check Face Mesh too")
     arguments = parser.parse_args()
