@@ -1,0 +1,253 @@
+"""How well a network tells head pose, by checks of which the answer is known.
+
+``python benchmarks/pose.py DATA/FER2013Valid pose.csv [MODEL.onnx ...]`` prints, for each model file with an output
+``pose`` and for the pose of MTCNN's five landmarks,
+
+- mirror: by how many degrees the answer to a mirrored face differs from the mirrored answer;
+- turned: by how many it differs from the answer turned alike, when the picture is turned in its plane;
+- teacher: how far it is from the labels in pose.csv (scripts/label_pose), of faces that it was not taught with;
+- made heads: how far it is from the truth on a 3D head drawn at known angles.
+
+``--mesh facemesh.json`` adds Face Mesh itself, which made the labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import onnxruntime
+from made_head import draw, load_heads
+from numpy.typing import NDArray
+
+from regionfer import ExpressionModel
+from regionfer.datasets.manifest import resize_face
+from regionfer.faces import MTCNN, head_pose
+
+Faces = NDArray[np.uint8]  # (n, S, S, 3) RGB
+Poses = NDArray[np.float64]  # (n, 3) yaw pitch roll, degrees; NaN where there is no answer
+Estimator = Callable[[Faces], Poses]
+
+AXES = ("yaw", "pitch", "roll")
+MIRROR = np.array([-1, 1, -1])
+TURNS = (-30, -20, -10, 10, 20, 30)  # degrees, clockwise as seen
+BINS = ((0, 30), (30, 45), (45, 60), (60, 91))  # degrees of |yaw|
+TRUSTED = 0.5  # least confidence of a label that counts
+SURE_YAWS, SURE_PITCHES = range(-75, 76, 15), (-30, 0, 30)  # of the made heads
+BATCH = 64
+ENLARGED = 3  # times, for MTCNN, which wants larger faces
+
+
+class Labelled(NamedTuple):
+    """Faces, and what the teacher says of them."""
+
+    faces: Faces
+    poses: Poses
+
+
+def main() -> None:
+    """Run all checks on all estimators."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="face crops of one split")
+    parser.add_argument("labels", type=Path, help="pose.csv")
+    parser.add_argument("models", type=Path, nargs="*", help="model files with an output 'pose'")
+    parser.add_argument("--split", default="valid", help="rows of pose.csv that are meant")
+    parser.add_argument(
+        "--faces",
+        type=int,
+        default=500,
+        help="how many faces are drawn; half of them turned",
+    )
+    parser.add_argument("--mesh", type=Path, help="facemesh.json: check Face Mesh too")
+    arguments = parser.parse_args()
+    estimators: dict[str, Estimator] = {path.stem: of_model(path) for path in arguments.models}
+    estimators["five landmarks"] = of_landmarks(MTCNN())
+    if arguments.mesh:
+        estimators["Face Mesh"] = of_mesh(arguments.mesh)
+    labelled = read_labelled(arguments.folder, arguments.labels, arguments.split, arguments.faces)
+    made = made_faces()
+    for name, estimate in estimators.items():
+        print(f"\n{name}, {len(labelled.faces):,} faces of {arguments.folder.name}")
+        print("\n".join(report(estimate, labelled, made)))
+
+
+def report(estimate: Estimator, labelled: Labelled, made: Labelled) -> list[str]:
+    """All checks of one estimator, as lines."""
+    poses = estimate(labelled.faces)
+    lines = [f"  {'no answer':24} {np.isnan(poses).any(axis=1).mean():.1%}"]
+    lines.append(spread("mirror", mirror_errors(poses, estimate(mirrored(labelled.faces)))))
+    for turn in TURNS:
+        after = estimate(turned(labelled.faces, turn))
+        lines.append(spread(f"turned by {turn}", turn_errors(poses, after, turn)))
+    lines += teacher_lines(poses, labelled.poses)
+    answers = estimate(made.faces)
+    lines.append(spread("made heads", answers - made.poses))
+    lines += by_yaw("made heads", answers, made.poses)
+    return lines
+
+
+def teacher_lines(poses: Poses, labels: Poses) -> list[str]:
+    """Errors against labels, and how well |yaw| sorts the turned from the others; no answer counts as frontal."""
+    lines = [spread("teacher", poses - labels), *by_yaw("teacher", poses, labels)]
+    scores = np.nan_to_num(np.abs(poses[:, 0]))
+    for limit in (30, 45):
+        is_turned = np.abs(labels[:, 0]) > limit
+        if 0 < is_turned.sum() < len(is_turned):
+            lines.append(f"  {f'|yaw| > {limit}':24} AUC {auc(scores, is_turned):.3f}, n = {is_turned.sum()}")
+    return lines
+
+
+def by_yaw(name: str, poses: Poses, truth: Poses) -> list[str]:
+    """A line a bin of the true |yaw|."""
+    yaws = np.abs(truth[:, 0])
+    chosen = {(low, high): (yaws >= low) & (yaws < high) for low, high in BINS}
+    return [
+        spread(f"{name}, yaw {low}-{high - (high == 91)}", (poses - truth)[which])
+        for (low, high), which in chosen.items()
+        if which.any()
+    ]
+
+
+def spread(name: str, errors: Poses) -> str:
+    """Mean, median and 90th percentile of |errors| (n, 3) of those with an answer, degrees."""
+    answered = np.abs(errors[~np.isnan(errors).any(axis=1)])
+    if not len(answered):
+        return f"  {name:24} no answer"
+    parts = zip(AXES, answered.mean(0), np.median(answered, 0), np.percentile(answered, 90, axis=0), strict=True)
+    columns = "   ".join(f"{axis} {mean:4.1f} {median:4.1f} {high:5.1f}" for axis, mean, median, high in parts)
+    return f"  {name:24} {columns}   n = {len(answered)}"
+
+
+def mirrored(faces: Faces) -> Faces:
+    """Faces seen in a mirror."""
+    return np.ascontiguousarray(faces[:, :, ::-1])
+
+
+def turned(faces: Faces, degrees: float) -> Faces:
+    """Faces turned clockwise as seen, around their middle; beyond the edge it goes on."""
+    side = faces.shape[1]
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), -degrees, 1.0)
+    return np.stack(
+        [cv2.warpAffine(f, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for f in faces]
+    )
+
+
+def mirror_errors(poses: Poses, of_mirrored: Poses) -> Poses:
+    """What is left of the answers to mirrored faces less the mirrored answers; 0 where an estimator is consistent."""
+    return of_mirrored - poses * MIRROR
+
+
+def turn_errors(poses: Poses, after: Poses, degrees: float) -> Poses:
+    """What is left of the answers to turned faces less the turned answers: roll follows, yaw and pitch stay."""
+    errors = after - poses
+    errors[:, 2] = (errors[:, 2] - degrees + 180) % 360 - 180
+    return errors
+
+
+def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative, a tie counting half.
+
+    >>> auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
+    0.875
+    """
+    above = scores[positive][:, None] - scores[~positive]
+    return float((np.sign(above) + 1).mean() / 2)
+
+
+def made_faces() -> Labelled:
+    """The made heads at all angles."""
+    angles = [(yaw, pitch, 0.0) for yaw in SURE_YAWS for pitch in SURE_PITCHES]
+    heads = load_heads().values()
+    faces = np.stack([draw(head, *angle) for head in heads for angle in angles])
+    return Labelled(faces, np.array(angles * len(heads), dtype=np.float64))
+
+
+def read_labelled(folder: Path, table: Path, split: str, count: int) -> Labelled:
+    """Faces at random of those that pose.csv labels with confidence; half of them turned by more than 30 degrees.
+
+    Turned faces are rare: of so few as a plain draw holds, errors and areas under the curve would be mostly chance.
+    """
+    with table.open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["split"] == split and float(r["confidence"]) >= TRUSTED]
+    if not rows:
+        raise SystemExit(f"{table}: expected rows of split {split!r} with a confidence of {TRUSTED}, found none")
+    rng = np.random.default_rng(0)
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    groups = [[row for row in rows if (abs(float(row["yaw"])) > 30) == is_turned] for is_turned in (True, False)]
+    some = groups[0][: count // 2]
+    chosen = some + groups[1][: count - len(some)]
+    return Labelled(
+        np.stack([_read(folder / row["name"]) for row in chosen]),
+        np.array([[float(row[axis]) for axis in AXES] for row in chosen]),
+    )
+
+
+def _read(path: Path) -> Faces:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise SystemExit(f"{path}: named in the labels, but no image is there")
+    return image  # type: ignore[return-value]
+
+
+def of_model(path: Path) -> Estimator:
+    """The output ``pose`` of a model file that reads ``faces``."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options)
+    outputs = [output.name for output in session.get_outputs()]
+    if "pose" not in outputs:
+        raise SystemExit(f"{path}: expected a model with an output 'pose', found {', '.join(outputs)}")
+    side = face_side(path)
+
+    def estimate(faces: Faces) -> Poses:
+        sized = _resized(faces, side)
+        starts = range(0, len(sized), BATCH)
+        answers = [session.run(["pose"], {"faces": sized[start : start + BATCH]})[0] for start in starts]
+        return np.concatenate(answers).astype(np.float64)
+
+    return estimate
+
+
+def face_side(path: Path) -> int:
+    """Side in pixels of the faces that a model file is made for."""
+    return ExpressionModel.load(path).card.face_size
+
+
+def of_landmarks(detector: MTCNN) -> Estimator:
+    """The pose of the five landmarks of the surest face."""
+
+    def estimate(faces: Faces) -> Poses:
+        poses = np.full((len(faces), 3), np.nan)
+        for i, face in enumerate(_resized(faces, ENLARGED * faces.shape[1])):
+            found = detector.detect(face)
+            if len(found.boxes):
+                poses[i] = head_pose(found.landmarks[:1])[0]
+        return poses
+
+    return estimate
+
+
+def of_mesh(path: Path) -> Estimator:
+    """Face Mesh, as scripts/label_pose uses it; an answer for every face."""
+    sys.path.append(str(Path(__file__).parents[1] / "scripts" / "label_pose"))
+    from face_mesh import FaceMesh
+    from label_pose import HEAD, label, stack
+    from mesh_pose import MeanHead
+    from meshes import see_faces
+
+    mesh, head = FaceMesh(path), MeanHead.load(HEAD)
+    return lambda faces: label(dict(stack(see_faces(mesh, head, list(faces[..., 0])))), head).pose
+
+
+def _resized(faces: Faces, side: int) -> Faces:
+    return np.stack([resize_face(face, side) for face in faces])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The checks of pose themselves: an estimator without fault passes, a faulty one shows."""
+
+import csv
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from sklearn.metrics import roc_auc_score
+
+from regionfer.faces import MTCNN, head_pose
+from regionfer.faces.pose import rotation
+
+
+@pytest.fixture
+def pose(script):
+    return script("pose")
+
+
+@pytest.fixture
+def made(script):
+    return script("made_head")
+
+
+@pytest.fixture(scope="module")
+def heads(script):
+    return script("made_head").load_heads()
+
+
+ANSWERS = np.array([[20.0, 5, 170], [-50, -10, -30], [0, 0, 0]])
+
+
+def test_a_consistent_mirror_has_no_error(pose):
+    assert not pose.mirror_errors(ANSWERS, ANSWERS * [-1, 1, -1]).any()
+    np.testing.assert_array_equal(pose.mirror_errors(ANSWERS, ANSWERS)[:, 0], [40, -100, 0])
+
+
+def test_roll_follows_over_the_half_turn(pose):
+    after = ANSWERS + np.array([0, 0, 20])
+    after[0, 2] -= 360
+    assert not pose.turn_errors(ANSWERS, after, 20).any()
+    np.testing.assert_array_equal(pose.turn_errors(ANSWERS, ANSWERS, 20)[:, 2], [-20] * 3)
+
+
+def test_faces_are_turned_clockwise(pose):
+    """A spot above the middle goes to the right."""
+    face = np.zeros((1, 49, 49, 3), np.uint8)
+    face[0, 8:11, 23:26] = 255
+    spot = pose.turned(face, 90)[0, ..., 0].astype(float)
+    y, x = (np.average(axis, weights=spot) for axis in np.mgrid[:49, :49])
+    assert (x, y) == pytest.approx((39, 24), abs=0.2)
+
+
+def test_turning_agrees_with_the_five_landmarks(pose, made, heads):
+    """On a picture, and with a detector that knows nothing of it: roll > 0 is clockwise."""
+    face = made.draw(heads["astronaut.jpg"], 0, 0, side=144)[None]
+    for degrees in (-25, 25):
+        found = MTCNN().detect(pose.turned(face, degrees)[0])
+        assert head_pose(found.landmarks[:1])[0, 2] == pytest.approx(degrees, abs=6)
+
+
+def test_auc_is_scikit_learn_s(pose):
+    rng = np.random.default_rng(0)
+    positive = rng.uniform(size=200) < 0.3
+    scores = (rng.normal(size=200) + positive).round(1)  # with ties
+    assert pose.auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+
+
+def test_no_answer_counts_as_frontal_and_not_as_right(pose):
+    labels = np.array([[0.0, 0, 0], [50, 0, 0], [-60, 0, 0], [10, 0, 0]])
+    answers = labels.copy()
+    answers[1] = np.nan
+    text = "\n".join(pose.teacher_lines(answers, labels))
+    assert "AUC 0.625, n = 2" in text  # of four pairs two are right, the missing one is below one and ties with one
+    assert "n = 3" in text.splitlines()[0]
+
+
+def test_the_head_is_drawn_where_its_points_lie(made, heads):
+    """A bright spot at one point of the skin is seen where the turned point projects to."""
+    head = heads["astronaut.jpg"]
+    for yaw, pitch, roll in ((0, 0, 0), (30, 10, 0), (-40, -15, 20)):
+        for point in (1, 168, 18):  # tip and root of the nose, below the lips: hidden in none of these
+            photo = np.zeros_like(head.photo)
+            x, y = head.places[point]
+            cv2.circle(photo, (round(x - 0.5), round(y - 0.5)), 1, 1000, -1)  # a spot this small must shine
+            shares, tones = np.ones_like(head.shares), np.zeros_like(head.tones)
+            marked = made.Head(head.points, head.triangles, head.places, shares, tones, photo, head.framed)
+            turned = head.points @ rotation(np.radians([[yaw, pitch, roll]]))[0].T
+            expected = made.frame(turned, head.framed)[0][point] * 96 / made.CANVAS
+            seen = made.draw(marked, yaw, pitch, roll, side=96)[..., 0].astype(float)
+            seen[seen < 112] = 0  # the ground is grey
+            found_y, found_x = (np.average(axis, weights=seen) + 0.5 for axis in np.mgrid[:96, :96])
+            assert (found_x, found_y) == pytest.approx(tuple(expected), abs=1.5)
+
+
+def test_near_surfaces_hide_far_ones(made):
+    near = [[2.0, 2, 0], [30, 2, 0], [2, 30, 0]]
+    far = [[2.0, 2, 5], [30, 2, 5], [2, 30, 5]]
+    for points, values in ((near + far, [1, 1, 1, 2, 2, 2]), (far + near, [2, 2, 2, 1, 1, 1])):
+        drawn, covered = made.rasterise(
+            np.array(points), np.arange(6).reshape(2, 3), np.array(values, float)[:, None], 32
+        )
+        assert set(drawn[covered].ravel()) == {1.0}
+        assert covered.sum() == pytest.approx(28 * 28 / 2, abs=30)
+
+
+def test_values_are_spread_evenly(made):
+    corners = np.array([[0.0, 0, 0], [64, 0, 0], [0, 64, 0]])
+    drawn, covered = made.rasterise(corners, np.array([[0, 2, 1]]), corners[:, :2], 64)
+    y, x = np.mgrid[:64, :64] + 0.5
+    np.testing.assert_allclose(drawn[covered], np.stack([x, y], -1)[covered], atol=1e-4)
+
+
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (30, 0), (-30, 0), (45, 0), (-45, 0)])
+def test_made_heads_are_turned_as_they_say(made, heads, yaw, pitch):
+    """The five landmarks, found by a detector, tell the same direction."""
+    found = MTCNN().detect(made.draw(heads["astronaut.jpg"], yaw, pitch, side=144))
+    assert head_pose(found.landmarks[:1])[0, 0] == pytest.approx(yaw, abs=14)
+
+
+def test_made_heads_look_up_where_pitch_is_positive(made, heads):
+    pitches = [
+        head_pose(MTCNN().detect(made.draw(heads["astronaut.jpg"], 0, pitch, side=144)).landmarks[:1])[0, 1]
+        for pitch in (-25, 0, 25)
+    ]
+    assert pitches[0] < pitches[1] - 5 < pitches[2] - 10
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Faces whose brightness is their yaw plus 90, and a table that says so."""
+    rows = [("name", "split", "yaw", "pitch", "roll", "confidence")]
+    for i, yaw in enumerate((-80, -50, -35, 0, 10, 40, 70)):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((48, 48), yaw + 90, np.uint8))
+        rows.append((f"{i}.png", "valid", yaw, 3, 0, 0.9))
+    rows += [("doubtful.png", "valid", 0, 0, 0, 0.1), ("other.png", "train", 0, 0, 0, 1)]
+    with (tmp_path / "pose.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path
+
+
+def test_a_model_file_is_read_and_reported(monkeypatch, capsys, pose, labelled):
+    """A graph that answers brightness less 90 as yaw, 3 as pitch: right by the labels, wrong in the mirror."""
+    nodes = [
+        helper.make_node("Cast", ["faces"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["mean", "once"], ["yaw"]),
+        helper.make_node("Add", ["yaw", "shift"], ["pose"]),
+    ]
+    constants = [
+        helper.make_tensor("once", TensorProto.FLOAT, [3], [1, 0, 0]),
+        helper.make_tensor("shift", TensorProto.FLOAT, [3], [-90, 3, 0]),
+    ]
+    faces = helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", "h", "w", 3])
+    answer = helper.make_tensor_value_info("pose", TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph(nodes, "brightness", [faces], [answer], constants)
+    path = labelled / "brightness.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    monkeypatch.setattr(pose, "face_side", lambda path: 48)
+    estimate = pose.of_model(path)
+    data = pose.read_labelled(labelled, labelled / "pose.csv", "valid", 100)
+    np.testing.assert_allclose(estimate(data.faces), data.poses, atol=1e-3)
+    lines = {line[2:26].strip(): line for line in pose.report(estimate, data, data)}
+    assert "yaw  0.0" in lines["teacher"]
+    assert "AUC 1.000, n = 5" in lines["|yaw| > 30"]
+    assert "n = 7" in lines["mirror"]
+    assert "yaw 81.4" in lines["mirror"]  # twice the mean of |yaw|
+    assert "roll 30.0" in lines["turned by 30"]
+    assert "0.0%" in lines["no answer"]
+
+
+def test_a_model_without_pose_is_refused(pose):
+    import regionfer
+
+    path = next((pose.Path(regionfer.__file__).parent / "weights").glob("default.onnx"))
+    if "pose" in {output.name for output in onnx.load(path).graph.output}:
+        pytest.skip("the shipped model tells pose")
+    with pytest.raises(SystemExit, match="expected a model with an output 'pose', found probabilities"):
+        pose.of_model(path)
+
+
+def test_an_empty_split_is_refused(pose, labelled):
+    with pytest.raises(SystemExit, match="expected rows of split 'test'"):
+        pose.read_labelled(labelled, labelled / "pose.csv", "test", 10)
+
+
+def test_a_missing_image_is_named(pose, labelled):
+    (labelled / "3.png").unlink()
+    with pytest.raises(SystemExit, match=r"3\.png: named in the labels"):
+        pose.read_labelled(labelled, labelled / "pose.csv", "valid", 10)
