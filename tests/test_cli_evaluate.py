@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import regionfer.cli.evaluate as evaluate_command
 from regionfer.cli import main
+from regionfer.cli.models import open_recognizer
 from regionfer.labels import LABELS
 
 COUNT = 24
@@ -134,10 +134,14 @@ class TestEvaluate:
 
     def test_the_shipped_model_is_the_default(self, monkeypatch):
         seen = []
+<<<<<<< HEAD
         monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, max_risk: seen.append(model))
         monkeypatch.setattr(evaluate_command, "_load", lambda file: file)
+=======
+        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, weights: seen.append(model))
+>>>>>>> 5dd6a97 (Quantisation to int8; weights of fused models; predict takes several models)
         for models in ("default", "a.onnx", "default,a.onnx"):
-            evaluate_command._recognizer(models)
+            open_recognizer(models)
         assert seen == [None, "a.onnx", [None, "a.onnx"]]
 
     def test_a_comma_in_a_file_s_name(self, run, tiny_path, tmp_path):

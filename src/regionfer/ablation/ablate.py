@@ -20,10 +20,10 @@ from regionfer.ablation.figures import (
 )
 from regionfer.ablation.plan import BACKBONE, Ablation, Row
 from regionfer.ablation.runs import IDENTITY, MODEL, Corpus, Report, Runs, claim, limited, run_identity, with_landmarks
-from regionfer.ablation.speed import Pace, measure_pace
 from regionfer.ablation.table import AblationTable
 from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError, RegionferError
 from regionfer.faces import MTCNN, FaceDetector
+from regionfer.pace import Pace, measure_pace
 from regionfer.training.data import FaceData
 from regionfer.training.loop import BEST, train
 from regionfer.training.sources import Sources

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.ablation.speed import Pace
 from regionfer.evaluation.scores import Comparison, Interval, compare
 from regionfer.metrics import bootstrap_interval, mean_recall, paired_bootstrap
+from regionfer.pace import Pace
 
 RESAMPLES = 2000
 TURNED = "turned"

@@ -10,9 +10,9 @@ from typing import Any
 
 from regionfer.ablation.conditions import CLEAN, TURNED_SHARE
 from regionfer.ablation.figures import TURNED, Figure, RowFigures, SeedsCompared
-from regionfer.ablation.speed import THREADS
 from regionfer.errors import OutputError
 from regionfer.evaluation.tables import interval_text, p_text, percent
+from regionfer.pace import THREADS
 
 SCHEMA = 1
 NAME = "table"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from regionfer.cli.models import DEFAULT, open_recognizer
+
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.progress import Progress
@@ -27,7 +29,17 @@ if TYPE_CHECKING:
     help="Write a table: FILE.csv (a row a face), FILE.jsonl (a line an image), or - for CSV on the screen.",
 )
 @click.option("--draw", metavar="DIR", help="Write each photo with faces to DIR, with the faces drawn.")
-@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option(
+    "--model",
+    default=DEFAULT,
+    metavar="M[,M2...]",
+    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
+)
+@click.option(
+    "--weights",
+    metavar="W[,W2...]",
+    help="How much each of several models counts, such as 0.6,0.4; all alike if not given.",
+)
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder, too.")
 @click.option(
     "--batch-size",
@@ -64,7 +76,8 @@ def command(
     inputs: tuple[str, ...],
     output: str | None,
     draw: str | None,
-    model: str | None,
+    model: str,
+    weights: str | None,
     recursive: bool,
     batch_size: int,
     min_confidence: float,
@@ -81,11 +94,10 @@ def command(
     """
     from regionfer.images import find_images
     from regionfer.output import PictureFolder, check_table, open_table
-    from regionfer.recognizer import Recognizer
 
     if output is not None:
         check_table(output)
-    recognizer = Recognizer(model, max_risk=max_risk)
+    recognizer = open_recognizer(model, weights, max_risk=max_risk)
     found = find_images(inputs, recursive=recursive)
     with ExitStack() as stack:
         pictures = None if draw is None else PictureFolder(draw, found.paths)
