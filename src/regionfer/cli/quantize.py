@@ -69,14 +69,17 @@ def command(
 
 
 def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces":
+    import numpy as np
+
     from regionfer.errors import DatasetError
     from regionfer.quantisation import Faces
     from regionfer.training.data import FaceData
 
-    if manifest.classes != model.card.labels:
+    names = model.card.labels
+    if unknown := [name for name in manifest.classes if name not in names]:
         raise DatasetError(
-            f"{manifest.root}: has the classes {', '.join(manifest.classes)}, the model "
-            f"{', '.join(model.card.labels)}; give the dataset that it was trained on"
+            f"{manifest.root}: has the classes {', '.join(unknown)}, which {model.source} does not know; it knows "
+            f"{', '.join(names)}; give the dataset that it was trained on"
         )
     data = FaceData.load(manifest, model.card.face_size)
     if data.landmarks is None and model.card.regions.boxes is None:
@@ -85,7 +88,8 @@ def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces
             "'regionfer data prepare', and give what it writes"
         )
     facts = {"dataset": manifest.dataset, "split": split, "protocol": manifest.protocol}
-    return Faces(data.faces.numpy(), data.labels, facts, None if data.landmarks is None else data.landmarks.numpy())
+    labels = np.array([names.index(name) for name in manifest.classes])[data.labels]
+    return Faces(data.faces.numpy(), labels, facts, None if data.landmarks is None else data.landmarks.numpy())
 
 
 def _tell_size_and_speed(original: "ExpressionModel", quantised: "ExpressionModel", sample: "Faces") -> None:
