@@ -1,7 +1,7 @@
 """Early and late cropping beside the plain backbone, fp32 and int8: ``python benchmarks/inference.py``.
 
-All networks take turns on the same faces, for each number of threads and faces in a run; the figures are medians over
-the rounds: faces a second, and time as a multiple of that of the plain backbone in fp32. Weights are random, unless
+All networks take turns on the same faces, for each number of threads and faces in a run; the best round of each
+counts: faces a second, and time as a multiple of that of the plain backbone in fp32. Weights are random, unless
 ``--model`` gives files of one's own. ``benchmarks/peers/compare.py`` compares the whole of ``predict`` with other
 libraries.
 """
@@ -11,7 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 from networks import cropped, made_faces, save_int8, save_network
 
 from regionfer.onnx_model import ExpressionModel
@@ -58,10 +57,7 @@ def measure(models: dict[str, Path], threads: int, batch: int, rounds: int) -> d
             model.run(faces, batch_size=batch)
             if turn:  # the first one warms up
                 seconds[name].append(time.perf_counter() - start)
-    return {
-        name: (batch / float(np.median(taken)), float(np.median(np.divide(taken, seconds[PLAIN]))))
-        for name, taken in seconds.items()
-    }
+    return {name: (batch / min(taken), min(taken) / min(seconds[PLAIN])) for name, taken in seconds.items()}
 
 
 if __name__ == "__main__":

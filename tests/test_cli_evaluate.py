@@ -134,15 +134,10 @@ class TestEvaluate:
 
     def test_the_shipped_model_is_the_default(self, monkeypatch):
         seen = []
-<<<<<<< HEAD
-        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, max_risk: seen.append(model))
-        monkeypatch.setattr(evaluate_command, "_load", lambda file: file)
-=======
-        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, weights: seen.append(model))
->>>>>>> 5dd6a97 (Quantisation to int8; weights of fused models; predict takes several models)
+        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, **_: seen.append(model))
         for models in ("default", "a.onnx", "default,a.onnx"):
             open_recognizer(models)
-        assert seen == [None, "a.onnx", [None, "a.onnx"]]
+        assert seen == ["default", "a.onnx", ["default", "a.onnx"]]
 
     def test_a_comma_in_a_file_s_name(self, run, tiny_path, tmp_path):
         path = tmp_path / "a,b.onnx"

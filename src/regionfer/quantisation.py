@@ -99,7 +99,9 @@ def quantise(model: ExpressionModel, path: Path, sample: Faces, *, reduced: bool
         raise ValueError("there are no faces to take the ranges of values from")
     if path.is_dir():
         raise OutputError(f"{path}: a folder; expected a file to write the model to")
-    graph = onnx.load(model.source).graph
+    proto = onnx.load(model.source)
+    _unfold_half(proto.graph)
+    graph = proto.graph
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise ModelError(f"{model.source}: computes in integers already; give the model that it was made of")
     chosen = _backbone_nodes(graph)
@@ -109,14 +111,15 @@ def quantise(model: ExpressionModel, path: Path, sample: Faces, *, reduced: bool
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _quantise_graph(model, partial, [node.name for node in chosen], _batches(model, sample), reduced)
+        left = _float_layers(graph)
+        _quantise_graph(proto, partial, [node.name for node in chosen], _batches(model, sample), reduced)
         write_card(partial, _card(model, sample, reduced))
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot write the model: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    return Quantised(ExpressionModel.load(path), convolutions, _float_layers(graph))
+    return Quantised(ExpressionModel.load(path), convolutions, left)
 
 
 def measure_loss(model: ExpressionModel, original: ExpressionModel, held_out: Faces) -> Loss:
@@ -169,6 +172,17 @@ def _backbone_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return chosen
 
 
+def _unfold_half(graph: onnx.GraphProto) -> None:
+    """Put weights that are stored in half precision, with a cast behind them, in single precision."""
+    halves = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in halves]
+    for node in casts:
+        tensor = halves[node.input[0]]
+        single = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(single, node.output[0]))
+        graph.node.remove(node)
+
+
 def _float_layers(graph: onnx.GraphProto) -> dict[str, int]:
     constants = {tensor.name for tensor in graph.initializer if tensor.name.startswith("network.")}
     kinds = [node.op_type for node in graph.node if node.op_type != "Conv" and constants & set(node.input)]
@@ -186,7 +200,7 @@ def _batches(model: ExpressionModel, sample: Faces) -> list[dict[str, NDArray[An
 
 
 def _quantise_graph(
-    model: ExpressionModel,
+    proto: onnx.ModelProto,
     path: Path,
     nodes: Sequence[str],
     batches: Sequence[Mapping[str, NDArray[Any]]],
@@ -203,7 +217,7 @@ def _quantise_graph(
 
     with _quiet():  # it advises a simplification that the exporter has made already
         library.quantize_static(
-            str(model.source),
+            proto,
             str(path),
             Batches(),
             quant_format=library.QuantFormat.QDQ,
@@ -216,12 +230,17 @@ def _quantise_graph(
 
 
 def _card(model: ExpressionModel, sample: Faces, reduced: bool) -> ModelCard:
-    """The card of the float model, with how it was quantised; its figures stay with the file they were measured on."""
+    """The card of the float model, with how it was quantised.
+
+    Its figures stay with the file they were measured on; its risk-coverage curve, without which no answer would be
+    uncertain, is kept and said to be the float model's.
+    """
     card = model.card
     quantization = {
         "weights": f"int8, {'7' if reduced else '8'} bits, by channel",
         "activations": "uint8, by tensor",
         "ranges": {"method": "smallest and largest value", "faces": len(sample.faces), **sample.facts},
+        **({"uncertainty": "measured on the float model"} if card.uncertainty else {}),
         "made_of": {"name": card.name, "version": card.version, "sha256": model.sha256},
     }
     architecture = {**card.architecture, "quantization": quantization}

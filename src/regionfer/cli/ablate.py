@@ -7,12 +7,25 @@ from pathlib import Path
 import click
 
 
+def _seeds(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """N or N,N,..., each once."""
+    if text is None:
+        return ()
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: expected whole numbers, such as 0,1,2") from error
+    if len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{text!r}: a seed stands twice")
+    return seeds
+
+
 @click.command("ablate")
 @click.argument("ablation", metavar="ABLATION.toml")
 @click.option("--data", required=True, metavar="DIR", help="Folder of the dataset that the recipes name.")
 @click.option("--out", metavar="DIR", help="Folder for runs and table; runs/NAME of the ablation if not given.")
 @click.option("--only", multiple=True, metavar="ROW", help="Run this row only. May be repeated.")
-@click.option("--seeds", metavar="N[,N...]", help="Use these seeds for every row instead of the file's.")
+@click.option("--seeds", callback=_seeds, metavar="N[,N...]", help="Use these seeds for every row, not the file's.")
 @click.option("--resume", is_flag=True, help="Go on with what is in the folder; runs that are done are not done again.")
 @click.option(
     "--backbone",
@@ -34,7 +47,7 @@ def command(
     data: str,
     out: str | None,
     only: tuple[str, ...],
-    seeds: str | None,
+    seeds: tuple[int, ...],
     resume: bool,
     backbone: Path | None,
     limit: int | None,
@@ -63,7 +76,7 @@ def command(
     settings = Settings(
         out=folder,
         only=only,
-        seeds=_seeds(seeds),
+        seeds=seeds,
         limit=limit,
         backbone=backbone,
         resume=resume,
@@ -84,18 +97,6 @@ def command(
     click.echo(table.to_markdown(), nl=False)
     click.echo(f"{folder}: table.md, table.csv, table.json", err=True)
     ctx.exit(1 if any(row.failures for row in table.rows) else 0)
-
-
-def _seeds(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r}: expected whole numbers, such as 0,1,2", param_hint="--seeds") from error
-    if len(set(seeds)) < len(seeds):
-        raise click.BadParameter(f"{text!r}: a seed stands twice", param_hint="--seeds")
-    return seeds
 
 
 @contextmanager

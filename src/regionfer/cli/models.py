@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from regionfer.recognizer import Recognizer
 
 DEFAULT = "default"
-"""Name of the model that comes with regionfer, where a model file may be given."""
+"""Name of the model that comes with regionfer, where a model file may be given; `ExpressionModel` finds it."""
 
 
 def open_recognizer(models: str, weights: str | None = None, *, max_risk: float | None = None) -> "Recognizer":
     """A recogniser of a model file, or of several separated by commas.
 
     Args:
-        models: names of files, or ``default``.
+        models: files, or names of models that come with regionfer.
         weights: as many numbers, separated by commas; None for all alike.
         max_risk: see `Recognizer`.
 
@@ -31,10 +31,9 @@ def open_recognizer(models: str, weights: str | None = None, *, max_risk: float 
     names = [models] if Path(models).is_file() else [name.strip() for name in models.split(",") if name.strip()]
     if not names:
         raise click.UsageError("expected a model file, got nothing")
-    files = [None if name == DEFAULT and not Path(name).is_file() else name for name in names]
     shares = None if weights is None else _numbers(weights)
     try:
-        return Recognizer(files if len(files) > 1 else files[0], weights=shares, max_risk=max_risk)
+        return Recognizer(names if len(names) > 1 else names[0], weights=shares, max_risk=max_risk)
     except RegionferError:
         raise
     except ValueError as error:

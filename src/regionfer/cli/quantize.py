@@ -43,7 +43,7 @@ def command(
     from regionfer.onnx_model import ExpressionModel
     from regionfer.quantisation import measure_loss, quantise
 
-    original = ExpressionModel.load(None if model == "default" else model)
+    original = ExpressionModel.load(model)
     manifest = read_dataset(dataset, data)
     known = manifest.split(split)
     rows = np.sort(np.random.default_rng(0).permutation(len(known))[:samples])
