@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regionfer.errors import RecipeError
-from regionfer.training.recipe import Recipe, parse_recipe
+from regionfer.training.recipe import FILES, Recipe, parse_recipe
 
 BACKBONE = "backbone"
 """Folder and name of the run that makes the common backbone; no row may be called so."""
@@ -103,8 +103,8 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
     """Read an ablation from TOML.
 
     Args:
-        path: the file; docs/ablation.md explains it. A relative ``pretrained`` is taken from the parent of its folder,
-            as in a recipe.
+        path: the file; docs/ablation.md explains it. Relative names of files are taken from the parent of its
+            folder, as in a recipe.
         overrides: values of the recipe's top level that replace those of all rows, such as "precision".
 
     Raises:
@@ -129,7 +129,9 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
             name=row.name,
             title=row.title,
             seeds=row.seeds or file.seeds,
-            recipe=parse_recipe(_named(_merged(base, row.recipe), row.name), f"{path}: row {row.name}"),
+            recipe=parse_recipe(
+                _named(_merged(base, _resolved(row.recipe, path)), row.name), f"{path}: row {row.name}"
+            ),
         )
         for row in file.row
     )
@@ -154,7 +156,10 @@ def _named(values: Changes, name: str) -> Changes:
 
 
 def _resolved(values: Changes, path: Path) -> Changes:
-    model = values.get("model")
-    if not isinstance(model, dict) or not isinstance(pretrained := model.get("pretrained"), str):
-        return values
-    return {**values, "model": {**model, "pretrained": path.resolve().parent.parent / pretrained}}
+    """Values whose files are found from the parent of the folder of ``path``, as in a recipe."""
+    resolved = copy.deepcopy(values)
+    for section, key in FILES:
+        place = resolved.get(section)
+        if isinstance(place, dict) and isinstance(name := place.get(key), str):
+            place[key] = path.resolve().parent.parent / name
+    return resolved

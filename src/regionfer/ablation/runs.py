@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -197,4 +197,4 @@ def limited(data: FaceData, count: int | None) -> FaceData:
 
 def with_landmarks(data: FaceData, landmarks: NDArray[np.float32]) -> FaceData:
     """The same faces with landmarks (n, 5, 2) in 0..1."""
-    return FaceData(data.faces, data.labels, data.targets, torch.from_numpy(landmarks))
+    return replace(data, landmarks=torch.from_numpy(landmarks))
