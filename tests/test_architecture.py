@@ -32,7 +32,21 @@ ROOMS: dict[str, set[str]] = {
     "models": set(),
     "occluders": {"regions"},
     "training": {"datasets", "errors", "images", "labels", "metrics", "models", "occluders", "onnx_model", "regions"},
+    "pace": {"onnx_model"},
+    "quantisation": {"errors", "metrics", "onnx_model", "runtime"},
     "evaluation": {"datasets", "errors", "labels", "metrics", "onnx_model", "recognizer", "results"},
+    "ablation": {
+        "errors",
+        "evaluation",
+        "faces",
+        "metrics",
+        "models",
+        "occluders",
+        "onnx_model",
+        "pace",
+        "regions",
+        "training",
+    },
     "annotation": {"datasets", "faces", "recognizer"},
     "batch": {"images", "recognizer", "results"},
     "service": {"drawing", "images", "recognizer", "results"},
@@ -46,12 +60,14 @@ EXTRAS: dict[str, set[str]] = {
     "runtime": {"onnxruntime"},
     "models": {"torch", "torchvision"},
     "training": {"accelerate", "onnx", "pydantic", "safetensors", "tensorboard", "torch", "torchvision"},
+    "quantisation": {"onnx"},
     "evaluation": {"jinja2", "matplotlib"},
+    "ablation": {"pydantic", "torch"},
     "batch": {"pandas", "pyarrow", "ray"},
     "service": {"fastapi", "pydantic", "python_multipart", "starlette", "uvicorn"},
 }
 
-AT_TOP_OF_COMMANDS = {"click", "regionfer.cli", "regionfer.errors", "regionfer.labels"}
+AT_TOP_OF_COMMANDS = {"click", "regionfer.cli", "regionfer.cli.models", "regionfer.errors", "regionfer.labels"}
 
 
 def room_of(path: Path) -> str:

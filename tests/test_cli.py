@@ -15,7 +15,8 @@ from PIL import Image
 import regionfer.recognizer
 from regionfer.cli import COMMANDS, main
 from regionfer.cli.predict import command as predict_command
-from regionfer.onnx_model import MAX_FACES_PER_RUN
+from regionfer.labels import LABELS
+from regionfer.onnx_model import MAX_FACES_PER_RUN, ExpressionModel
 from regionfer.recognizer import MIN_CONFIDENCE, Recognizer
 from regionfer.results import row_columns
 
@@ -191,6 +192,17 @@ class TestPredict:
         assert last_line(result).startswith("interrupted after 1 image, 1 face")
         assert len(read_csv(tmp_path / "faces.csv")) == 1
 
+    def test_several_models_are_fused(self, run, save_model, tiny_path, tmp_path):
+        other = save_model(seed=3)
+        face = np.tile(np.uint8(BLUE), (1, 12, 12, 1))
+        Image.fromarray(face[0]).save(tmp_path / "face.png")
+        arguments = (tmp_path / "face.png", "--no-detect", "--model", f"{tiny_path}, {other}", "--weights", "0.75,0.25")
+        assert run(*arguments, "-o", tmp_path / "faces.csv").exit_code == 0
+        (row,) = read_csv(tmp_path / "faces.csv")
+        one, two = (ExpressionModel.load(path).run(face).probabilities[0] for path in (tiny_path, other))
+        shares = [float(row[f"p_{name}"]) for name in LABELS]
+        np.testing.assert_allclose(shares, 0.75 * one + 0.25 * two, atol=1e-4)
+
     def test_defaults_are_those_of_the_package(self):
         defaults = {parameter.name: parameter.default for parameter in predict_command.params}
         assert (defaults["min_confidence"], defaults["batch_size"]) == (MIN_CONFIDENCE, MAX_FACES_PER_RUN)
@@ -231,6 +243,12 @@ class TestBadInput:
             pytest.param(["a.jpg", "--draw", "file"], "file: cannot be written: File exists", id="folder"),
             pytest.param(["a.jpg", "--model", "none.onnx"], "none.onnx: no such model file", id="model"),
             pytest.param(["a.jpg", "--model", "file"], "file: not an ONNX model", id="not a model"),
+            pytest.param(["a.jpg", "--model", ","], "expected a model file, got nothing", id="no model"),
+            pytest.param(["a.jpg", "--weights", "1"], "weights are for several models", id="weight of one model"),
+            pytest.param(
+                ["a.jpg", "--model", "default,default", "--weights", "1"], "weights must be 2 numbers", id="weights"
+            ),
+            pytest.param(["a.jpg", "--weights", "a,b"], "'a,b': expected numbers, such as 0.6,0.4", id="no numbers"),
         ],
     )
     def test_usage(self, run, tmp_path, monkeypatch, arguments, message):

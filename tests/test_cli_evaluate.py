@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import regionfer.cli.evaluate as evaluate_command
 from regionfer.cli import main
+from regionfer.cli.models import open_recognizer
 from regionfer.labels import LABELS
 
 COUNT = 24
@@ -156,11 +156,10 @@ class TestEvaluate:
 
     def test_the_shipped_model_is_the_default(self, monkeypatch):
         seen = []
-        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, max_risk: seen.append(model))
-        monkeypatch.setattr(evaluate_command, "_load", lambda file: file)
+        monkeypatch.setattr("regionfer.recognizer.Recognizer", lambda model, **_: seen.append(model))
         for models in ("default", "a.onnx", "default,a.onnx"):
-            evaluate_command._recognizer(models)
-        assert seen == [None, "a.onnx", [None, "a.onnx"]]
+            open_recognizer(models)
+        assert seen == ["default", "a.onnx", ["default", "a.onnx"]]
 
     def test_a_comma_in_a_file_s_name(self, run, tiny_path, tmp_path):
         path = tmp_path / "a,b.onnx"

@@ -394,6 +394,29 @@ class TestConstruction:
         with pytest.raises(ModelError, match="its regions follow the landmarks"):
             fused.stream([], detect=False)
 
+    def test_fused_models_may_weigh_differently(self, save_model, square_detector, draw_squares):
+        paths = [save_model(seed=seed) for seed in (1, 2)]
+        photo = draw_squares(RED)
+        fused = Recognizer(paths, square_detector, weights=[0.6, 0.4])
+        one, other = (Recognizer(path, square_detector).recognize(photo).probabilities for path in paths)
+        np.testing.assert_allclose(fused.recognize(photo).probabilities, 0.6 * one + 0.4 * other, rtol=1e-5)
+
+    def test_the_shipped_model_may_be_fused(self, square_detector):
+        fused = Recognizer([None, None], square_detector, weights=[1, 3])
+        assert fused.model.weights == (0.25, 0.75)
+
+    @pytest.mark.parametrize(
+        ("several", "weights", "message"),
+        [
+            pytest.param(False, [1], "weights are for several models, got one model", id="one model"),
+            pytest.param(True, [1], "weights must be 2 numbers", id="too few"),
+            pytest.param(True, [1, -1], "none below 0", id="negative"),
+        ],
+    )
+    def test_weights_that_do_not_fit(self, tiny_path, several, weights, message):
+        with pytest.raises(ValueError, match=message):
+            Recognizer([tiny_path, tiny_path] if several else tiny_path, weights=weights)
+
     def test_unknown_provider(self, tiny_path):
         with pytest.raises(ModelError, match="provider MagicProvider is not in this ONNX Runtime"):
             Recognizer(tiny_path, providers=["MagicProvider"])

@@ -81,7 +81,7 @@ class Recognizer:
 
     Args:
         model: a model file, a model already loaded, or several of either, whose probabilities are then averaged;
-            None for the model that comes with this package.
+            None for the model that comes with this package, also among several.
         detector: finds the faces; None for MTCNN, which is loaded when first needed.
         providers: ONNX Runtime's execution providers for model files and MTCNN, the preferred one first; None for
             CUDA where the installed ONNX Runtime has it, else the CPU.
@@ -89,11 +89,14 @@ class Recognizer:
         max_risk: share of wrong answers to accept among those that are not uncertain, 0..1; None for the model's own
             threshold. What is chosen by it is a threshold of the probability, on the faces that the model was
             validated on: other faces, covered ones above all, may be answered wrongly more often.
+        weights: one number, 0 or above, for each of several models: how much its probabilities count; None for all
+            alike.
 
     Raises:
         TypeError: the detector has no method ``detect``.
         ModelError: a model file that cannot be used, a provider that is not available, or a ``max_risk`` that the
             model cannot keep, or has no risk-coverage curve for.
+        ValueError: weights that do not fit the models.
 
     Attributes:
         model: the model, or the `FusedModel` of several.
@@ -102,11 +105,12 @@ class Recognizer:
 
     def __init__(
         self,
-        model: Model | Sequence[Model] | None = None,
+        model: Model | Sequence[Model | None] | None = None,
         detector: FaceDetector | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         max_risk: float | None = None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
@@ -118,7 +122,9 @@ class Recognizer:
         self._detector = detector
         self._detector_lock = Lock()
         if isinstance(model, list | tuple):
-            self.model: Classifier = FusedModel([self._load(each) for each in model])
+            self.model: Classifier = FusedModel([self._load(each) for each in model], weights)
+        elif weights is not None:
+            raise ValueError(f"weights are for several models, got one model and weights {weights}")
         else:
             self.model = self._load(model)  # type: ignore[arg-type]  # a str is a Sequence, too
         self.threshold = _threshold(self.model, max_risk)

@@ -73,6 +73,13 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     return runtime.InferenceSession(content, options, providers=list(providers))
 
 
+def load_quantization() -> Any:
+    """The module ``onnxruntime.quantization``, which needs the package onnx."""
+    with _opted_out():
+        import onnxruntime.quantization
+    return onnxruntime.quantization
+
+
 @contextmanager
 def _opted_out() -> Iterator[None]:
     if OPT_OUT in os.environ:

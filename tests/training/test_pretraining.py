@@ -24,7 +24,10 @@ from regionfer.training.checkpoint import Checkpoint, save_checkpoint
 from regionfer.training.pretraining import load_model_file, load_pretrained
 from regionfer.training.recipe import Recipe, load_recipe
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+RECIPES = sorted(
+    path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml") if "[[row]]" not in path.read_text()
+)
+"""All but ablations, which are several recipes in one."""
 PICTURES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 

@@ -22,6 +22,8 @@ COMMANDS = {
     "train": "regionfer.cli.train",
     "export": "regionfer.cli.export",
     "evaluate": "regionfer.cli.evaluate",
+    "ablate": "regionfer.cli.ablate",
+    "quantize": "regionfer.cli.quantize",
 }
 
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regionfer.cli.models import DEFAULT, open_recognizer
 from regionfer.errors import OutputError
 
 if TYPE_CHECKING:
     from regionfer.datasets import Finding, Manifest, Subset
     from regionfer.evaluation import Evaluation
     from regionfer.evaluation.tables import Table
-    from regionfer.recognizer import Recognizer
-
-DEFAULT = "default"
-"""Name of the model that comes with regionfer, where a model file may be given."""
 
 
 def _split_names(
@@ -55,6 +52,11 @@ def _split_names(
     help="Report the images of a list apart, too; NAME alone is a column of one's own table. May be repeated.",
 )
 @click.option(
+    "--weights",
+    metavar="W[,W2...]",
+    help="How much each of several models counts, such as 0.6,0.4; all alike if not given.",
+)
+@click.option(
     "--baseline",
     metavar="M[,M2...]",
     help=f"Compare with this model face by face; {DEFAULT!r} is the one that comes with regionfer.",
@@ -74,6 +76,7 @@ def _split_names(
 def command(
     ctx: click.Context,
     model: str,
+    weights: str | None,
     dataset: str,
     data: str,
     split: str,
@@ -101,8 +104,8 @@ def command(
         prepare_report(report)
     manifest = read_dataset(dataset, data).split(split)
     subsets = [_subset(manifest, name, path) for name, path in lists]
-    recognizer = _recognizer(model, max_risk)
-    beside = None if baseline is None else _recognizer(baseline)
+    recognizer = open_recognizer(model, weights, max_risk=max_risk)
+    beside = None if baseline is None else open_recognizer(baseline)
     for subset in subsets:
         _tell_issues(subset)
     total = len(manifest) * passes(baseline=baseline is not None, end_to_end=end_to_end)
@@ -136,25 +139,6 @@ def _check_writable(path: str) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _recognizer(models: str, max_risk: float | None = None) -> "Recognizer":
-    """The model of a file, or of several separated by commas."""
-    from regionfer.recognizer import Recognizer
-
-    names = [models] if Path(models).is_file() else [name.strip() for name in models.split(",") if name.strip()]
-    if not names:
-        raise click.UsageError("expected a model file, got nothing")
-    files = [None if name == DEFAULT and not Path(name).is_file() else name for name in names]
-    if len(files) == 1:
-        return Recognizer(files[0], max_risk=max_risk)
-    return Recognizer([_load(file) for file in files], max_risk=max_risk)
-
-
-def _load(file: str | None) -> Any:
-    from regionfer.onnx_model import ExpressionModel
-
-    return ExpressionModel.load(file)
 
 
 def _write_json(evaluation: "Evaluation", path: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli import min_confidence_option
+from regionfer.cli.models import DEFAULT, open_recognizer
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
     "A FILE that is there already is replaced.",
 )
 @click.option("--draw", metavar="DIR", help="Write each photo with faces to DIR, with the faces drawn.")
-@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option(
+    "--model",
+    default=DEFAULT,
+    metavar="M[,M2...]",
+    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
+)
+@click.option(
+    "--weights",
+    metavar="W[,W2...]",
+    help="How much each of several models counts, such as 0.6,0.4; all alike if not given.",
+)
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder, too.")
 @click.option(
     "--batch-size",
@@ -61,7 +72,8 @@ def command(
     inputs: tuple[str, ...],
     output: str | None,
     draw: str | None,
-    model: str | None,
+    model: str,
+    weights: str | None,
     recursive: bool,
     batch_size: int,
     min_confidence: float,
@@ -78,11 +90,10 @@ def command(
     """
     from regionfer.images import find_images
     from regionfer.output import PictureFolder, check_table, open_table
-    from regionfer.recognizer import Recognizer
 
     if output is not None and check_table(output):
         click.echo(f"{output}: is there already, and is replaced", err=True)
-    recognizer = Recognizer(model, max_risk=max_risk)
+    recognizer = open_recognizer(model, weights, max_risk=max_risk)
     found = find_images(inputs, recursive=recursive)
     with ExitStack() as stack:
         pictures = None if draw is None else PictureFolder(draw, found.paths)

@@ -1,0 +1,64 @@
+"""Early and late cropping beside the plain backbone, fp32 and int8: ``python benchmarks/inference.py``.
+
+All networks take turns on the same faces, for each number of threads and faces in a run; the best round of each
+counts: faces a second, and time as a multiple of that of the plain backbone in fp32. Weights are random, unless
+``--model`` gives files of one's own. ``benchmarks/peers/compare.py`` compares the whole of ``predict`` with other
+libraries.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from networks import cropped, made_faces, save_int8, save_network
+
+from regionfer.onnx_model import ExpressionModel
+
+PLAIN = "plain, fp32"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=112, help="side of the networks' input, pixels")
+    parser.add_argument("--stage", type=int, default=12, help="stage before which late cropping cuts")
+    parser.add_argument("--crop-size", type=int, default=6, help="side of late crops, samples")
+    parser.add_argument("--model", action="append", default=[], help="also this model file; may be repeated")
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    recipes = {
+        "plain": cropped(None, arguments.size),
+        "late": cropped(arguments.stage, arguments.size, arguments.crop_size),
+        "early": cropped(0, arguments.size),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        models = {f"{key}, fp32": save_network(recipe, folder / f"{key}.onnx") for key, recipe in recipes.items()}
+        models |= {f"{key}, int8": save_int8(folder / f"{key}.onnx", folder / f"{key}-int8.onnx") for key in recipes}
+        models |= {Path(path).name: Path(path) for path in arguments.model}
+        print(f"{arguments.size} px, late crops before stage {arguments.stage}; faces/s, and time / that of {PLAIN!r}")
+        cases = [(threads, batch) for threads in (1, 2) for batch in (1, 32)]
+        columns = {case: measure(models, *case, arguments.rounds) for case in cases}
+    print(f"{'':24}" + "".join(f"{f'{threads} thread(s), batch {batch}':>24}" for threads, batch in cases))
+    for name in models:
+        cells = (columns[case][name] for case in cases)
+        print(f"{name:24}" + "".join(f"{pace:15.0f} {cost:8.2f}" for pace, cost in cells))
+
+
+def measure(models: dict[str, Path], threads: int, batch: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Faces a second, and cost beside the plain backbone, of each model."""
+    faces = made_faces(batch)
+    loaded = {name: ExpressionModel.load(path, threads=threads) for name, path in models.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for turn in range(rounds + 1):
+        for name, model in loaded.items():
+            start = time.perf_counter()
+            model.run(faces, batch_size=batch)
+            if turn:  # the first one warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: (batch / min(taken), min(taken) / min(seconds[PLAIN])) for name, taken in seconds.items()}
+
+
+if __name__ == "__main__":
+    main()

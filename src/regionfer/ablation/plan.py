@@ -1,0 +1,165 @@
+"""What an ablation consists of: a recipe that all rows share, and what each row changes in it, read from TOML."""
+
+import copy
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from regionfer.errors import RecipeError
+from regionfer.training.recipe import FILES, Recipe, parse_recipe
+
+BACKBONE = "backbone"
+"""Folder and name of the run that makes the common backbone; no row may be called so."""
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
+Changes = dict[str, Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Row(_Section):
+    name: Slug
+    title: str
+    seeds: Seeds | None = None
+    recipe: Changes = Field(default_factory=dict)
+
+
+class _Comparison(_Section):
+    model: str
+    baseline: str
+
+
+class _File(_Section):
+    """The file as it is written."""
+
+    name: Slug
+    seeds: Seeds = (0,)
+    reference: str
+    base: Changes
+    backbone: Changes = Field(default_factory=dict)
+    row: Annotated[tuple[_Row, ...], Field(min_length=1)]
+    compare: tuple[_Comparison, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_File":
+        names = Counter(row.name for row in self.row)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"two rows are called {', '.join(twice)}")
+        if BACKBONE in names:
+            raise ValueError(f"no row may be called {BACKBONE!r}, which is the run before all rows")
+        if twice := [row.name for row in self.row if len(set(row.seeds or ())) != len(row.seeds or ())]:
+            raise ValueError(f"a seed stands twice in {', '.join(twice)}")
+        named = [self.reference, *(name for pair in self.compare for name in (pair.model, pair.baseline))]
+        if unknown := [name for name in named if name not in names]:
+            raise ValueError(f"no row is called {', '.join(unknown)}; there are {', '.join(names)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        name: short, also the name of its folder.
+        title: what it is, for a person.
+        seeds: one run for each.
+        recipe: of all its runs but for seed and pretraining.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """An ablation.
+
+    Attributes:
+        name: of the ablation.
+        backbone: recipe of the run whose backbone all rows start from.
+        rows: in the order of the table.
+        reference: name of the row that costs are compared with.
+        compared: pairs of names, a model and its baseline, that are compared face by face.
+    """
+
+    name: str
+    backbone: Recipe
+    rows: tuple[Row, ...]
+    reference: str
+    compared: tuple[tuple[str, str], ...]
+
+
+def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Ablation:
+    """Read an ablation from TOML.
+
+    Args:
+        path: the file; docs/ablation.md explains it. Relative names of files are taken from the parent of its
+            folder, as in a recipe.
+        overrides: values of the recipe's top level that replace those of all rows, such as "precision".
+
+    Raises:
+        RecipeError: the file is missing or no TOML, has an unknown key, a value out of range, two rows of one name,
+            rows that do not read the same faces, or names a row that is not there.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = _File.model_validate(values)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the ablation: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'])) or 'ablation'}: {fault['msg']}" for fault in error.errors())
+        raise RecipeError(f"{path}: {'; '.join(faults)}") from error
+    base = _resolved(file.base, path) | dict(overrides or {})
+    backbone = parse_recipe(_named(_merged(base, _resolved(file.backbone, path)), BACKBONE), f"{path}: [backbone]")
+    rows = tuple(
+        Row(
+            name=row.name,
+            title=row.title,
+            seeds=row.seeds or file.seeds,
+            recipe=parse_recipe(
+                _named(_merged(base, _resolved(row.recipe, path)), row.name), f"{path}: row {row.name}"
+            ),
+        )
+        for row in file.row
+    )
+    for row in rows:
+        if (row.recipe.data, row.recipe.input.face_size) != (backbone.data, backbone.input.face_size):
+            raise RecipeError(f"{path}: row {row.name}: [data] and input.face_size must be those of all rows")
+    compared = tuple((pair.model, pair.baseline) for pair in file.compare)
+    return Ablation(file.name, backbone, rows, file.reference, compared)
+
+
+def _merged(base: Changes, changes: Changes) -> Changes:
+    """The base with changes laid over it, section by section."""
+    merged = copy.deepcopy(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _named(values: Changes, name: str) -> Changes:
+    return {**values, "name": name}
+
+
+def _resolved(values: Changes, path: Path) -> Changes:
+    """Values whose files are found from the parent of the folder of ``path``, as in a recipe."""
+    resolved = copy.deepcopy(values)
+    for section, key in FILES:
+        place = resolved.get(section)
+        if isinstance(place, dict) and isinstance(name := place.get(key), str):
+            place[key] = path.resolve().parent.parent / name
+    return resolved

@@ -1,0 +1,200 @@
+"""One run of a row: train, export, answer the held-out faces under every condition; each done once and kept."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regionfer.errors import CheckpointError, OutputError
+from regionfer.models.classifier import mirror_points
+from regionfer.onnx_model import ExpressionModel
+from regionfer.training.checkpoint import load_checkpoint
+from regionfer.training.data import FaceData
+from regionfer.training.export import export
+from regionfer.training.loop import BEST, train
+from regionfer.training.recipe import Recipe
+
+ANSWERS, IDENTITY, MODEL = "answers.npz", "run.json", "model.onnx"
+
+Report = Callable[[str], None]
+Probabilities = Mapping[str, NDArray[np.float32]]
+"""(n, C) of the held-out faces, by condition."""
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """What all runs learn from and are measured on.
+
+    Attributes:
+        training: faces to learn from.
+        held_out: n faces on which the epoch is chosen.
+        conditions: (n, S, S, 3) uint8 RGB, the same n faces by condition.
+        classes: C names.
+        facts: what they are, for checkpoints.
+    """
+
+    training: FaceData
+    held_out: FaceData
+    conditions: Mapping[str, NDArray[np.uint8]]
+    classes: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of faces and labels."""
+        content = hashlib.sha256("\n".join(self.classes).encode())
+        for data in (self.training, self.held_out):
+            for array in (data.faces.numpy(), data.labels, data.targets.numpy()):
+                content.update(np.ascontiguousarray(array).data)
+        return content.hexdigest()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How runs are made.
+
+    Attributes:
+        corpus: faces.
+        out: a folder a row, and in it one a seed.
+        backbone: checkpoint or pretraining file that every run's backbone starts from.
+        progress: show a bar on standard error.
+        report: called with lines for a person.
+    """
+
+    corpus: Corpus
+    out: Path
+    backbone: Path
+    progress: bool = False
+    report: Report = lambda line: None
+
+    def folder(self, row: str, seed: int) -> Path:
+        """Folder of a run."""
+        return self.out / row / f"seed-{seed}"
+
+    def is_done(self, row: str, seed: int) -> bool:
+        """Whether a run has left its answers."""
+        return (self.folder(row, seed) / ANSWERS).is_file()
+
+    def finish(self, recipe: Recipe) -> Probabilities:
+        """Answers of a run, which is trained, or trained to its end, if they are not there.
+
+        Raises:
+            CheckpointError: the folder holds another run.
+            RegionferError: as training and export.
+        """
+        model = recipe.model.model_copy(update={"pretrained": self.backbone})
+        recipe = recipe.model_copy(update={"model": model})
+        folder = self.folder(recipe.name, recipe.seed)
+        claim(folder, self._identity(recipe))
+        if self.is_done(recipe.name, recipe.seed):
+            self.report(f"{recipe.name}, seed {recipe.seed}: done before")
+            return load_answers(folder)
+        self.report(f"{recipe.name}, seed {recipe.seed}")
+        corpus = self.corpus
+        train(
+            recipe,
+            corpus.training,
+            corpus.held_out,
+            folder,
+            classes=corpus.classes,
+            data=corpus.facts,
+            resume=True,
+            progress=self.progress,
+            report=lambda line: self.report(f"  {line}"),
+        )
+        exported, _ = export(load_checkpoint(folder / BEST), folder / MODEL, name=recipe.name, version=str(recipe.seed))
+        landmarks = None if corpus.held_out.landmarks is None else corpus.held_out.landmarks.numpy()
+        answers = {
+            name: answer(exported, faces, landmarks, flip=recipe.test_time_flip)
+            for name, faces in corpus.conditions.items()
+        }
+        _save_answers(answers, folder)
+        return answers
+
+    def _identity(self, recipe: Recipe) -> dict[str, Any]:
+        started = hashlib.sha256(self.backbone.read_bytes()).hexdigest()
+        return run_identity(recipe, self.corpus) | {"backbone": started, "conditions": list(self.corpus.conditions)}
+
+
+def run_identity(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
+    """What decides a run, but for where its files lie."""
+    values = recipe.model_dump(mode="json", exclude={"model": {"pretrained"}})
+    return {"recipe": values, "faces": corpus.fingerprint}
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make the folder of a run, or see that it is the same run's.
+
+    Raises:
+        CheckpointError: it is another run's.
+        OutputError: it cannot be made.
+    """
+    path = folder / IDENTITY
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = {}
+        if changed := [name for name, value in identity.items() if found.get(name) != value]:
+            raise CheckpointError(f"{folder}: made by another run: other {', '.join(changed)}; give another --out")
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written to: {error.strerror or error}") from error
+
+
+def answer(
+    model: ExpressionModel, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None, *, flip: bool
+) -> NDArray[np.float32]:
+    """Probabilities (n, C) of faces; with ``flip`` the mean over face and mirror image."""
+    shares = model.run(faces, landmarks).probabilities
+    if not flip:
+        return shares
+    mirrored = None if landmarks is None else mirror_points(torch.from_numpy(landmarks)).numpy()
+    other = model.run(np.ascontiguousarray(faces[:, :, ::-1]), mirrored).probabilities
+    return np.asarray((shares + other) / 2, dtype=np.float32)
+
+
+def load_answers(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Answers that a run left.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    path = folder / ANSWERS
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}; delete it to have the run measured again") from error
+
+
+def _save_answers(answers: Probabilities, folder: Path) -> None:
+    partial = folder / f"{ANSWERS}.partial"
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **answers)
+        partial.replace(folder / ANSWERS)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written to: {error.strerror or error}") from error
+
+
+def limited(data: FaceData, count: int | None) -> FaceData:
+    """At most ``count`` faces, chosen at random but always the same, in their order."""
+    if count is None or count >= len(data):
+        return data
+    rows = np.sort(np.random.default_rng(0).choice(len(data), count, replace=False))
+    return data.rows(rows)
+
+
+def with_landmarks(data: FaceData, landmarks: NDArray[np.float32]) -> FaceData:
+    """The same faces with landmarks (n, 5, 2) in 0..1."""
+    return replace(data, landmarks=torch.from_numpy(landmarks))

@@ -1,0 +1,270 @@
+"""Ablations of the tiny network: the table, what is kept, what fails, what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import regionfer.ablation.runs as runs_module
+from regionfer.ablation.ablate import Settings, ablate
+from regionfer.ablation.conditions import COVERS
+from regionfer.ablation.plan import load_ablation
+from regionfer.cli import main
+from regionfer.errors import CheckpointError, RecipeError
+from regionfer.faces import Detections
+from regionfer.onnx_model import ExpressionModel
+from regionfer.regions import TYPICAL_LANDMARKS
+from regionfer.training.data import FaceData
+from regionfer.training.sources import Sources
+
+PLAN = """
+name = "toy"
+reference = "plain"
+[base]
+precision = "fp32"
+[base.data]
+dataset = "folder"
+[base.model]
+backbone = "tiny"
+crop_stage = 1
+crop_size = 4
+[base.input]
+face_size = 16
+size = 16
+[base.optimiser]
+batch = 8
+epochs = 1
+warmup_steps = 2
+backbone_lr = 0.01
+head_lr = 0.01
+ema = 0.5
+[backbone.model]
+aggregation = "mean"
+[backbone.regions]
+generator = "none"
+[[row]]
+name = "plain"
+title = "one view"
+seeds = [0, 1]
+recipe.model.aggregation = "mean"
+recipe.model.crop_stage = 0
+recipe.regions.generator = "none"
+[[row]]
+name = "broken"
+title = "cropped where there is no stage"
+recipe.model.crop_stage = 9
+[[row]]
+name = "landmark"
+title = "at the landmarks"
+recipe.regions.generator = "landmark"
+[[row]]
+name = "ran"
+title = "RAN"
+seeds = [0, 1]
+[[compare]]
+model = "ran"
+baseline = "plain"
+"""
+
+
+class FrontalDetector:
+    """Finds a typical face in every crop, its nose the further to one side the brighter the crop."""
+
+    def detect(self, image):
+        side = image.shape[0]
+        points = np.float32([TYPICAL_LANDMARKS]) * side
+        points[0, 2, 0] += image.mean() / 255 * 0.3 * side
+        return Detections(np.float32([[0, 0, side, side]]), np.float32([0.99]), points)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    path = tmp_path / "recipes" / "toy.toml"
+    path.parent.mkdir()
+    path.write_text(PLAN)
+    return path
+
+
+@pytest.fixture
+def sources(make_faces, classes):
+    bare = [FaceData(data.faces, data.labels, data.targets) for data in (make_faces(48), make_faces(24, seed=1))]
+    facts = {
+        "dataset": "drawn",
+        "protocol": "none",
+        "splits": ["train"],
+        "n": 48,
+        "valid_split": "valid",
+        "commit": None,
+    }
+    return Sources(*bare, classes, facts)
+
+
+@pytest.fixture
+def go(plan, sources, tmp_path):
+    """Run the ablation, and give its table and the lines that it told."""
+
+    def go(**settings):
+        lines = []
+        table = ablate(
+            load_ablation(plan),
+            sources,
+            Settings(tmp_path / "out", **settings),
+            detector=FrontalDetector(),
+            report=lines.append,
+        )
+        return table, lines
+
+    return go
+
+
+def test_the_table_of_all_rows(go, tmp_path):
+    table, lines = go()
+    rows = {row.name: row for row in table.rows}
+    assert list(rows) == ["plain", "broken", "landmark", "ran"]
+    assert {name: row.seeds for name, row in rows.items()} == {
+        "plain": (0, 1),
+        "broken": (),
+        "landmark": (0,),
+        "ran": (0, 1),
+    }
+    # A row that fails is told of, and the others go on.
+    assert "crop_stage must be in 0..2, got 9" in rows["broken"].failures[0]
+    assert any(line.startswith("broken, seed 0: failed: ") for line in lines)
+    assert rows["plain"].accuracy.keys() == {"clean", *COVERS, "turned"}
+    assert rows["plain"].accuracy["clean"].n == 24
+    assert rows["plain"].accuracy["turned"].n == 6
+    assert rows["plain"].pace.cost == 1
+    assert rows["ran"].pace.faces_per_second > 0
+
+    out = tmp_path / "out"
+    kept = json.loads((out / "table.json").read_text())
+    assert kept["facts"]["pose_known"] == 24
+    assert kept["rows"][3]["accuracy"]["clean"]["by_seed"] == list(rows["ran"].accuracy["clean"].by_seed)
+    (compared,) = kept["comparisons"]
+    assert (compared["model"], compared["baseline"]) == ("ran", "plain")
+    assert compared["conditions"]["mask"]["by_seed"].keys() == {"0", "1"}
+    with (out / "table.csv").open() as file:
+        lines_of_table = list(csv.DictReader(file))
+    assert [line["row"] for line in lines_of_table] == list(rows)
+    assert float(lines_of_table[3]["accuracy_dark_glasses"]) == pytest.approx(
+        rows["ran"].accuracy["dark glasses"].mean, abs=1e-5
+    )
+    page = (out / "table.md").read_text()
+    assert f"| RAN (`ran`) | 2 | {100 * rows['ran'].accuracy['clean'].mean:.2f} ± " in page
+    assert "## Failed\n\n- broken, seed 0: recipe broken" in page
+
+
+def test_answers_are_those_of_the_exported_model_and_its_mirror_image(go, sources, tmp_path):
+    go(only=["ran"])
+    folder = tmp_path / "out" / "ran" / "seed-1"
+    model = ExpressionModel.load(folder / "model.onnx")
+    faces = sources.validation.faces.numpy()
+    both = (model.run(faces).probabilities + model.run(faces[:, :, ::-1].copy()).probabilities) / 2
+    np.testing.assert_allclose(np.load(folder / "answers.npz")["clean"], both, atol=1e-6)
+    # Every run starts from the common backbone.
+    assert json.loads((folder / "best.json").read_text())["recipe"]["model"]["pretrained"].endswith(
+        "out/backbone/best.safetensors"
+    )
+
+
+def test_what_is_done_is_not_done_again(go, monkeypatch, tmp_path):
+    first, _ = go(only=["plain"])
+    trained = []
+    train = runs_module.train
+    monkeypatch.setattr(
+        runs_module, "train", lambda recipe, *rest, **more: trained.append(recipe.name) or train(recipe, *rest, **more)
+    )
+    (tmp_path / "out" / "plain" / "seed-1" / "answers.npz").unlink()  # stopped before it was measured
+    table, lines = go(only=["plain", "ran"], resume=True)
+    assert trained == ["plain", "ran", "ran"]
+    assert "plain, seed 0: done before" in lines
+    assert [row.name for row in table.rows] == ["plain", "ran"]
+    np.testing.assert_array_equal(table.rows[0].accuracy["clean"].by_seed, first.rows[0].accuracy["clean"].by_seed)
+    # Rows that were not asked for are in the table if they are done.
+    table, _ = go(only=["ran"], resume=True)
+    assert [row.name for row in table.rows] == ["plain", "ran"]
+
+
+def test_a_folder_in_use_is_refused(go, tmp_path):
+    go(only=["plain"], seeds=(3,))
+    with pytest.raises(CheckpointError, match="out: holds runs already; give --resume"):
+        go()
+
+
+def test_another_recipe_in_the_folder_is_refused(go, plan):
+    go(only=["plain"])
+    plan.write_text(PLAN.replace("recipe.model.crop_stage = 0", "recipe.model.dropout = 0.2"))
+    table, _ = go(only=["plain"], resume=True)
+    assert set(table.rows[0].failures) == {0, 1}
+    assert "made by another run: other recipe; give another --out" in table.rows[0].failures[0]
+
+
+def test_other_faces_in_the_folder_are_refused(go):
+    go(only=["plain"], limit=16)
+    with pytest.raises(CheckpointError, match="backbone: made by another run: other faces"):
+        go(only=["plain"], resume=True)
+
+
+def test_a_trial_has_fewer_faces(go):
+    table, _ = go(only=["plain"], limit=16)
+    assert table.facts["n"] == table.facts["held_out"] == 16
+
+
+def test_a_row_that_is_not_there(go):
+    with pytest.raises(RecipeError, match="no row is called rann; there are plain, broken, landmark, ran"):
+        go(only=["rann"])
+
+
+def test_a_backbone_of_one_s_own(go, tmp_path, monkeypatch):
+    go(only=["plain"])
+    kept = tmp_path / "kept.safetensors"
+    (tmp_path / "out" / "backbone" / "best.safetensors").rename(kept)
+    (tmp_path / "out").rename(tmp_path / "first")
+    go(only=["plain"], backbone=kept)
+    assert not (tmp_path / "out" / "backbone").exists()
+    first, second = (np.load(tmp_path / out / "plain" / "seed-0" / "answers.npz")["clean"] for out in ("first", "out"))
+    np.testing.assert_array_equal(first, second)
+
+
+class TestCommand:
+    @pytest.fixture
+    def own_faces(self, make_faces, tmp_path):
+        data = make_faces(60)
+        for number, (face, label) in enumerate(zip(data.faces.numpy(), data.labels, strict=True)):
+            folder = tmp_path / "own" / "abc"[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(face).save(folder / f"{number:03}.png")
+        return tmp_path / "own"
+
+    def test_from_a_folder_to_a_table(self, plan, own_faces, tmp_path):
+        out = tmp_path / "out"
+        arguments = [
+            "ablate",
+            plan,
+            "--data",
+            own_faces,
+            "--out",
+            out,
+            "--limit",
+            24,
+            "--only",
+            "ran",
+            "--only",
+            "broken",
+        ]
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == 1, result.output  # "broken" failed
+        assert "# toy" in result.stdout
+        assert "ran, seed 1" in result.stderr
+        again = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert again.exit_code == 2
+        assert "give --resume" in again.stderr
+
+    @pytest.mark.parametrize("seeds", ["0,x", "1,1"])
+    def test_seeds_that_are_none(self, plan, tmp_path, seeds):
+        result = CliRunner().invoke(main, ["ablate", str(plan), "--data", str(tmp_path), "--seeds", seeds])
+        assert result.exit_code == 2
+        assert "--seeds" in result.stderr
