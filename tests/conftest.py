@@ -141,7 +141,7 @@ UNCERTAINTY = {
     "threshold": 0.6,
     "risk": 0.1,
     "coverage": 0.8,
-    "n": 50,
+    "n": 500,
     "curve": {
         "threshold": [0.95, 0.9, 0.7, 0.5, 0.2],
         "coverage": [0.1, 0.3, 0.7, 0.9, 1.0],

@@ -121,7 +121,11 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("model", "risk", "message"),
         [
-            ("trusted", "0.001", "tiny.onnx', tiny 0.0.1): max_risk 0.001 cannot be kept: on 50 validation faces"),
+            (
+                "trusted",
+                "0.001",
+                "tiny.onnx', tiny 0.0.1): max_risk 0.001 cannot be kept, or is too small to be seen, on the 500",
+            ),
             ("tiny", "0.1", "it has no risk-coverage curve"),
             ("trusted", "10", "10.0 is not in the range 0<=x<=1"),
         ],
@@ -262,7 +266,7 @@ class TestInfo:
         path = str(save_model(card, heads=("visibility", "occlusion", "pose")))
         lines = CliRunner().invoke(main, ["info", "--model", path]).stdout.splitlines()
         told = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line.strip()}
-        expected = "answers below 0.600; of the others at most 10.0% wrong, coverage 80.0%, n = 50"
+        expected = "answers below 0.600; of the others at most 10.0% wrong, coverage 80.0%, n = 500"
         assert (told["uncertainty"], told["occlusion_threshold"]) == (expected, "0.4")
         assert (told["heads"], told["happiness"]) == ("visibility, occlusion, pose", "+0.250")
         stored = json.loads(CliRunner().invoke(main, ["info", "--json", "--model", path]).stdout)["model"]

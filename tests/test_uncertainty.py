@@ -15,7 +15,7 @@ def stored(trusted_model):
 def test_reads_the_form_of_the_card(stored):
     uncertainty = Uncertainty.from_dict(stored)
     assert uncertainty.chosen == OperatingPoint(threshold=0.6, coverage=0.8, risk=0.1)
-    assert (uncertainty.n, len(uncertainty.curve)) == (50, 5)
+    assert (uncertainty.n, len(uncertainty.curve)) == (500, 5)
     assert uncertainty.curve[1] == OperatingPoint(0.9, 0.3, 0.02)
 
 
@@ -34,11 +34,18 @@ def test_most_faces_at_that_risk(stored, max_risk, threshold):
 
 
 def test_a_risk_that_cannot_be_kept(stored):
-    message = (
-        r"max_risk 0\.01 cannot be kept: on 50 validation faces at least 2\.00% .* 30% answered; give 0\.02 or more"
-    )
+    message = r"max_risk 0\.01 cannot be kept, .* on the 500 validation faces; give 0\.02 or more"
     with pytest.raises(ValueError, match=message):
         Uncertainty.from_dict(stored).threshold_for(0.01)
+
+
+@pytest.mark.parametrize(("n", "least"), [(500, 0.02), (100, "0.034"), (50, "0.06")])
+def test_a_risk_too_small_to_be_seen(stored, n, least):
+    """Of 100 faces 30 are answered at 2 %: from none wrong of 30 no one can tell 2 from 3 %."""
+    uncertainty = Uncertainty.from_dict(stored | {"n": n})
+    with pytest.raises(ValueError, match=rf"give {least} or more"):
+        uncertainty.threshold_for(0.019)
+    assert uncertainty.threshold_for(float(least)) >= 0.7
 
 
 @pytest.mark.parametrize("max_risk", [-0.1, 5, float("nan")])

@@ -63,21 +63,28 @@ class Uncertainty:
     def threshold_for(self, max_risk: float) -> float:
         """The threshold that answers most faces with at most this share of wrong answers among them.
 
+        A risk of 1 % cannot be seen in fewer than 100 answers: points of the curve with fewer than ``1 / max_risk`` do
+        not count.
+
         Raises:
-            ValueError: ``max_risk`` is not in 0..1, or less than even the surest answers had.
+            ValueError: ``max_risk`` is not in 0..1, or less than the surest answers had, or than can be seen.
         """
         if not 0 <= max_risk <= 1:
             raise ValueError(f"max_risk must be in 0..1, got {max_risk}")
         points = (*self.curve, self.chosen)
-        allowed = [point for point in points if point.risk <= max_risk]
+        allowed = [point for point in points if self._least_risk(point) <= max_risk]
         if not allowed:
-            least = min(points, key=lambda point: point.risk)
-            enough = math.ceil(least.risk * 1000) / 1000
+            enough = math.ceil(min(map(self._least_risk, points)) * 1000) / 1000
             raise ValueError(
-                f"max_risk {max_risk:g} cannot be kept: on {self.n:,} validation faces at least {least.risk:.2%} of "
-                f"the answers were wrong, with {least.coverage:.0%} answered; give {enough:g} or more"
+                f"max_risk {max_risk:g} cannot be kept, or is too small to be seen, on the {self.n:,} validation "
+                f"faces; give {enough:g} or more"
             )
         return max(allowed, key=lambda point: point.coverage).threshold
+
+    def _least_risk(self, point: OperatingPoint) -> float:
+        """The least that the risk at a point can be said to be."""
+        answers = point.coverage * self.n
+        return max(point.risk, 1 / answers) if answers > 0 else math.inf
 
 
 def _checked(point: OperatingPoint) -> OperatingPoint:
