@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "occluders": {"regions"},
     "training": {"datasets", "errors", "images", "labels", "metrics", "models", "occluders", "onnx_model", "regions"},
     "evaluation": {"datasets", "errors", "labels", "metrics", "onnx_model", "recognizer", "results"},
-    "annotation": {"datasets", "faces", "recognizer"},
+    "annotation": {"datasets", "errors", "faces", "images", "recognizer", "results"},
     "batch": {"images", "recognizer", "results"},
     "service": {"drawing", "images", "recognizer", "results"},
 }
@@ -47,6 +47,7 @@ EXTRAS: dict[str, set[str]] = {
     "models": {"torch", "torchvision"},
     "training": {"accelerate", "onnx", "pydantic", "safetensors", "tensorboard", "torch", "torchvision"},
     "evaluation": {"jinja2", "matplotlib"},
+    "annotation": {"pyarrow"},
     "batch": {"pandas", "pyarrow", "ray"},
     "service": {"fastapi", "pydantic", "python_multipart", "starlette", "uvicorn"},
 }
