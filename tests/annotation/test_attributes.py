@@ -66,6 +66,11 @@ class TestFaces:
         assert (row.face_size, row.x2, row.blur) == (48, 48, 0)
         assert (row.expression, row.probability) == (face.expression, face.probability)
 
+    def test_the_longer_side_is_the_size(self, tiny_model):
+        image = np.full((40, 60, 3), 200, np.uint8)
+        (outcome,) = Recognizer(tiny_model, threads=1).stream([image], detect=False, keep_images=True)
+        assert describe_faces(outcome.image, outcome.result, "a.png")[0].face_size == 60
+
     def test_what_the_model_does_not_know_stays_unknown(self, tiny_model):
         recognizer = Recognizer(tiny_model, threads=1)
         (outcome,) = recognizer.stream([np.full((48, 48, 3), 200, np.uint8)], detect=False, keep_images=True)

@@ -67,6 +67,22 @@ class TestFolder:
         labelled = [(row.image, row.label, row.split) for row in rows]
         assert labelled == [("faces/b.png", "fear", "test"), ("faces/a.png", None, None)]
 
+    @pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+    def test_a_name_that_is_no_utf_8(self, trusted, colours, tmp_path, name):
+        folder = colours(a=RED)
+        (folder / "a.png").rename(folder / "b\udce9.png")
+        annotate(read_inputs(folder), tmp_path / name, trusted, detect=False)
+        (row,) = AttributeTable.read(tmp_path / name).rows
+        assert row.image == "b\\udce9.png"
+
+    def test_an_upside_down_photo(self, tiny_model, request, tmp_path):
+        with Image.open(request.config.rootpath / "examples" / "hopper.jpg") as photo:
+            photo.convert("RGB").rotate(180).save(tmp_path / "down.png")
+        annotate(read_inputs(tmp_path / "down.png"), tmp_path / "t.csv", Recognizer(tiny_model, threads=1))
+        (row,) = AttributeTable.read(tmp_path / "t.csv").rows
+        assert abs(row.roll) > 150
+        assert row.pose_bin == "0-30"
+
     def test_an_old_list_of_losses_goes(self, trusted, colours, tmp_path):
         (tmp_path / "t.misses.csv").write_text("image,reason\nold.png,no face found\n")
         done = annotate(read_inputs(colours(a=RED)), tmp_path / "t.csv", trusted, detect=False)

@@ -124,7 +124,7 @@ def estimates(row: FaceRow) -> dict[str, list[str]]:
         found["pose_bin"] = [row.pose_bin]
     if row.occluded is False:
         found["occlusion"] = ["none"]
-    elif row.occluded and row.occluded_where:
+    elif row.occluded_where:
         found["place"] = row.occluded_where.split("+")
     return found
 
