@@ -22,7 +22,7 @@ $(VENV)/.base: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[train,report,batch,serve,dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[train,report,annotate,batch,serve,dev]"
 	touch $@ $(VENV)/.base
 
 clean:

@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
         "regions",
         "training",
     },
-    "annotation": {"datasets", "faces", "recognizer"},
+    "annotation": {"datasets", "errors", "faces", "images", "recognizer", "results"},
     "batch": {"images", "recognizer", "results"},
     "service": {"drawing", "images", "recognizer", "results"},
 }
@@ -63,6 +63,7 @@ EXTRAS: dict[str, set[str]] = {
     "quantisation": {"onnx"},
     "evaluation": {"jinja2", "matplotlib"},
     "ablation": {"pydantic", "torch"},
+    "annotation": {"pyarrow"},
     "batch": {"pandas", "pyarrow", "ray"},
     "service": {"fastapi", "pydantic", "python_multipart", "starlette", "uvicorn"},
 }

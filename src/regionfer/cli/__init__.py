@@ -24,11 +24,14 @@ COMMANDS = {
     "evaluate": "regionfer.cli.evaluate",
     "ablate": "regionfer.cli.ablate",
     "quantize": "regionfer.cli.quantize",
+    "annotate": "regionfer.cli.annotate",
 }
 
 
-TRAIN_EXTRA = frozenset({"accelerate", "onnx", "onnxscript", "pydantic", "safetensors", "tensorboard", "torch"})
-"""Packages of the ``train`` extra: where one is missing, a command says how to get them."""
+_TRAIN = ("accelerate", "onnx", "onnxscript", "pydantic", "safetensors", "tensorboard", "torch")
+EXTRAS = dict.fromkeys(_TRAIN, "train") | {"pyarrow": "annotate"}
+"""Packages that are not in the base install, and the extra that brings each: where one is missing, a command says how
+to get it."""
 
 
 class _Refusal(click.ClickException):
@@ -57,10 +60,10 @@ class LazyGroup(click.Group):
             raise _Refusal(str(error)) from error
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if package not in TRAIN_EXTRA:
+            if package not in EXTRAS:
                 raise
             raise _Refusal(
-                f"this needs {package}, which is not installed here; run: pip install 'regionfer[train]'"
+                f"this needs {package}, which is not installed here; run: pip install 'regionfer[{EXTRAS[package]}]'"
             ) from error
 
 

@@ -1,8 +1,7 @@
 """``regionfer data``: check a corpus, prepare its faces, find challenge lists."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -99,10 +98,11 @@ def check(
 
     Exit code: 0 if nothing is wrong, 1 if something is, 2 if the folder is not that dataset.
     """
+    from regionfer.cli.progress import open_bar
     from regionfer.datasets.check import check_manifest
 
     manifest = corpus.read()
-    with _progress("images") as progress:
+    with open_bar("images") as progress:
         report = check_manifest(
             manifest,
             expected=corpus.splits or None,
@@ -151,6 +151,7 @@ def prepare(
 
     Exit code: 0 if all images were read, 1 if some are absent or damaged, 2 if nothing was done, 130 if interrupted.
     """
+    from regionfer.cli.progress import open_bar
     from regionfer.preparation import FaceSource
     from regionfer.preparation import prepare as prepare_faces
 
@@ -159,7 +160,7 @@ def prepare(
     named: Mapping[bool | None, FaceSource | None] = {None: None, True: "detect", False: "crops"}
     manifest = corpus.read()
     try:
-        with _progress("images") as progress:
+        with open_bar("images") as progress:
             card = prepare_faces(
                 manifest,
                 output,
@@ -247,19 +248,6 @@ def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_J
         except DatasetError as error:
             failed[found] = str(error)
     return joined, failed
-
-
-@contextmanager
-def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal, moved by the function that this gives."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_check(report: "CheckReport") -> None:

@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.manifest import Manifest, load_image, resize_face
+from regionfer.datasets.meant import meant_face
 from regionfer.errors import DatasetError, ImageError, ModelError
 from regionfer.labels import ALIASES
 from regionfer.recognizer import Recognizer
-from regionfer.results import Expressions
-
-MIN_OVERLAP = 0.3
-"""A found face is the one meant if its box and the dataset's share at least this much of what they cover together."""
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
@@ -145,8 +142,7 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
 def answer_photos(recognizer: Recognizer, manifest: Manifest, advance: Advance = lambda images: None) -> Answers:
     """Let a model answer each image after the face in it is detected and aligned.
 
-    Of several faces the one counts that lies best on the dataset's box (by at least `MIN_OVERLAP`), or, where the
-    dataset gives no box, the largest. Without such a face the image is missed.
+    Of several faces in an image one counts, see `regionfer.datasets.meant.meant_face`. Without it the image is missed.
 
     Args:
         recognizer: model and detector.
@@ -161,7 +157,7 @@ def answer_photos(recognizer: Recognizer, manifest: Manifest, advance: Advance =
     for row, outcome in enumerate(recognizer.stream(_images(manifest))):
         if outcome.result is None:
             sheet.errors[row] = str(outcome.error)
-        elif (face := _meant(outcome.result, manifest, row)) is None:
+        elif (face := meant_face(manifest, row, outcome.result.boxes)) is None:
             sheet.missed[row] = True
         else:
             sheet.enter([row], outcome.result.probabilities[[face]], outcome.result.attention[[face]])
@@ -250,22 +246,3 @@ def face_box(manifest: Manifest, row: int, width: int, height: int) -> tuple[int
 def _images(manifest: Manifest) -> Iterator[str | NDArray[np.uint8]]:
     for row, name in enumerate(manifest.names):
         yield str(manifest.root / str(name)) if manifest.pixels is None else manifest.pixels[row]
-
-
-def _meant(faces: Expressions, manifest: Manifest, row: int) -> int | None:
-    """Number of the face that the dataset labels."""
-    if len(faces) == 0:
-        return None
-    if not manifest.crops and manifest.boxes is not None and np.isfinite(manifest.boxes[row]).all():
-        overlap = _overlaps(faces.boxes, manifest.boxes[row])
-        return int(overlap.argmax()) if overlap.max() >= MIN_OVERLAP else None
-    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-    return int(sides.prod(axis=1).argmax())
-
-
-def _overlaps(boxes: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union (n,) of each box with one."""
-    shared = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    common = shared.clip(0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.asarray(common / np.maximum(areas - common, 1e-9), dtype=np.float32)

@@ -1,0 +1,164 @@
+"""What is annotated: a folder of photos, a table that lists them, or a dataset that regionfer reads."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.datasets import Manifest, load_image, read_dataset
+from regionfer.datasets.meant import meant_face
+from regionfer.datasets.tables import read_table
+from regionfer.errors import DatasetError
+from regionfer.images import ImageSource, find_images, read_image
+
+PHOTOS = "photos"
+"""The reader's name of images that belong to no dataset."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The n images to annotate.
+
+    Attributes:
+        dataset: name of the dataset; of a folder, the folder's name.
+        reader: as in `regionfer.annotation.table.TableCard`.
+        root: folder that ``names`` are relative to; of a dataset, what its reader was given.
+        names: n names of images.
+        labels: n expressions, None where there is none.
+        splits: n splits, None where there is none.
+        classes: the dataset's classes.
+        manifest: the dataset, if it is one.
+        unreadable: for each folder that could not be looked into, why.
+    """
+
+    dataset: str
+    reader: str
+    root: Path
+    names: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    splits: tuple[str | None, ...]
+    classes: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+    unreadable: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def source(self, row: int) -> ImageSource:
+        """The image of a row: its path, or its pixels where the dataset keeps them in a table."""
+        if self.manifest is None:
+            return self.root / self.names[row]
+        if self.manifest.pixels is None:
+            return self.manifest.root / self.names[row]
+        pixels: NDArray[np.uint8] = self.manifest.pixels[row]
+        return pixels
+
+    def chosen(self, row: int, boxes: NDArray[np.float32]) -> list[int]:
+        """Which of the faces found in an image are described: all of a photo, of a dataset the one it labels."""
+        if self.manifest is None:
+            return list(range(len(boxes)))
+        face = meant_face(self.manifest, row, boxes)
+        return [] if face is None else [face]
+
+
+def read_inputs(
+    place: str | Path, dataset: str | None = None, *, recursive: bool = False, splits: Collection[str] = ()
+) -> Inputs:
+    """The images behind a place.
+
+    Args:
+        place: a folder of photos, one photo, or a CSV with a column ``image`` (paths relative to the table) and,
+            where wanted, ``label`` and ``split``; of a dataset, its folder or table.
+        dataset: name of the dataset, one of `regionfer.datasets.READERS`.
+        recursive: look in the folders below a folder of photos, too.
+        splits: only these splits of a dataset; all if empty.
+
+    Raises:
+        DatasetError: there is no image, the table lacks a column, or the folder is not that dataset.
+    """
+    place = Path(place)
+    if dataset is not None:
+        return _from_manifest(place, dataset, read_dataset(dataset, place, **({"splits": splits} if splits else {})))
+    if splits:
+        raise DatasetError(f"{place}: splits belong to a dataset; name it with --dataset")
+    if place.suffix.lower() in (".csv", ".tsv") and place.is_file():
+        return _from_table(place)
+    root = place if place.is_dir() else place.parent
+    found = find_images(place, recursive=recursive)
+    if not found.paths:
+        raise DatasetError(str(found.errors[0]))
+    names = tuple(path.relative_to(root).as_posix() for path in found.paths)
+    none = (None,) * len(names)
+    unreadable = tuple(str(error) for error in found.errors)
+    return Inputs(root.resolve().name, PHOTOS, root.resolve(), names, none, none, unreadable=unreadable)
+
+
+def _from_manifest(place: Path, reader: str, manifest: Manifest) -> Inputs:
+    return Inputs(
+        dataset=manifest.dataset,
+        reader=reader,
+        root=place.resolve(),
+        names=tuple(manifest.names.tolist()),
+        labels=tuple(manifest.classes[label] for label in manifest.labels),
+        splits=tuple(manifest.splits.tolist()),
+        classes=manifest.classes,
+        manifest=manifest,
+    )
+
+
+def _from_table(path: Path) -> Inputs:
+    table = read_table(path, ("image",))
+    rows = list(table.rows)
+    if not rows:
+        raise DatasetError(f"{path}: expected a row an image, found only the header")
+    for line, row in rows:
+        if not row["image"]:
+            raise DatasetError(f"{path}, line {line}: no image is named")
+    columns = {name.casefold(): [row[name] or None for _, row in rows] for name in table.columns}
+    none = [None] * len(rows)
+    names = tuple(PurePosixPath(row["image"].replace("\\", "/")).as_posix() for _, row in rows)
+    labels, splits = (tuple(columns.get(name, none)) for name in ("label", "split"))
+    classes = tuple(sorted({label for label in labels if label is not None}))
+    return Inputs(path.stem, PHOTOS, path.parent.resolve(), names, labels, splits, classes)
+
+
+class ImageFinder:
+    """Opens the images of a table of attributes again, by their names.
+
+    Args:
+        reader: as in the table's card.
+        root: as in the table's card, or where the images are now.
+
+    Raises:
+        DatasetError: the folder is missing, or not that dataset.
+    """
+
+    def __init__(self, reader: str, root: str | Path) -> None:
+        self._root = Path(root)
+        self._rows: dict[str, int] = {}
+        self._manifest: Manifest | None = None
+        if not self._root.exists():
+            raise DatasetError(f"{root}: no such folder; say with --images where the images of this table are now")
+        if reader != PHOTOS:
+            self._manifest = read_dataset(reader, root)
+            self._rows = {name: row for row, name in enumerate(self._manifest.names.tolist())}
+
+    def open(self, name: str) -> NDArray[np.uint8]:
+        """An image, (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: it is missing or unreadable.
+            DatasetError: the dataset has no such image.
+        """
+        if self._manifest is None:
+            return read_image(self._root / name)
+        if name not in self._rows:
+            raise DatasetError(f"{self._root}: {self._manifest.dataset} has no image {name} here")
+        return load_image(self._manifest, self._rows[name])
+
+
+def is_crops(inputs: Inputs) -> bool:
+    """Whether a dataset says that its images are face crops."""
+    return inputs.manifest is not None and inputs.manifest.crops

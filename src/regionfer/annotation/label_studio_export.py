@@ -1,0 +1,183 @@
+"""What annotators said, read from Label Studio's JSON export."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regionfer.annotation.label_studio import SCHEMA
+from regionfer.annotation.questions import Judgement, Question, judge, questions
+from regionfer.annotation.table import AttributeTable
+from regionfer.datasets.findings import Finding
+from regionfer.datasets.tables import explained
+from regionfer.errors import DatasetError
+
+_HOW = "in Label Studio choose Export, then JSON (not JSON-MIN or another format)"
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """The content of an export.
+
+    Attributes:
+        tasks: number of tasks.
+        judgements: what was said, one a face and annotator.
+        table: fingerprint of the table whose faces these are.
+        labels: the expressions that could be chosen.
+        findings: annotations that were left out, and why.
+    """
+
+    tasks: int
+    judgements: tuple[Judgement, ...]
+    table: str
+    labels: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def read_export(path: str | Path) -> Export:
+    """Read an export of a project whose tasks `regionfer.annotation.label_studio.export_tasks` wrote.
+
+    Skipped and empty annotations are left out; of several of one annotator on one face, the last is taken.
+
+    Raises:
+        DatasetError: it is no such export: another format or project, or a field is missing.
+    """
+    path = Path(path)
+    tasks = _load(path)
+    marks = {json.dumps(_mark(f"{path}, task {_name(task, i)}", task), sort_keys=True) for i, task in enumerate(tasks)}
+    if len(marks) > 1:
+        raise DatasetError(f"{path}: has tasks of {len(marks)} tables; import the exports of each project by itself")
+    mark = json.loads(marks.pop())
+    asked = questions(tuple(mark["labels"]))
+    said: dict[tuple[str, int, str], Judgement] = {}
+    findings: list[Finding] = []
+    for number, task in enumerate(tasks):
+        for item in _judgements(f"{path}, task {_name(task, number)}", task, asked):
+            if isinstance(item, Finding):
+                findings.append(item)
+                continue
+            key = (*item.key, item.annotator)
+            if key in said:
+                findings.append(_repeated(item))
+            said[key] = item
+    if not said:
+        raise DatasetError(
+            f"{path}: none of its {len(tasks):,} tasks has an annotation yet; annotate, then export again"
+        )
+    return Export(len(tasks), tuple(said.values()), mark["table"], tuple(mark["labels"]), tuple(findings))
+
+
+def _load(path: Path) -> list[Any]:
+    with explained(path):
+        text = path.read_text(encoding="utf-8-sig")
+    try:
+        tasks = json.loads(text)
+    except ValueError as error:
+        raise DatasetError(f"{path}: expected Label Studio's JSON export, found no JSON: {error}; {_HOW}") from error
+    if not isinstance(tasks, list) or not tasks:
+        found = "an empty list" if tasks == [] else f"one {type(tasks).__name__}"
+        raise DatasetError(f"{path}: expected a list of tasks, found {found}; {_HOW}")
+    return tasks
+
+
+def _name(task: Any, number: int) -> Any:
+    return task.get("id", number + 1) if isinstance(task, dict) else number + 1
+
+
+def _mark(where: str, task: Any) -> Mapping[str, Any]:
+    """What `export_tasks` noted in a task's data."""
+    _need(where, task, ("data", "annotations"), _HOW)
+    data = task["data"]
+    advice = "this is the export of another project; export one whose tasks 'regionfer annotate export' wrote"
+    _need(f"{where}, data", data, ("name", "face", "regionfer"), advice)
+    mark = data["regionfer"]
+    _need(f"{where}, data, regionfer", mark, ("schema", "table", "labels"), advice)
+    if mark["schema"] != SCHEMA:
+        raise DatasetError(f"{where}: made by another release (schema {mark['schema']}, this one reads {SCHEMA})")
+    if not isinstance(data["name"], str) or type(data["face"]) is not int or not isinstance(mark["labels"], list):
+        raise DatasetError(f"{where}: expected a name, the number of a face and a list of labels, found other types")
+    return dict(mark)
+
+
+def _need(where: str, value: Any, keys: Sequence[str], advice: str) -> None:
+    if not isinstance(value, dict):
+        raise DatasetError(f"{where}: expected an object, found {type(value).__name__}; {advice}")
+    if missing := [key for key in keys if key not in value]:
+        found = ", ".join(map(str, value)) or "nothing"
+        raise DatasetError(f"{where}: lacks {', '.join(missing)}; found: {found[:200]}; {advice}")
+
+
+def _judgements(where: str, task: Any, asked: Mapping[str, Question]) -> Iterator[Judgement | Finding]:
+    data, given = task["data"], task["annotations"]
+    if not isinstance(given, list):
+        raise DatasetError(f"{where}: expected a list of annotations, found {type(given).__name__}; {_HOW}")
+    for annotation in sorted(given, key=_age):
+        _need(f"{where}, annotation", annotation, ("result", "completed_by"), _HOW)
+        face = f"{data['name']}, face {data['face']}"
+        who = _annotator(annotation["completed_by"])
+        if annotation.get("was_cancelled"):
+            yield Finding("skipped", f"{face}: skipped by annotator {who}", severity="note")
+            continue
+        chosen = dict(_choices(f"{where}, annotation of {who}", annotation["result"], asked))
+        if not chosen:
+            yield Finding("empty", f"{face}: annotator {who} chose nothing", severity="warning")
+            continue
+        yield Judgement(data["name"], data["face"], who, judge(chosen))
+
+
+def _age(annotation: Any) -> tuple[str, int]:
+    """What orders the annotations of a task in time."""
+    if not isinstance(annotation, dict):
+        return "", 0
+    return str(annotation.get("updated_at") or annotation.get("created_at") or ""), int(annotation.get("id") or 0)
+
+
+def _annotator(completed_by: Any) -> str:
+    """Label Studio writes the number of a user, or an object, which depends on how the export is made."""
+    if isinstance(completed_by, dict):
+        return str(completed_by.get("email") or completed_by.get("id"))
+    return str(completed_by)
+
+
+def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if not isinstance(results, list):
+        raise DatasetError(f"{where}: expected a list of results, found {type(results).__name__}; {_HOW}")
+    for result in results:
+        _need(where, result, ("from_name", "value"), _HOW)
+        name, value = result["from_name"], result["value"]
+        if name not in asked:
+            raise DatasetError(
+                f"{where}: answers a question {name!r}, which is not asked here; expected {', '.join(asked)}; "
+                "use the labelling configuration that was exported with the tasks"
+            )
+        _need(f"{where}, {name}", value, ("choices",), _HOW)
+        if not isinstance(value["choices"], list):
+            raise DatasetError(f"{where}, {name}: expected a list of answers, found {value['choices']!r:.80}")
+        question, answers = asked[name], tuple(value["choices"])
+        if strange := [answer for answer in answers if answer not in question.answers]:
+            raise DatasetError(
+                f"{where}, {name}: expected one of {', '.join(question.answers)}; found {', '.join(map(str, strange))}"
+            )
+        if len(answers) > 1 and not question.several:
+            raise DatasetError(f"{where}, {name}: expected one answer, found {', '.join(answers)}")
+        if answers:
+            yield name, answers
+
+
+def _repeated(judgement: Judgement) -> Finding:
+    text = f"{judgement.image}, face {judgement.face}: annotated by {judgement.annotator} again; the last is taken"
+    return Finding("repeated", text, severity="warning")
+
+
+def check_table(export: Export, table: AttributeTable, path: str | Path) -> None:
+    """Check that the faces of an export are those of a table.
+
+    Raises:
+        DatasetError: they are of another one.
+    """
+    if export.table != table.fingerprint:
+        raise DatasetError(
+            f"{path}: the export of another project: its tasks were made from table {export.table}, this table of "
+            f"{table.card.dataset} is {table.fingerprint}; give the table that was exported"
+        )

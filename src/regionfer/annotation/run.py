@@ -1,0 +1,258 @@
+"""Describe all faces of a folder or dataset, in parts, so that an interrupted run goes on where it stopped."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regionfer.annotation.attributes import FaceRow, describe_faces
+from regionfer.annotation.inputs import Inputs, is_crops
+from regionfer.annotation.table import AttributeTable, TableCard, check_table_path, explained
+from regionfer.errors import DatasetError
+from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
+
+PART = 256
+"""Images a part: what an interruption costs at most. Each part goes through the network by itself, so that its faces
+are grouped alike, and its numbers are the same, whether the run was interrupted or not."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and of all."""
+
+NO_FACE = "no face found"
+OTHER_FACE = "no face found where the dataset has it"
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What a run did.
+
+    Attributes:
+        table: where the table is.
+        images: number of images gone through.
+        faces: number of rows.
+        resumed: number of images that an interrupted run had done before.
+        misses: why, by image in which no face was found.
+        failures: why, by image that could not be read.
+        losses: the file that lists both; None if there are none.
+    """
+
+    table: Path
+    images: int
+    faces: int
+    resumed: int
+    misses: Mapping[str, str]
+    failures: Mapping[str, str]
+    losses: Path | None
+
+
+def annotate(
+    inputs: Inputs,
+    out: str | Path,
+    recognizer: Recognizer,
+    *,
+    detect: bool | None = None,
+    min_confidence: float = MIN_CONFIDENCE,
+    progress: Progress = lambda done, total: None,
+) -> Annotated:
+    """Write a table with a row a face; if a run with the same images and settings was interrupted, go on.
+
+    Parts that are done lie in a folder beside the table, which is removed at the end.
+
+    Args:
+        inputs: the images.
+        out: the table, .parquet or .csv.
+        recognizer: finds and recognises the faces.
+        detect: look for faces; by default unless the dataset has face crops.
+        min_confidence: leave out faces of which the detector is less sure.
+        progress: told how many images are done.
+
+    Raises:
+        OutputError: the table cannot be written.
+        DatasetError: another run was interrupted here, or the images are photos and faces must not be looked for.
+        ModelError: the model needs landmarks, which crops lack.
+    """
+    out = check_table_path(out)
+    detect = not is_crops(inputs) if detect is None else detect
+    if not detect and inputs.manifest is not None and not inputs.manifest.crops:
+        raise DatasetError(f"{inputs.root}: {inputs.dataset} has photos here, not face crops; let faces be looked for")
+    card = _card(inputs, recognizer, detect, min_confidence)
+    run = _Run(inputs, recognizer, card, _Parts(out, _settings(inputs, card)))
+    resumed = run.parts.open()
+    progress(min(resumed * PART, len(inputs)), len(inputs))
+    for number in range(resumed, run.count):
+        run.parts.save(number, run.describe(number, progress))
+    parts = [run.parts.load(number) for number in range(run.count)]
+    table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
+    table.write(out)
+    misses = {name: reason for part in parts for name, reason in part.misses.items()}
+    failures = {text.partition(":")[0]: text for text in inputs.unreadable}
+    failures |= {name: reason for part in parts for name, reason in part.failures.items()}
+    losses = _write_losses(out, misses, failures)
+    run.parts.remove()
+    done = min(resumed * PART, len(inputs))
+    return Annotated(out, len(inputs), len(table), done, misses, failures, losses)
+
+
+@dataclass
+class _Part:
+    """What became of some images."""
+
+    rows: list[FaceRow] = field(default_factory=list)
+    misses: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {"rows": [asdict(row) for row in self.rows], "misses": self.misses, "failures": self.failures}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "_Part":
+        values = json.loads(text)
+        return cls([FaceRow(**row) for row in values["rows"]], values["misses"], values["failures"])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The folder of parts beside a table."""
+
+    table: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return self.table.with_name(f"{self.table.name}.parts")
+
+    def open(self) -> int:
+        """Make the folder, or check that it is of the same run; the number of parts done, from the first."""
+        note = self.folder / "settings.json"
+        with explained(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            if not note.is_file():
+                _save(note, json.dumps(self.settings))
+            begun = json.loads(note.read_text(encoding="utf-8"))
+        if changed := [name for name, value in self.settings.items() if begun.get(name) != value]:
+            raise DatasetError(
+                f"{self.folder}: a run with other settings was interrupted here ({', '.join(changed)} differ); "
+                "go on with those, choose another table, or delete this folder"
+            )
+        number = 0
+        while self._place(number).is_file():
+            number += 1
+        return number
+
+    def save(self, number: int, part: _Part) -> None:
+        with explained(self.folder):
+            _save(self._place(number), part.to_json())
+
+    def load(self, number: int) -> _Part:
+        place = self._place(number)
+        try:
+            return _Part.from_json(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{place}: damaged: {error}; delete it and call again") from error
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"part-{number:06d}.json"
+
+
+def _save(path: Path, text: str) -> None:
+    """Write a file that is whole or not there."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """The parts of the work."""
+
+    inputs: Inputs
+    recognizer: Recognizer
+    card: TableCard
+    parts: _Parts
+
+    @property
+    def count(self) -> int:
+        return -(-len(self.inputs) // PART)
+
+    def describe(self, number: int, progress: Progress) -> _Part:
+        rows = range(number * PART, min((number + 1) * PART, len(self.inputs)))
+        outcomes = self.recognizer.stream(
+            (self.inputs.source(row) for row in rows),
+            detect=self.card.detect,
+            min_confidence=MIN_CONFIDENCE if self.card.min_confidence is None else self.card.min_confidence,
+            keep_images=True,
+        )
+        part = _Part()
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self._take(part, row, outcome)
+            progress(row + 1, len(self.inputs))
+        return part
+
+    def _take(self, part: _Part, row: int, outcome: Outcome) -> None:
+        name = self.inputs.names[row]
+        if outcome.result is None or outcome.image is None:
+            part.failures[name] = str(outcome.error)
+            return
+        chosen = self.inputs.chosen(row, outcome.result.boxes)
+        if not chosen:
+            part.misses[name] = OTHER_FACE if len(outcome.result) else NO_FACE
+        label, split = self.inputs.labels[row], self.inputs.splits[row]
+        part.rows += describe_faces(outcome.image, outcome.result[chosen], name, label, split)
+
+
+def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: float) -> TableCard:
+    model = recognizer.model
+    return TableCard(
+        dataset=inputs.dataset,
+        reader=inputs.reader,
+        root=str(inputs.root),
+        classes=inputs.classes,
+        labels=model.card.labels,
+        model=f"{model.card.name} {model.card.version}",
+        model_sha256="+".join(str(getattr(each, "sha256", each)) for each in getattr(model, "models", (model,))),
+        detect=detect,
+        min_confidence=min_confidence if detect else None,
+        threshold=recognizer.threshold,
+    )
+
+
+def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
+    lines = zip(inputs.names, inputs.labels, inputs.splits, strict=True)
+    return {
+        "images": _digest(f"{name}\0{label}\0{split}" for name, label, split in lines),
+        "model": card.model_sha256,
+        "detect": card.detect,
+        "min_confidence": card.min_confidence,
+        "threshold": card.threshold,
+        "part": PART,
+    }
+
+
+def _digest(lines: Iterable[str]) -> str:
+    content = hashlib.sha256()
+    for line in lines:
+        content.update(f"{line}\n".encode(errors="surrogatepass"))
+    return content.hexdigest()
+
+
+def _write_losses(table: Path, misses: Mapping[str, str], failures: Mapping[str, str]) -> Path | None:
+    """List the images without a row beside the table; a list of an earlier run goes."""
+    path = table.with_name(f"{table.stem}.misses.csv")
+    with explained(path):
+        if not misses and not failures:
+            path.unlink(missing_ok=True)
+            return None
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("image", "reason"))
+            writer.writerows([*misses.items(), *failures.items()])
+    return path

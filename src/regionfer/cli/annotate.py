@@ -1,0 +1,309 @@
+"""``regionfer annotate``: attributes of faces by the model and by hand, and challenge lists made from them."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from regionfer.annotation import AttributeTable
+    from regionfer.annotation.agreement import Agreement
+    from regionfer.annotation.lists import Written
+    from regionfer.annotation.run import Annotated
+
+SPLIT = click.Choice(["train", "valid", "test"])
+SHOWN = 20
+"""Images without a row that are named on the screen; all of them are in a file."""
+
+
+class _DefaultGroup(click.Group):
+    """A group whose command ``run`` is meant where none is named: ``annotate DIR`` is ``annotate run DIR``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the name in front of arguments that begin with no command."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Both ways to call it."""
+        formatter.write_usage(ctx.command_path, "DIR|TABLE --out FILE [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of ``run``, then the commands."""
+        run = self.commands["run"]
+        click.Command.format_options(run, click.Context(run, ctx, info_name="run"), formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group("annotate", cls=_DefaultGroup)
+def command() -> None:
+    """Say how the faces of a folder or dataset are turned and covered.
+
+    Writes a table with a row a face: image, face, yaw, pitch, roll, pose_bin, occluded_fraction, occluded_where,
+    face_size, blur, and what the model answers. What the model does not know stays empty. The commands below take
+    that table on: to annotators, back from them, and to challenge lists.
+
+    DIR is a folder of photos, or the folder of a dataset that --dataset names; TABLE a CSV that lists images. A run
+    that was interrupted goes on where it stopped when it is called again. A folder called like a command is
+    written ./export.
+
+    Exit code: 0 if all images were read, 1 if some failed, 2 if nothing was done, 130 if interrupted.
+    """
+
+
+@command.command("run", hidden=True)
+@click.argument("place", metavar="DIR|TABLE")
+@click.option("--out", "-o", required=True, metavar="FILE", help="The table: FILE.parquet or FILE.csv.")
+@click.option("--dataset", metavar="NAME", help="DIR is this dataset, such as ferplus; 'regionfer data' names them.")
+@click.option("--split", "splits", multiple=True, type=SPLIT, help="Only this split of a dataset; may be repeated.")
+@click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder of photos, too.")
+@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option(
+    "--detect/--no-detect",
+    default=None,
+    help="Look for faces, or take each image for one; looked for unless the dataset has face crops.",
+)
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Leave out faces of which the detector is less sure.",
+)
+@click.option(
+    "--max-risk",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Mark answers as uncertain so that of the others at most this share is wrong.",
+)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    place: str,
+    out: str,
+    dataset: str | None,
+    splits: tuple[str, ...],
+    recursive: bool,
+    model: str | None,
+    detect: bool | None,
+    min_confidence: float,
+    max_risk: float | None,
+) -> None:
+    """Annotate a folder or a dataset; 'run' itself may be left out."""
+    from regionfer.annotation import annotate, read_inputs
+    from regionfer.annotation.table import check_table_path
+    from regionfer.cli.progress import open_bar
+    from regionfer.recognizer import Recognizer
+
+    check_table_path(out)
+    inputs = read_inputs(place, dataset, recursive=recursive, splits=splits)
+    recognizer = Recognizer(model, max_risk=max_risk)
+    started = time.perf_counter()
+    try:
+        with open_bar("images") as progress:
+            done = annotate(inputs, out, recognizer, detect=detect, min_confidence=min_confidence, progress=progress)
+    except KeyboardInterrupt:
+        click.echo(f"{out}: interrupted; call again to go on", err=True)
+        ctx.exit(130)
+    _tell_run(done, time.perf_counter() - started)
+    ctx.exit(1 if done.failures else 0)
+
+
+def _tell_run(done: "Annotated", seconds: float) -> None:
+    lost = [*(f"{name}: {reason}" for name, reason in done.misses.items()), *done.failures.values()]
+    for line in lost[:SHOWN]:
+        click.echo(_plain(line), err=True)
+    if len(lost) > SHOWN:
+        click.echo(f"... and {len(lost) - SHOWN:,} more", err=True)
+    if done.losses is not None:
+        click.echo(f"{done.losses} lists the images without a row", err=True)
+    new = done.images - done.resumed
+    before = f", {done.resumed:,} of them before an interruption" if done.resumed else ""
+    click.echo(
+        f"{done.table}: {_count(done.images, 'image')}{before}, {_count(done.faces, 'face')}, "
+        f"{len(done.failures):,} failed, {len(done.misses):,} without a face, {seconds:.1f} s, "
+        f"{new / seconds:.1f} images/s",
+        err=True,
+    )
+
+
+@command.command("export")
+@click.argument("table")
+@click.option("--to", "tool", type=click.Choice(["label-studio"]), required=True, help="The annotation tool.")
+@click.option("--out", "-o", required=True, metavar="DIR", help="Folder to write to; made if it is missing.")
+@click.option("--images", metavar="DIR", help="Where the images are now, if they were moved since.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only the first N faces of the order.")
+@click.option(
+    "--order",
+    type=click.Choice(["unsure", "occlusion", "random", "table"]),
+    default="unsure",
+    show_default=True,
+    help="Which faces come first: of whose expression, or of whose being covered, the model is least sure; any; or as "
+    "in the table.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the random order.")
+@click.option(
+    "--pictures",
+    type=click.Choice(["embedded", "files"]),
+    default="embedded",
+    show_default=True,
+    help="Pictures within the tasks, which Label Studio shows as it comes; or files that it must be allowed to serve.",
+)
+@click.pass_context
+def export(
+    ctx: click.Context,
+    table: str,
+    tool: str,
+    out: str,
+    images: str | None,
+    sample: int | None,
+    order: str,
+    seed: int,
+    pictures: Any,
+) -> None:
+    """Write the faces of TABLE as tasks for annotators.
+
+    DIR gets tasks.json, with pictures and the model's estimates as predictions, and labelling.xml, the labelling
+    configuration: both are pasted or uploaded into a new project.
+
+    Exit code: 0, or 1 if some pictures could not be read, 2 if nothing was done.
+    """
+    from regionfer.annotation import AttributeTable
+    from regionfer.annotation.inputs import ImageFinder
+    from regionfer.annotation.label_studio import CONFIG, TASKS, export_tasks
+    from regionfer.annotation.order import put_in_order
+    from regionfer.cli.progress import open_bar
+
+    faces = AttributeTable.read(table)
+    finder = ImageFinder(faces.card.reader, images or faces.card.root)
+    rows = put_in_order(faces.rows, order, seed=seed)[:sample]
+    with open_bar("faces") as progress:
+        exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
+    _tell_some(exported.failures)
+    place = exported.folder
+    size = (place / TASKS).stat().st_size / 2**20
+    click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size:.1f} MiB; {place / CONFIG}: configuration")
+    ctx.exit(1 if exported.failures else 0)
+
+
+@command.command("import")
+@click.argument("export_file", metavar="EXPORT")
+@click.option("--out", "-o", required=True, metavar="FILE", help="The labels by hand, FILE.csv: a row a face.")
+@click.option("--table", metavar="FILE", help="The table that the tasks were made from: check that they were.")
+@click.option("--disagreements", metavar="FILE", help="Where to list them; FILE.disagreements.csv if not given.")
+def import_(export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
+    """Read the annotations in EXPORT, Label Studio's JSON export.
+
+    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers of the
+    majority, and a list of the faces on which annotators disagree.
+    """
+    from pathlib import Path
+
+    from regionfer.annotation import AttributeTable
+    from regionfer.annotation.agreement import agreements, verdicts
+    from regionfer.annotation.by_hand import write_disagreements, write_hand_labels
+    from regionfer.annotation.label_studio_export import check_table, read_export
+
+    known = None if table is None else AttributeTable.read(table)
+    found = read_export(export_file)
+    if known is not None:
+        check_table(found, known, export_file)
+    _tell_some([finding.text for finding in found.findings])
+    held = verdicts(found.judgements)
+    write_hand_labels(out, held)
+    listed = disagreements or str(Path(out).with_suffix(".disagreements.csv"))
+    count = write_disagreements(listed, held)
+    people = len({judgement.annotator for judgement in found.judgements})
+    _print_agreements(agreements(found.judgements))
+    click.echo(f"{out}: {_count(len(held), 'face')} of {_count(found.tasks, 'task')}, by {_count(people, 'annotator')}")
+    click.echo(f"{listed}: {_count(count, 'disagreement')}")
+
+
+def _print_agreements(found: "list[Agreement]") -> None:
+    if not found:
+        click.echo("no face has two annotators: there is no agreement to measure")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:  # a file or a pipe has no width that lines must be cut to
+        console = Console(markup=False, highlight=False, emoji=False, width=10_000)
+    shown = Table(box=box.SIMPLE_HEAD)
+    shown.add_column("question")
+    for name in ("faces", "annotators", "agreement", "kappa"):
+        shown.add_column(name, justify="right")
+    shown.add_column("kind")
+    for each in found:
+        kappa = "-" if each.kappa is None else f"{each.kappa:.2f}"
+        kind = "all say the same" if each.kappa is None else each.method
+        shown.add_row(each.field, f"{each.faces:,}", str(each.annotators), f"{each.share:.1%}", kappa, kind)
+    console.print(shown)
+
+
+@command.command("lists")
+@click.argument("table")
+@click.option("--out", "-o", required=True, metavar="DIR", help="Folder to write to; made if it is missing.")
+@click.option("--split", type=SPLIT, help="Only this split; with several, each has a folder of its own.")
+@click.option("--labels", metavar="FILE", help="Labels by hand, of 'annotate import'; they go before the estimates.")
+@click.option(
+    "--occluded-above",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Take faces for occluded whose probability of it is above this; by default as the model decides.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "authors", "both"]),
+    help="CSV with reasons, or the form of the authors of Region Attention Networks, for FERPlus, RAF-DB and "
+    "AffectNet; by default what there is.",
+)
+def lists(table: str, out: str, split: str | None, labels: str | None, occluded_above: float | None, form: Any) -> None:
+    """Write the lists of occluded faces, and of those turned by more than 30 and 45 degrees.
+
+    They are used as 'regionfer evaluate ... --subset occlusion=FILE'.
+    """
+    from regionfer.annotation import AttributeTable, write_lists
+    from regionfer.annotation.by_hand import read_hand_labels
+    from regionfer.annotation.lists import check_hand_labels
+
+    faces = AttributeTable.read(table)
+    by_hand: Mapping[Any, Any] = {} if labels is None else read_hand_labels(labels)
+    if labels is not None:
+        check_hand_labels(by_hand, faces, labels)
+    written = write_lists(faces, out, split=split, by_hand=by_hand, occluded_above=occluded_above, form=form)
+    for each in written:
+        _tell_list(each, faces)
+
+
+def _tell_list(written: "Written", table: "AttributeTable") -> None:
+    name = f"{written.split} {written.name}".strip()
+    if not written.judged:
+        what = "covered" if written.name == "occlusion" else "turned"
+        click.echo(f"{name}: no list; {table.card.model} does not say how these faces are {what}")
+    elif not written.files:
+        click.echo(f"{name}: no list; none of {_count(written.judged, 'face')} belongs on it")
+    else:
+        files = ", ".join(str(path) for path in written.files)
+        click.echo(f"{name}: {written.faces:,} of {_count(written.judged, 'face')}; {files}")
+
+
+def _tell_some(lines: list[str]) -> None:
+    for line in lines[:SHOWN]:
+        click.echo(_plain(line), err=True)
+    if len(lines) > SHOWN:
+        click.echo(f"... and {len(lines) - SHOWN:,} more", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _plain(text: str) -> str:
+    """Text that any terminal takes: a file name need not be valid UTF-8."""
+    return text.encode(errors="backslashreplace").decode()

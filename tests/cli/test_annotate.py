@@ -1,0 +1,216 @@
+"""``regionfer annotate``, as it is typed."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import regionfer.recognizer
+from regionfer.annotation import AttributeTable
+from regionfer.cli import main
+from regionfer.labels import LABELS
+
+RED, GREEN, BLUE = (120, 0, 0), (0, 120, 0), (0, 0, 120)
+
+
+@pytest.fixture
+def run(square_detector, monkeypatch):
+    """Run ``regionfer annotate`` with the detector of squares."""
+    monkeypatch.setattr(regionfer.recognizer, "MTCNN", lambda **_: square_detector)
+
+    def annotate(*arguments):
+        return CliRunner().invoke(main, ["annotate", *map(str, arguments)])
+
+    return annotate
+
+
+@pytest.fixture
+def album(tmp_path, draw_squares):
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name, colours in {"a.png": (RED, GREEN), "b.png": (BLUE,), "c.png": ()}.items():
+        Image.fromarray(draw_squares(*colours)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def table(run, album, trusted_path, tmp_path):
+    path = tmp_path / "manifest.parquet"
+    done = run(album, "--out", path, "--model", trusted_path, "--min-confidence", 0.5)
+    assert done.exit_code == 0, done.output
+    return path
+
+
+class TestRun:
+    def test_as_in_the_manual(self, run, album, trusted_path, tmp_path):
+        done = run(album, "--out", tmp_path / "m.parquet", "--model", trusted_path)
+        assert (done.exit_code, done.stdout) == (0, "")
+        told = done.stderr.splitlines()
+        assert told[0] == "c.png: no face found"
+        assert told[1] == f"{tmp_path / 'm.misses.csv'} lists the images without a row"
+        assert told[2].startswith(f"{tmp_path / 'm.parquet'}: 3 images, 2 faces, 0 failed, 1 without a face, ")
+
+    @pytest.mark.parametrize("order", ["options first", "named"])
+    def test_other_ways_to_type_it(self, run, album, tiny_path, tmp_path, order):
+        out = ("--out", tmp_path / "m.csv", "--model", tiny_path)
+        done = run(*out, album) if order == "options first" else run("run", album, *out)
+        assert done.exit_code == 0, done.output
+        assert len(AttributeTable.read(tmp_path / "m.csv")) == 2
+
+    def test_no_detect(self, run, album, trusted_path, tmp_path):
+        done = run(album, "--out", tmp_path / "m.csv", "--no-detect", "--model", trusted_path)
+        assert "3 images, 3 faces, 0 failed" in done.stderr
+
+    def test_max_risk(self, run, album, trusted_path, tmp_path):
+        run(album, "--out", tmp_path / "m.csv", "--model", trusted_path, "--max-risk", 0.06)
+        assert AttributeTable.read(tmp_path / "m.csv").card.threshold == 0.7
+
+    def test_failures(self, run, album, tiny_path, tmp_path):
+        (album / "text.jpg").write_text("no image")
+        done = run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
+        assert done.exit_code == 1
+        assert f"{album / 'text.jpg'}: is not an image" in done.stderr
+        assert "1 failed" in done.stderr
+
+    def test_interrupted_and_taken_up(self, run, album, tiny_path, tmp_path, monkeypatch):
+        stream = regionfer.recognizer.Recognizer.stream
+
+        def interrupted(self, *arguments, **options):
+            yield next(stream(self, *arguments, **options))
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(regionfer.recognizer.Recognizer, "stream", interrupted)
+            done = run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
+        assert done.exit_code == 130
+        assert done.stderr == f"{tmp_path / 'm.csv'}: interrupted; call again to go on\n"
+        assert run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).exit_code == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("nowhere", "--out", "m.csv"), "nowhere: no such file or folder"),
+            ((".", "--out", "m.xlsx"), "expected a name that ends in .parquet or .csv"),
+            (("--out", "m.csv"), "Missing argument 'DIR|TABLE'"),
+            ((".",), "Missing option '--out'"),
+            ((".", "--out", "m.csv", "--dataset", "fer"), "unknown dataset 'fer'"),
+        ],
+    )
+    def test_wrong_lines(self, run, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert message in done.stderr
+
+
+def test_help_has_both(run):
+    told = run("--help").stdout
+    for word in ("--out FILE", "--no-detect", "export", "import", "lists", "DIR|TABLE", "COMMAND"):
+        assert word in told
+    for name in ("run", "export", "import", "lists"):
+        assert run(name, "--help").exit_code == 0
+
+
+def answer(task, who, **chosen):
+    result = [
+        {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": [value]}}
+        for name, value in chosen.items()
+    ]
+    return {"id": who, "completed_by": who, "was_cancelled": False, "result": result}
+
+
+@pytest.fixture
+def exported(run, table, tmp_path):
+    """An export in which two annotators judged three faces and disagree on one."""
+    assert run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks").exit_code == 0
+    tasks = json.loads((tmp_path / "tasks" / "tasks.json").read_text())
+    for number, task in enumerate(tasks):
+        second = "anger" if number == 0 else "fear"
+        task["annotations"] = [
+            answer(task, 1, expression="fear", occlusion="mask" if number else "none", pose_bin=">45"),
+            answer(task, 2, expression=second, occlusion="mask" if number else "none", pose_bin=">45"),
+        ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    return path
+
+
+class TestExport:
+    def test_least_sure_first(self, run, table, tmp_path):
+        done = run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks", "--sample", 2)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.startswith(f"{tmp_path / 'tasks' / 'tasks.json'}: 2 tasks, ")
+        scores = [t["predictions"][0]["score"] for t in json.loads((tmp_path / "tasks" / "tasks.json").read_text())]
+        assert scores == sorted(row.probability for row in AttributeTable.read(table).rows)[:2]
+
+    def test_images_were_moved(self, run, table, album, tmp_path):
+        album.rename(tmp_path / "moved")
+        done = run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks")
+        assert (done.exit_code, "say with --images where" in done.stderr) == (2, True)
+        assert (
+            run("export", table, "--to", "label-studio", "-o", tmp_path / "t", "--images", tmp_path / "moved").exit_code
+            == 0
+        )
+
+    def test_some_pictures_are_gone(self, run, table, album, tmp_path):
+        (album / "b.png").unlink()
+        done = run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks")
+        assert (done.exit_code, "2 tasks" in done.stdout, "b.png: no such file" in done.stderr) == (1, True, True)
+
+    def test_a_tool_must_be_named(self, run, table, tmp_path):
+        assert "Missing option '--to'" in run("export", table, "--out", tmp_path / "tasks").stderr
+
+
+class TestImport:
+    def test_labels_and_disagreements(self, run, table, exported, tmp_path):
+        done = run("import", exported, "--table", table, "--out", tmp_path / "labels.csv")
+        assert done.exit_code == 0, done.output
+        (line,) = [line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["expression"]]
+        assert line == ["expression", "3", "2", "66.7%", "0.00", "Cohen"]
+        assert f"{tmp_path / 'labels.csv'}: 3 faces of 3 tasks, by 2 annotators" in done.stdout
+        (dispute,) = (tmp_path / "labels.disagreements.csv").read_text().splitlines()[1:]
+        assert dispute.endswith("expression,,1: fear; 2: anger")
+
+    def test_of_another_table(self, run, exported, album, tiny_path, tmp_path):
+        run(album, "--out", tmp_path / "other.csv", "--model", tiny_path)
+        done = run("import", exported, "--table", tmp_path / "other.csv", "--out", tmp_path / "labels.csv")
+        assert (done.exit_code, "the export of another project" in done.stderr) == (2, True)
+        assert not (tmp_path / "labels.csv").exists()
+
+    def test_one_annotator(self, run, exported, tmp_path):
+        tasks = json.loads(exported.read_text())
+        for task in tasks:
+            del task["annotations"][1]
+        exported.write_text(json.dumps(tasks))
+        done = run("import", exported, "--out", tmp_path / "labels.csv", "--disagreements", tmp_path / "d.csv")
+        assert "no face has two annotators: there is no agreement to measure" in done.stdout
+        assert (tmp_path / "d.csv").read_text().splitlines() == ["image,face,field,majority,answers"]
+
+
+class TestLists:
+    def test_estimates(self, run, table, tmp_path):
+        done = run("lists", table, "--out", tmp_path / "lists")
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines()[1] == "pose30: no list; none of 3 faces belongs on it"
+
+    def test_labels_by_hand(self, run, table, exported, tmp_path):
+        run("import", exported, "--out", tmp_path / "labels.csv")
+        done = run("lists", table, "--out", tmp_path / "lists", "--labels", tmp_path / "labels.csv")
+        assert done.exit_code == 0, done.output
+        text = (tmp_path / "lists" / "occlusion_album.csv").read_text()
+        assert text.count("by hand: mask (2 annotators)") == 2
+        assert len((tmp_path / "lists" / "pose_45_album.csv").read_text().splitlines()) == 4
+
+    def test_a_model_that_says_nothing(self, run, album, tiny_path, tmp_path):
+        run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
+        done = run("lists", tmp_path / "m.csv", "--out", tmp_path / "lists")
+        assert "occlusion: no list; tiny 0.0.1 does not say how these faces are covered" in done.stdout
+
+
+def test_classes_of_a_dataset(run, trees, tiny_path, tmp_path):
+    done = run(
+        trees / "ferplus", "--dataset", "ferplus", "--split", "test", "--out", tmp_path / "m.csv", "--model", tiny_path
+    )
+    assert done.exit_code == 0, done.output
+    assert AttributeTable.read(tmp_path / "m.csv").card.classes == LABELS
