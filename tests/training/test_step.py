@@ -44,7 +44,7 @@ def losses_of(recipe: Recipe, faces: FaceData) -> Losses:
     [
         ({"loss": {"margin": 0.5}}, "region_biased"),
         ({"loss": {"class_balance": 1.0}}, "cross_entropy"),
-        ({"loss": {"soft_targets": 0.5}}, "cross_entropy"),
+        ({"loss": {"soft_targets": 0.0}}, "cross_entropy"),
         ({"model": {"dropout": 0.8}}, "cross_entropy"),
         ({"augmentation": {"occlude": 1.0}}, "visibility"),
     ],

@@ -71,6 +71,7 @@ def command(
 def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces":
     import numpy as np
 
+    from regionfer.datasets import load_readable_faces
     from regionfer.errors import DatasetError
     from regionfer.quantisation import Faces
     from regionfer.training.data import FaceData
@@ -81,7 +82,10 @@ def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces
             f"{manifest.root}: has the classes {', '.join(unknown)}, which {model.source} does not know; it knows "
             f"{', '.join(names)}; give the dataset that it was trained on"
         )
-    data = FaceData.load(manifest, model.card.face_size)
+    read = load_readable_faces(manifest, model.card.face_size)
+    for failure in read.failures.values():
+        click.echo(f"left out: {failure}", err=True)
+    data = FaceData.of(read)
     if data.landmarks is None and model.card.regions.boxes is None:
         raise DatasetError(
             f"{manifest.root}: comes without landmarks, which the regions of {model.source} follow; find them with "
