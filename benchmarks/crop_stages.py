@@ -1,8 +1,8 @@
 """The figure of the trade-off over crop stages: ``python benchmarks/crop_stages.py OUT.png [--table TABLE.json]``.
 
-Measures, in ONNX Runtime on two threads, what RAN costs beside the plain backbone if the feature map is cropped before
-each stage (0 crops the picture); all networks take turns. Accuracies come from the table of an ablation with rows
-``stage-K`` (recipes/crop-stages.toml); without one only the cost is drawn.
+Measures, in ONNX Runtime on two threads unless told otherwise, what RAN costs beside the plain backbone if the feature
+map is cropped before each stage (0 crops the picture); all networks take turns. Accuracies come from the table of an
+ablation with rows ``stage-K`` (recipes/crop-stages.toml); without one only the cost is drawn.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 
 from networks import cropped, made_faces, save_network
 
-from regionfer.pace import FACES, measure_pace
+from regionfer.pace import FACES, THREADS, measure_pace
 
 PLAIN = "plain"
 STAGES = (0, 2, 4, 6, 8, 10, 11, 12, 13)
@@ -27,23 +27,25 @@ def main() -> None:
     parser.add_argument("figure", type=Path)
     parser.add_argument("--table", type=Path, help="table.json of an ablation with rows stage-K")
     parser.add_argument("--size", type=int, default=96, help="side of the networks' input, pixels")
+    parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    costs = measure(arguments.size, arguments.rounds)
+    costs = measure(arguments.size, arguments.threads, arguments.rounds)
     accuracies = {} if arguments.table is None else read_accuracies(arguments.table)
     for stage, cost in costs.items():
         accuracy = f"{accuracies[stage]['mean']:8.2%}" if stage in accuracies else "       –"
         print(f"stage {stage:2}: {cost:5.2f} times the plain backbone, accuracy {accuracy}")
-    draw(costs, accuracies, arguments.size, arguments.figure)
+    title = f"Six views at {arguments.size} px, ONNX Runtime, threads: {arguments.threads}"
+    draw(costs, accuracies, title, arguments.figure)
 
 
-def measure(size: int, rounds: int) -> dict[int, float]:
+def measure(size: int, threads: int, rounds: int) -> dict[int, float]:
     """Cost by stage, as a multiple of the plain backbone's."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = {PLAIN: save_network(cropped(None, size), folder / "plain.onnx")}
         models |= {str(stage): save_network(cropped(stage, size), folder / f"{stage}.onnx") for stage in STAGES}
-        paces = measure_pace(models, PLAIN, made_faces(FACES), rounds=rounds)
+        paces = measure_pace(models, PLAIN, made_faces(FACES), threads=threads, rounds=rounds)
     return {stage: paces[str(stage)].cost for stage in STAGES}
 
 
@@ -56,7 +58,7 @@ def read_accuracies(table: Path) -> dict[int, dict[str, Any]]:
     return {stage: row["accuracy"]["clean"] for stage, row in found.items()}
 
 
-def draw(costs: dict[int, float], accuracies: dict[int, dict[str, Any]], size: int, path: Path) -> None:
+def draw(costs: dict[int, float], accuracies: dict[int, dict[str, Any]], title: str, path: Path) -> None:
     """Cost, and above it accuracy with its interval, by stage."""
     import matplotlib
 
@@ -82,7 +84,7 @@ def draw(costs: dict[int, float], accuracies: dict[int, dict[str, Any]], size: i
             axes[0].axhline(100 * accuracies[-1]["mean"], color="black", linewidth=1, label="plain backbone")
         axes[0].set(ylabel="accuracy, %")
         axes[0].legend()
-    figure.suptitle(f"Six views at {size} px, ONNX Runtime, two threads")
+    figure.suptitle(title)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
