@@ -9,11 +9,11 @@ import torch
 from regionfer.datasets import load_faces, read_ferplus
 from regionfer.errors import CheckpointError, OutputError
 from regionfer.metrics import accuracy
-from regionfer.onnx_model import ExpressionModel
+from regionfer.onnx_model import SHIPPED, ExpressionModel
 from regionfer.training import calibration
 from regionfer.training import export as module
 from regionfer.training.build import build_classifier
-from regionfer.training.calibration import MIN_FACES, Calibration
+from regionfer.training.calibration import MIN_FACES, Calibration, set_calibration
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import PARITY, export, load_classifier, parity
@@ -195,19 +195,20 @@ def test_a_missing_pretraining_file_says_how_to_get_it(make_recipe: MakeRecipe, 
         build_classifier(recipe, 3)
 
 
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_model_says_what_its_network_says(
-    ferplus_root: Path, ferplus_images: Callable[[list[str]], None]
+    name: str, ferplus_root: Path, ferplus_images: Callable[[list[str]], None]
 ) -> None:
     """The weights inside the shipped file, in torch, against the file in ONNX Runtime, on real faces."""
     held_out = read_ferplus(ferplus_root).split("valid").select(slice(0, 40))
     ferplus_images(held_out.names.tolist())
     faces = load_faces(held_out, 48)
-    model = ExpressionModel.load()
+    model = ExpressionModel.load(name)
     recipe = Recipe.model_validate(model.card.training["recipe"])
     classifier = build_classifier(recipe, len(model.card.labels), pretrained=False).eval()
     classifier.load_state_dict(model_file_state(model.source))
     classifier.flip = bool(model.card.architecture["test_time_flip"])
-    classifier.temperature.fill_(model.card.temperature)
+    set_calibration(classifier, Calibration(model.card.temperature, model.card.prior_shift))
     assert parity(classifier, model, faces) < PARITY
     right = model.run(faces).probabilities.argmax(1) == held_out.labels
     assert right.mean() > 0.7
