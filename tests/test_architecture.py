@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
         "regions",
         "training",
     },
-    "annotation": {"datasets", "errors", "faces", "images", "recognizer", "results"},
+    "annotation": {"datasets", "errors", "faces", "images", "onnx_model", "recognizer", "results"},
     "batch": {"images", "recognizer", "results"},
     "service": {"drawing", "images", "recognizer", "results"},
 }

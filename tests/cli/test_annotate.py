@@ -58,6 +58,14 @@ class TestRun:
         assert done.exit_code == 0, done.output
         assert len(AttributeTable.read(tmp_path / "m.csv")) == 2
 
+    def test_a_table_that_is_there_is_replaced(self, run, album, tiny_path, tmp_path):
+        told = [run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).stderr for _ in range(2)]
+        assert ["is there already, and is replaced" in each for each in told] == [False, True]
+
+    def test_fused_models(self, run, album, tiny_path, trusted_path, tmp_path):
+        run(album, "--out", tmp_path / "m.csv", "--model", f"{tiny_path},{trusted_path}")
+        assert AttributeTable.read(tmp_path / "m.csv").card.model_sha256.count("0.5 x ") == 2
+
     def test_no_detect(self, run, album, trusted_path, tmp_path):
         done = run(album, "--out", tmp_path / "m.csv", "--no-detect", "--model", trusted_path)
         assert "3 images, 3 faces, 0 failed" in done.stderr

@@ -13,6 +13,7 @@ from regionfer.annotation.attributes import FaceRow, describe_faces
 from regionfer.annotation.inputs import Inputs, is_crops
 from regionfer.annotation.table import AttributeTable, TableCard, check_table_path, explained
 from regionfer.errors import DatasetError
+from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
 PART = 256
@@ -218,11 +219,19 @@ def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: 
         classes=inputs.classes,
         labels=model.card.labels,
         model=f"{model.card.name} {model.card.version}",
-        model_sha256="+".join(str(getattr(each, "sha256", each)) for each in getattr(model, "models", (model,))),
+        model_sha256=_hash(model),
         detect=detect,
         min_confidence=min_confidence if detect else None,
         threshold=recognizer.threshold,
     )
+
+
+def _hash(model: Classifier) -> str:
+    """What names a model: the hash of its file, or of all its files with their weights."""
+    if isinstance(model, FusedModel):
+        parts = zip(model.weights, model.models, strict=True)
+        return " + ".join(f"{weight:.6g} x {_hash(each)}" for weight, each in parts)
+    return model.sha256 if isinstance(model, ExpressionModel) else repr(model)
 
 
 def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regionfer.cli import min_confidence_option, tell_failures
+from regionfer.cli.models import DEFAULT, open_recognizer
+
 if TYPE_CHECKING:
     from regionfer.annotation import AttributeTable
     from regionfer.annotation.agreement import Agreement
@@ -13,8 +16,6 @@ if TYPE_CHECKING:
     from regionfer.annotation.run import Annotated
 
 SPLIT = click.Choice(["train", "valid", "test"])
-SHOWN = 20
-"""Images without a row that are named on the screen; all of them are in a file."""
 
 
 class _DefaultGroup(click.Group):
@@ -60,19 +61,18 @@ def command() -> None:
 @click.option("--dataset", metavar="NAME", help="DIR is this dataset, such as ferplus; 'regionfer data' names them.")
 @click.option("--split", "splits", multiple=True, type=SPLIT, help="Only this split of a dataset; may be repeated.")
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder of photos, too.")
-@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option(
+    "--model",
+    default=DEFAULT,
+    metavar="M[,M2...]",
+    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
+)
 @click.option(
     "--detect/--no-detect",
     default=None,
     help="Look for faces, or take each image for one; looked for unless the dataset has face crops.",
 )
-@click.option(
-    "--min-confidence",
-    type=click.FloatRange(0, 1),
-    default=0.9,
-    show_default=True,
-    help="Leave out faces of which the detector is less sure.",
-)
+@min_confidence_option
 @click.option(
     "--max-risk",
     type=click.FloatRange(0, 1),
@@ -87,7 +87,7 @@ def run(
     dataset: str | None,
     splits: tuple[str, ...],
     recursive: bool,
-    model: str | None,
+    model: str,
     detect: bool | None,
     min_confidence: float,
     max_risk: float | None,
@@ -96,11 +96,11 @@ def run(
     from regionfer.annotation import annotate, read_inputs
     from regionfer.annotation.table import check_table_path
     from regionfer.cli.progress import open_bar
-    from regionfer.recognizer import Recognizer
 
-    check_table_path(out)
+    if check_table_path(out).exists():
+        click.echo(f"{out}: is there already, and is replaced", err=True)
     inputs = read_inputs(place, dataset, recursive=recursive, splits=splits)
-    recognizer = Recognizer(model, max_risk=max_risk)
+    recognizer = open_recognizer(model, max_risk=max_risk)
     started = time.perf_counter()
     try:
         with open_bar("images") as progress:
@@ -114,11 +114,8 @@ def run(
 
 def _tell_run(done: "Annotated", seconds: float) -> None:
     lost = [*(f"{name}: {reason}" for name, reason in done.misses.items()), *done.failures.values()]
-    for line in lost[:SHOWN]:
-        click.echo(_plain(line), err=True)
-    if len(lost) > SHOWN:
-        click.echo(f"... and {len(lost) - SHOWN:,} more", err=True)
     if done.losses is not None:
+        tell_failures([_plain(line) for line in lost], "in the file below")
         click.echo(f"{done.losses} lists the images without a row", err=True)
     new = done.images - done.resumed
     before = f", {done.resumed:,} of them before an interruption" if done.resumed else ""
@@ -182,7 +179,7 @@ def export(
     rows = put_in_order(faces.rows, order, seed=seed)[:sample]
     with open_bar("faces") as progress:
         exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
-    _tell_some(exported.failures)
+    tell_failures([_plain(line) for line in exported.failures], "of as many tasks")
     place = exported.folder
     size = (place / TASKS).stat().st_size / 2**20
     click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size:.1f} MiB; {place / CONFIG}: configuration")
@@ -211,7 +208,7 @@ def import_(export_file: str, out: str, table: str | None, disagreements: str | 
     found = read_export(export_file)
     if known is not None:
         check_table(found, known, export_file)
-    _tell_some([finding.text for finding in found.findings])
+    tell_failures([_plain(finding.text) for finding in found.findings], "of the same kinds")
     held = verdicts(found.judgements)
     write_hand_labels(out, held)
     listed = disagreements or str(Path(out).with_suffix(".disagreements.csv"))
@@ -291,13 +288,6 @@ def _tell_list(written: "Written", table: "AttributeTable") -> None:
     else:
         files = ", ".join(str(path) for path in written.files)
         click.echo(f"{name}: {written.faces:,} of {_count(written.judged, 'face')}; {files}")
-
-
-def _tell_some(lines: list[str]) -> None:
-    for line in lines[:SHOWN]:
-        click.echo(_plain(line), err=True)
-    if len(lines) > SHOWN:
-        click.echo(f"... and {len(lines) - SHOWN:,} more", err=True)
 
 
 def _count(number: int, noun: str) -> str:
