@@ -71,6 +71,8 @@ def command(
 def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces":
     import numpy as np
 
+    from regionfer.cli import tell_failures
+    from regionfer.datasets.manifest import load_readable_faces
     from regionfer.errors import DatasetError
     from regionfer.quantisation import Faces
     from regionfer.training.data import FaceData
@@ -81,7 +83,11 @@ def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces
             f"{manifest.root}: has the classes {', '.join(unknown)}, which {model.source} does not know; it knows "
             f"{', '.join(names)}; give the dataset that it was trained on"
         )
-    data = FaceData.load(manifest, model.card.face_size)
+    read = load_readable_faces(manifest, model.card.face_size)
+    tell_failures(list(read.failures.values()), "as 'regionfer data check' lists")
+    if read.failures:
+        click.echo(f"{len(read.failures):,} images of {split} cannot be read and are left out", err=True)
+    data = FaceData.of(read)
     if data.landmarks is None and model.card.regions.boxes is None:
         raise DatasetError(
             f"{manifest.root}: comes without landmarks, which the regions of {model.source} follow; find them with "
