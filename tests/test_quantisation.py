@@ -149,6 +149,15 @@ class TestCommand:
         assert "times as fast" in result.stdout
         assert ExpressionModel.load(out).card.metrics[0]["split"] == "valid"
 
+    def test_an_image_that_is_absent_is_left_out_and_told(self, corpus, original, tmp_path):
+        (corpus.parent / "0.png").unlink()
+        arguments = ["quantize", original.source, tmp_path / "q.onnx", "--dataset", "csv", "--data", corpus]
+        result = CliRunner().invoke(main, [*map(str, arguments), "--valid", "valid"])
+        assert result.exit_code == 0, result.output
+        assert "0.png: no such file" in result.stderr
+        assert "1 images of valid cannot be read and are left out" in result.stderr
+        assert "valid, n = 19: accuracy " in result.stdout
+
     def test_other_classes_are_refused(self, corpus, original, tmp_path):
         corpus.write_text(corpus.read_text().replace("contempt", "awe").replace("happiness", "awe"))
         arguments = ["quantize", original.source, tmp_path / "q.onnx", "--dataset", "csv", "--data", corpus]

@@ -99,7 +99,7 @@ def sources(make_faces, classes):
         "valid_split": "valid",
         "commit": None,
     }
-    return Sources(*bare, classes, facts)
+    return Sources(*bare, classes, facts, failures={})
 
 
 @pytest.fixture
@@ -255,8 +255,11 @@ class TestCommand:
             "--only",
             "broken",
         ]
+        (own_faces / "a" / "000.png").write_text("no image")
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert result.exit_code == 1, result.output  # "broken" failed
+        assert "1 listed images cannot be read and are left out; all in" in result.stderr
+        assert "000.png" in (out / "unreadable.csv").read_text()
         assert "# toy" in result.stdout
         assert "ran, seed 1" in result.stderr
         again = CliRunner().invoke(main, [str(argument) for argument in arguments])

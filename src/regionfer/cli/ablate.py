@@ -57,7 +57,8 @@ def command(
 
     Of each row: accuracy and mean recall on the held-out split, accuracy on the same faces covered by a mask, dark
     glasses, a hand and a block, and on the most turned of them, with 95 % intervals and the spread over seeds; and its
-    speed in ONNX Runtime. The table is written as Markdown, CSV and JSON after each row.
+    speed in ONNX Runtime. The table is written as Markdown, CSV and JSON after each row. Images that are listed and
+    absent, or cannot be read, are left out, counted, and listed in unreadable.csv.
 
     Exit code: 0 if all runs ended, 1 if some failed, 2 if nothing could be done, 130 if interrupted.
     """
@@ -66,12 +67,17 @@ def command(
 
     from regionfer.ablation.ablate import Settings, ablate
     from regionfer.ablation.plan import load_ablation
-    from regionfer.training.sources import load_sources
+    from regionfer.cli import tell_failures
+    from regionfer.training.sources import load_sources, write_failures
 
     plan = load_ablation(ablation, {} if precision is None else {"precision": precision})
     sources = load_sources(plan.backbone, data)
-    click.echo(sources.describe(), err=True)
     folder = Path(out or f"runs/{plan.name}")
+    if sources.failures:
+        listed = f"all in {write_failures(sources.failures, folder)}"
+        tell_failures(list(sources.failures.values()), listed)
+        click.echo(f"{len(sources.failures):,} listed images cannot be read and are left out; {listed}", err=True)
+    click.echo(sources.describe(), err=True)
     terminal = sys.stderr.isatty()
     settings = Settings(
         out=folder,
