@@ -71,12 +71,8 @@ def command(
 def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces":
     import numpy as np
 
-<<<<<<< HEAD
-    from regionfer.datasets import load_readable_faces
-=======
     from regionfer.cli import tell_failures
     from regionfer.datasets.manifest import load_readable_faces
->>>>>>> ablation
     from regionfer.errors import DatasetError
     from regionfer.quantisation import Faces
     from regionfer.training.data import FaceData
@@ -88,14 +84,9 @@ def _faces(manifest: "Manifest", model: "ExpressionModel", split: str) -> "Faces
             f"{', '.join(names)}; give the dataset that it was trained on"
         )
     read = load_readable_faces(manifest, model.card.face_size)
-<<<<<<< HEAD
-    for failure in read.failures.values():
-        click.echo(f"left out: {failure}", err=True)
-=======
     tell_failures(list(read.failures.values()), "as 'regionfer data check' lists")
     if read.failures:
         click.echo(f"{len(read.failures):,} images of {split} cannot be read and are left out", err=True)
->>>>>>> ablation
     data = FaceData.of(read)
     if data.landmarks is None and model.card.regions.boxes is None:
         raise DatasetError(
