@@ -128,6 +128,19 @@ def test_heads_learn_while_all_else_is_frozen(
     assert output.pose.shape == (5, 3)
 
 
+def test_a_network_without_heads_starts_from_one_with_them(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    one_epoch = {"epochs": 1}
+    faces = with_attributes(make_faces())
+    made = train(make_recipe(attributes=HEADS, optimiser=one_epoch), faces, None, tmp_path / "heads", classes=classes)
+    export(made, tmp_path / "heads.onnx", name="heads", version="1")
+    for start in (tmp_path / "heads.onnx", tmp_path / "heads" / LAST):
+        out = tmp_path / f"from{start.suffix}"
+        end = train(make_recipe(optimiser=one_epoch), make_faces(), None, out, classes=classes, start=start)
+        assert not any(name.startswith("network.heads.") for name in end.averaged)
+
+
 def test_a_checkpoint_of_another_network_is_no_start(
     make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -25,6 +25,9 @@ _HEAD = re.compile(r"(fc\w*|classifier|heads?|last_linear|feature|logits|alpha|b
 _COUNTER = "num_batches_tracked"
 """What batch norms count, and no one needs: files of old releases and model files do not have it."""
 
+_HEADS = "network.heads."
+"""Before the names of what [attributes] adds."""
+
 _OURS = "averaged/network."
 """What a checkpoint of ours puts before the names of the network that is evaluated."""
 
@@ -176,8 +179,7 @@ def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], 
     model = ExpressionModel.load(path)
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
-    kept = _kept(wanted, state, same_classes=model.card.labels == classes)
-    state |= kept
+    state = _fitted(wanted, state, same_classes=model.card.labels == classes)
     if any(name.endswith("running_mean") and name not in state for name in wanted):
         raise CheckpointError(
             f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
@@ -198,18 +200,22 @@ def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path:
         CheckpointError: the file is no checkpoint, or holds a network of another architecture.
     """
     checkpoint = load_checkpoint(path)
-    state, wanted = dict(checkpoint.averaged), classifier.state_dict()
-    state |= _kept(wanted, state, same_classes=checkpoint.classes == classes)
+    wanted = classifier.state_dict()
+    state = _fitted(wanted, checkpoint.averaged, same_classes=checkpoint.classes == classes)
     _require_fit(wanted, state, path)
     classifier.load_state_dict(state)
     return checkpoint
 
 
-def _kept(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], *, same_classes: bool) -> dict[str, Tensor]:
-    """What of a network stays as it was made: the classifier of other classes, and heads that are new."""
-    new_heads = not any(name.startswith("network.heads.") for name in state)
-    prefixes = [*(() if same_classes else ("network.classifier.",)), *(("network.heads.",) if new_heads else ())]
-    return {name: value for name, value in wanted.items() if name.startswith(tuple(prefixes))}
+def _fitted(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], *, same_classes: bool) -> dict[str, Tensor]:
+    """A state for a network that may have other classes, and heads of [attributes] where the other has none or none
+    where it has some: the classifier of other classes and new heads stay as the network was made with.
+    """
+    if not any(name.startswith(_HEADS) for name in wanted):
+        state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
+    new_heads = not any(name.startswith(_HEADS) for name in state)
+    prefixes = (*(() if same_classes else ("network.classifier.",)), *((_HEADS,) if new_heads else ()))
+    return {**state, **{name: value for name, value in wanted.items() if name.startswith(prefixes)}}
 
 
 def model_file_state(path: Path) -> dict[str, Tensor]:
