@@ -31,10 +31,22 @@ ROOMS: dict[str, set[str]] = {
     "preparation": {"datasets", "errors", "faces", "images", "regions"},
     "models": set(),
     "occluders": {"regions"},
+    "degradations": {"occluders", "regions"},
     "training": {"datasets", "errors", "images", "labels", "metrics", "models", "occluders", "onnx_model", "regions"},
     "pace": {"onnx_model"},
     "quantisation": {"errors", "metrics", "onnx_model", "runtime"},
-    "evaluation": {"datasets", "errors", "labels", "metrics", "onnx_model", "recognizer", "results"},
+    "evaluation": {
+        "datasets",
+        "degradations",
+        "errors",
+        "faces",
+        "images",
+        "labels",
+        "metrics",
+        "onnx_model",
+        "recognizer",
+        "results",
+    },
     "ablation": {
         "errors",
         "evaluation",
@@ -68,7 +80,14 @@ EXTRAS: dict[str, set[str]] = {
     "service": {"fastapi", "pydantic", "python_multipart", "starlette", "uvicorn"},
 }
 
-AT_TOP_OF_COMMANDS = {"click", "regionfer.cli", "regionfer.cli.models", "regionfer.errors", "regionfer.labels"}
+AT_TOP_OF_COMMANDS = {
+    "click",
+    "regionfer.cli",
+    "regionfer.cli.figures",
+    "regionfer.cli.models",
+    "regionfer.errors",
+    "regionfer.labels",
+}
 
 
 def room_of(path: Path) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "regionfer.cli.train",
     "export": "regionfer.cli.export",
     "evaluate": "regionfer.cli.evaluate",
+    "stress": "regionfer.cli.stress",
     "ablate": "regionfer.cli.ablate",
     "quantize": "regionfer.cli.quantize",
     "annotate": "regionfer.cli.annotate",

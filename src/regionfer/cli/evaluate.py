@@ -1,19 +1,15 @@
 """``regionfer evaluate``: a model on a dataset, its challenge subsets and a baseline; JSON and a report."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from regionfer.cli.figures import check_writable, open_image_bar, print_tables, write_json
 from regionfer.cli.models import DEFAULT, open_recognizer
-from regionfer.errors import OutputError
 
 if TYPE_CHECKING:
     from regionfer.datasets import Finding, Manifest, Subset
     from regionfer.evaluation import Evaluation
-    from regionfer.evaluation.tables import Table
 
 
 def _split_names(
@@ -99,7 +95,7 @@ def command(
     from regionfer.evaluation import evaluate, passes, prepare_report, write_report
 
     if json_file is not None:
-        _check_writable(json_file)
+        check_writable(json_file)
     if report is not None:
         prepare_report(report)
     manifest = read_dataset(dataset, data).split(split)
@@ -109,12 +105,12 @@ def command(
     for subset in subsets:
         _tell_issues(subset)
     total = len(manifest) * passes(baseline=baseline is not None, end_to_end=end_to_end)
-    with _progress(total) as advance:
+    with open_image_bar(total) as advance:
         evaluation = evaluate(
             recognizer, manifest, subsets=subsets, baseline=beside, end_to_end=end_to_end, advance=advance
         )
     if json_file is not None:
-        _write_json(evaluation, json_file)
+        write_json(evaluation.to_dict(), json_file)
     if report is not None:
         click.echo(f"report: {write_report(evaluation, report)}", err=True)
     if json_file != "-":
@@ -130,55 +126,11 @@ def _subset(manifest: "Manifest", name: str, path: str | None) -> "Subset":
     return column_subset(manifest, name) if path is None else read_subset(path, manifest, name=name)
 
 
-def _check_writable(path: str) -> None:
-    """Open the file now, so that a mistyped path does not cost the work."""
-    if path == "-":
-        return
-    try:
-        with Path(path).open("a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _write_json(evaluation: "Evaluation", path: str) -> None:
-    import json
-
-    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-    if path == "-":
-        click.echo(text)
-        return
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
 def _print(evaluation: "Evaluation") -> None:
-    from rich.console import Console
-
     from regionfer.evaluation.tables import summary_tables
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:  # a file or a pipe has no width that lines must be cut to
-        console = Console(markup=False, highlight=False, emoji=False, width=10_000)
-    console.print(f"{evaluation.model.name} on {evaluation.manifest.dataset}, {evaluation.split}")
-    console.print(f"protocol: {evaluation.protocol}")
-    for table in summary_tables(evaluation):
-        console.print()
-        console.print(_rich(table))
-
-
-def _rich(table: "Table") -> Any:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for number, name in enumerate(table.columns):
-        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*row)
-    return drawn
+    head = (f"{evaluation.model.name} on {evaluation.manifest.dataset}, {evaluation.split}",)
+    print_tables((*head, f"protocol: {evaluation.protocol}"), summary_tables(evaluation))
 
 
 def _tell_issues(subset: "Subset") -> None:
@@ -212,16 +164,3 @@ def _tell_failures(evaluation: "Evaluation") -> None:
     tell_failures(errors, "listed in the JSON and in the report")
     counted = f"{len(evaluation.manifest) - len(errors):,} of {len(evaluation.manifest):,} listed images evaluated"
     click.echo(f"{counted}, {len(errors):,} failed", err=True)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("images", total=total)
-        yield lambda images: progress.advance(task, images)

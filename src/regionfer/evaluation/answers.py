@@ -18,7 +18,7 @@ _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
 _CHUNK = 64  # faces read at once: enough for the threads, and little memory
 
-Advance = Callable[[int], None]
+Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Answers:
         return np.where(self.answered, np.nan_to_num(self.probabilities).argmax(1), -1)
 
 
-class _Face(NamedTuple):
+class LoadedFace(NamedTuple):
     """Pixels (S, S, 3), and landmarks (5, 2) in 0..1 of them, NaN where the dataset gives none."""
 
     pixels: NDArray[np.uint8]
@@ -75,9 +75,9 @@ class _Sheet:
         self.missed = np.zeros(len(manifest), dtype=bool)
         self.errors: dict[int, str] = {}
 
-    def sort_out(self, faces: Iterable[tuple[int, _Face | str]], needs_landmarks: bool) -> dict[int, _Face]:
+    def sort_out(self, faces: Iterable[tuple[int, LoadedFace | str]], needs_landmarks: bool) -> dict[int, LoadedFace]:
         """The faces that can be classified, by row; of the others the reason is noted."""
-        good: dict[int, _Face] = {}
+        good: dict[int, LoadedFace] = {}
         for row, face in faces:
             if isinstance(face, str):
                 self.errors[row] = face
@@ -88,7 +88,7 @@ class _Sheet:
         return good
 
     def enter(self, rows: Sequence[int], probabilities: NDArray[np.float32], attention: NDArray[np.float32]) -> None:
-        self._probabilities[rows] = _restrict(probabilities, self._columns)
+        self._probabilities[rows] = restrict(probabilities, self._columns)
         self._attention[rows] = attention
 
     def close(self) -> Answers:
@@ -115,7 +115,30 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
     """
     model, size = recognizer.model, recognizer.model.card.face_size
     needs_landmarks = model.needs_landmarks
-    if needs_landmarks and manifest.landmarks is None:
+    check_faces(recognizer, manifest)
+    sheet = _Sheet(recognizer, manifest)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(manifest), _CHUNK):
+            rows = range(start, min(start + _CHUNK, len(manifest)))
+            loaded = zip(rows, pool.map(lambda row: load_face(manifest, row, size), rows), strict=True)
+            faces = sheet.sort_out(loaded, needs_landmarks)
+            if faces:
+                landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
+                output = model.run(np.stack([face.pixels for face in faces.values()]), landmarks)
+                sheet.enter(list(faces), output.probabilities, output.attention)
+            advance(len(rows))
+    return sheet.close()
+
+
+def check_faces(recognizer: Recognizer, manifest: Manifest) -> None:
+    """Check that a dataset says where its faces are, and their landmarks if the model needs them.
+
+    Raises:
+        ModelError: the model needs landmarks, which the dataset lacks.
+        DatasetError: photos without boxes.
+    """
+    model = recognizer.model
+    if model.needs_landmarks and manifest.landmarks is None:
         raise ModelError(
             f"{model!r}: its regions follow landmarks, and {manifest.dataset} comes without; "
             "prepare the dataset with 'regionfer data prepare', or choose a model with fixed regions"
@@ -125,18 +148,6 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
             f"{manifest.root}: {manifest.dataset} has photos without face boxes here; "
             "run 'regionfer data prepare' and evaluate on what it writes"
         )
-    sheet = _Sheet(recognizer, manifest)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(manifest), _CHUNK):
-            rows = range(start, min(start + _CHUNK, len(manifest)))
-            loaded = zip(rows, pool.map(lambda row: _load_face(manifest, row, size), rows), strict=True)
-            faces = sheet.sort_out(loaded, needs_landmarks)
-            if faces:
-                landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
-                output = model.run(np.stack([face.pixels for face in faces.values()]), landmarks)
-                sheet.enter(list(faces), output.probabilities, output.attention)
-            advance(len(rows))
-    return sheet.close()
 
 
 def answer_photos(recognizer: Recognizer, manifest: Manifest, advance: Advance = lambda images: None) -> Answers:
@@ -203,7 +214,7 @@ def _key(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def _restrict(probabilities: NDArray[np.float32], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+def restrict(probabilities: NDArray[np.float32], columns: NDArray[np.intp]) -> NDArray[np.float32]:
     """Probabilities (n, C) given that the answer is one of the columns."""
     chosen = probabilities[:, columns].astype(np.float64)
     # A model that gives all these classes nothing at all says nothing about them either.
@@ -211,7 +222,7 @@ def _restrict(probabilities: NDArray[np.float32], columns: NDArray[np.intp]) -> 
     return np.asarray(chosen / chosen.sum(1, keepdims=True), dtype=np.float32)
 
 
-def _load_face(manifest: Manifest, row: int, size: int) -> _Face | str:
+def load_face(manifest: Manifest, row: int, size: int) -> LoadedFace | str:
     """A face of size x size pixels, or why there is none."""
     try:
         image = load_image(manifest, row)
@@ -223,7 +234,7 @@ def _load_face(manifest: Manifest, row: int, size: int) -> _Face | str:
     x1, y1, x2, y2 = box
     points = _NO_LANDMARKS if manifest.landmarks is None else manifest.landmarks[row]
     landmarks = (points - np.array([x1, y1])) / np.array([x2 - x1, y2 - y1])
-    return _Face(resize_face(image[y1:y2, x1:x2], size), landmarks.astype(np.float32))
+    return LoadedFace(resize_face(image[y1:y2, x1:x2], size), landmarks.astype(np.float32))
 
 
 def face_box(manifest: Manifest, row: int, width: int, height: int) -> tuple[int, int, int, int] | None:

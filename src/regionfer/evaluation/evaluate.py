@@ -236,7 +236,7 @@ def evaluate(
     other = None if baseline is None else _run(baseline, manifest, subsets, end_to_end, advance)
     return Evaluation(
         manifest=manifest,
-        protocol=_protocol(recognizer.model.card.labels, manifest),
+        protocol=protocol_of(recognizer.model.card.labels, manifest),
         subsets=subsets,
         model=model,
         baseline=other,
@@ -257,8 +257,8 @@ def passes(*, baseline: bool, end_to_end: bool) -> int:
 def _run(
     recognizer: Recognizer, manifest: Manifest, subsets: Sequence[Subset], end_to_end: bool, advance: Advance
 ) -> ModelResults:
-    models = tuple(_describe(recognizer.model))
-    name = " + ".join(f"{model['name']} {model['version']}" for model in models)
+    models = tuple(describe(recognizer.model))
+    name = full_name(models)
     threshold, photos = recognizer.threshold, None
     if end_to_end:
         photos = _measure(answer_photos(recognizer, manifest, advance), manifest, subsets, threshold)
@@ -308,10 +308,11 @@ def _groups(count: int, subsets: Sequence[Subset]) -> Iterator[tuple[str, NDArra
                     yield f"{subset.name}, {attribute} {kind}", subset.rows[values == kind]
 
 
-def _describe(model: Classifier) -> Iterator[dict[str, Any]]:
+def describe(model: Classifier) -> Iterator[dict[str, Any]]:
+    """For each file of a model its name, version, file and SHA-256."""
     if isinstance(model, FusedModel):
         for each in model.models:
-            yield from _describe(each)
+            yield from describe(each)
         return
     described = {"name": model.card.name, "version": model.card.version}
     if isinstance(model, ExpressionModel):
@@ -319,7 +320,13 @@ def _describe(model: Classifier) -> Iterator[dict[str, Any]]:
     yield described
 
 
-def _protocol(labels: Sequence[str], manifest: Manifest) -> str:
+def full_name(models: Sequence[Mapping[str, Any]]) -> str:
+    """Names and versions of what `describe` describes, fused models joined by " + "."""
+    return " + ".join(f"{model['name']} {model['version']}" for model in models)
+
+
+def protocol_of(labels: Sequence[str], manifest: Manifest) -> str:
+    """How images were kept and labelled, and how a model's classes became those of the dataset."""
     rules = [manifest.protocol]
     known = set(match_classes(labels, manifest.classes).tolist())
     if extra := [label for column, label in enumerate(labels) if column not in known]:

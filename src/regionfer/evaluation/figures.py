@@ -67,7 +67,7 @@ def reliability_figure(evaluation: Evaluation) -> str:
     sets = _curves(evaluation)
     columns = min(len(sets), 4)
     rows = math.ceil(len(sets) / columns)
-    with _style():
+    with style():
         figure = Figure(figsize=(2.65 * columns + 0.3, 2.95 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes in grid.flat[len(sets) :]:
@@ -76,7 +76,7 @@ def reliability_figure(evaluation: Evaluation) -> str:
             _draw_reliability(axes, name, curves)
         figure.supxlabel("confidence (probability of the answer)", fontsize=9.5, color="#323f4b")
         figure.supylabel("share that is right", fontsize=9.5, color="#323f4b")
-        return _svg(figure, "reliability")
+        return as_svg(figure, "reliability")
 
 
 def risk_coverage_figure(evaluation: Evaluation) -> str:
@@ -84,22 +84,22 @@ def risk_coverage_figure(evaluation: Evaluation) -> str:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    with _style():
+    with style():
         figure = Figure(figsize=(8.2, 3.7), layout="constrained")
         axes = figure.subplots()
         for colour, (name, curves) in zip(_colours(), _curves(evaluation).items(), strict=False):
             for who, curve in curves.items():
                 drawn = risk_coverage_curve(curve.correct, curve.confidence)
                 label = name if len(curves) == 1 else f"{name}, {who}"
-                style = "-" if who == "model" else (0, (4, 2))
-                axes.plot(drawn.coverage, drawn.risk, color=colour, linestyle=style, linewidth=1.6, label=label)
+                line = "-" if who == "model" else (0, (4, 2))
+                axes.plot(drawn.coverage, drawn.risk, color=colour, linestyle=line, linewidth=1.6, label=label)
         axes.set(xlabel="coverage: share of faces answered, the surest first", ylabel="errors among the answered")
         axes.set(xlim=(0, 1), ylim=(0, None))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         figure.legend(loc="outside right upper")
-        return _svg(figure, "risk-coverage")
+        return as_svg(figure, "risk-coverage")
 
 
 def _draw_reliability(axes: "Axes", name: str, curves: Mapping[str, _Curve]) -> None:
@@ -133,13 +133,14 @@ def _colours() -> Sequence[str]:
     return SET_COLOURS * 8  # more subsets than this no one can read
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
+    """How the figures of reports look, as long as the context lasts."""
     import matplotlib
 
     return matplotlib.rc_context(_STYLE)
 
 
-def _svg(figure: "Figure", name: str) -> str:
+def as_svg(figure: "Figure", name: str) -> str:
     """The figure as an SVG element to be put into a page, the same text each time."""
     import matplotlib
 

@@ -2,11 +2,13 @@
 
 import base64
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from regionfer.evaluation import figures, tables
 from regionfer.evaluation.answers import face_box
 from regionfer.evaluation.evaluate import ALL, Evaluation
 from regionfer.evaluation.tables import Table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 HTML, MARKDOWN = "report.html", "report.md"
 LIBRARIES = ("jinja2", "matplotlib")
@@ -75,17 +80,26 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
         OutputError: the folder cannot be written to, or what reports are made with is not installed.
     """
     prepare_report(folder)
-    page = Path(folder) / HTML
-    for path, text in ((page, to_html(evaluation)), (Path(folder) / MARKDOWN, to_markdown(evaluation))):
+    write_files(folder, {HTML: to_html(evaluation), MARKDOWN: to_markdown(evaluation)})
+    return Path(folder) / HTML
+
+
+def write_files(folder: str | Path, files: Mapping[str, str]) -> None:
+    """Write texts by name into a folder.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    for name, text in files.items():
+        path = Path(folder) / name
         try:
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return page
 
 
-def to_html(evaluation: Evaluation) -> str:
-    """The page, as text."""
+def open_template(name: str) -> "Template":
+    """A page's template; all extend ``page.html.j2``."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -95,9 +109,14 @@ def to_html(evaluation: Evaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def to_html(evaluation: Evaluation) -> str:
+    """The page, as text."""
     photos = evaluation.model.photos
     missed = np.flatnonzero(photos.answers.missed) if photos is not None else np.empty(0, np.intp)
-    return environment.get_template("report.html.j2").render(
+    return open_template("report.html.j2").render(
         evaluation=evaluation,
         score=evaluation.model.faces.measured[ALL],
         comparison=evaluation.comparison.get(ALL),
@@ -163,10 +182,11 @@ def _picture(evaluation: Evaluation, row: int, lines: tuple[str, ...]) -> Pictur
     except ImageError:  # gone since it was classified
         return Picture("", name, lines)
     x1, y1, x2, y2 = face_box(manifest, row, image.shape[1], image.shape[0]) or (0, 0, image.shape[1], image.shape[0])
-    return Picture(_data_uri(image[y1:y2, x1:x2]), name, lines)
+    return Picture(data_uri(image[y1:y2, x1:x2]), name, lines)
 
 
-def _data_uri(image: NDArray[np.uint8]) -> str:
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """A picture (H, W, 3) RGB for a page, made small."""
     picture = Image.fromarray(image)
     picture.thumbnail((_SIDE, _SIDE))
     small = max(picture.size) <= 64  # lossless where that is cheap, as for FERPlus

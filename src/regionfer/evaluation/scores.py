@@ -123,7 +123,7 @@ def measure(
     if answered is not None:
         shares = probabilities[found].astype(np.float64)
         intervals["nll"] = _nll_interval(labels[found], shares)
-        intervals["ece"] = _ece_interval(labels[found], shares, answered.ece)
+        intervals["ece"] = ece_interval(labels[found], shares, answered.ece)
     correct, confidence = predictions == labels, np.where(found, np.nan_to_num(probabilities).max(1), -1.0)
     return Measured(
         measured,
@@ -258,7 +258,7 @@ def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Int
     return bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES)
 
 
-def _ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: float) -> Interval:
+def ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: float) -> Interval:
     """Bootstrap interval of the ECE, in the bins of the sample.
 
     Distances cannot cancel, so the ECE of a resample is above that of the sample, on average: by noise alone. The

@@ -213,7 +213,7 @@ def accuracy_text(measured: Measured) -> str:
 def difference_text(comparison: Comparison) -> str:
     """Difference in percentage points with its interval, signs written out."""
     low, high = comparison.difference_ci95
-    return f"{_signed(comparison.difference, 2)} ({_signed(low)} to {_signed(high)})"
+    return f"{signed(comparison.difference, 2)} ({signed(low)} to {signed(high)})"
 
 
 def p_text(p: float) -> str:
@@ -288,7 +288,12 @@ def _confusion_table(name: str, measured: Measured) -> Table:
     return Table(f"Confusion: {name} (n = {measured.score.n:,})", ("true", *classes), tuple(rows), note, shade)
 
 
-def _signed(share: float, digits: int = 1) -> str:
+def signed(share: float, digits: int = 1) -> str:
+    """A difference of shares in percentage points, its sign written out.
+
+    >>> signed(-0.0123), signed(0.002)
+    ('−1.2', '+0.2')
+    """
     return f"{100 * share:+.{digits}f}".replace("-", "−")
 
 

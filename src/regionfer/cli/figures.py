@@ -1,0 +1,85 @@
+"""Figures on the screen and as JSON, and the bar until they are there, for the commands that measure."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionfer.errors import OutputError
+
+if TYPE_CHECKING:
+    from regionfer.evaluation.tables import Table
+
+
+def check_writable(path: str) -> None:
+    """Open a file now, so that a mistyped path does not cost the work; "-" is the screen.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if path == "-":
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_json(figures: Mapping[str, Any], path: str) -> None:
+    """Write figures to a file, or, for "-", on the screen.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    import json
+
+    text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
+    if path == "-":
+        click.echo(text)
+        return
+    try:
+        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def print_tables(head: Iterable[str], tables: "Iterable[Table]") -> None:
+    """Print lines, then tables."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:  # a file or a pipe has no width that lines must be cut to
+        console = Console(markup=False, highlight=False, emoji=False, width=10_000)
+    for line in head:
+        console.print(line)
+    for table in tables:
+        console.print()
+        console.print(_rich(table))
+
+
+def _rich(table: "Table") -> Any:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for number, name in enumerate(table.columns):
+        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+@contextmanager
+def open_image_bar(total: int) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, if that is a terminal, moved by the function that this gives: how many more are done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("images", total=total)
+        yield lambda images: progress.advance(task, images)

@@ -1,0 +1,296 @@
+"""The faces of a stress test: a labelled dataset's, or those found in one's own photos."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.datasets import Manifest
+from regionfer.datasets.manifest import resize_face
+from regionfer.errors import ImageError, ModelError
+from regionfer.evaluation.answers import check_faces, find_columns, load_face, match_classes
+from regionfer.evaluation.evaluate import protocol_of
+from regionfer.faces import Detections
+from regionfer.faces.alignment import align_faces, aligned_landmarks
+from regionfer.images import read_image
+from regionfer.onnx_model import Classifier
+from regionfer.recognizer import MIN_CONFIDENCE, MIN_FACE_SIDE, Recognizer
+
+CHUNK = 64
+"""Faces taken at once: they, and one degradation of them, are all that is in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceBatch:
+    """Some faces, clean.
+
+    Attributes:
+        names: n names.
+        pixels: (n, S, S, 3) uint8 RGB.
+        landmarks: (n, 5, 2) float32, x y in 0..1 of the face; NaN where unknown.
+        labels: (n,) int64, or None where they are not known.
+        images: how many images, readable or not, these faces took.
+    """
+
+    names: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    landmarks: NDArray[np.float32]
+    labels: NDArray[np.int64] | None
+    images: int
+
+
+class StressFaces(Protocol):
+    """Where faces come from."""
+
+    title: str
+    """Of the report: whose faces."""
+
+    labelled: bool
+
+    failures: dict[str, str]
+    """Images that could not be read: why, by name. Filled by ``batches``."""
+
+    left_out: dict[str, str]
+    """Images, or faces in them, that were read and could not be used: why, by name. Filled by ``batches``."""
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        ...
+
+    def classes(self, recognizer: Recognizer, baseline: Recognizer | None) -> tuple[str, ...]:
+        """Names of the classes that answers are counted in.
+
+        Raises:
+            ModelError: a model does not fit them, or lacks landmarks.
+            DatasetError: the dataset does not say where the faces are.
+        """
+        ...
+
+    def protocol(self, recognizer: Recognizer) -> str:
+        """How faces and labels came about."""
+        ...
+
+    def batches(self, recognizer: Recognizer, side: int) -> Iterator[FaceBatch]:
+        """The faces, at most `CHUNK` at once, of a side in pixels."""
+        ...
+
+
+@dataclass(eq=False)
+class DatasetFaces:
+    """The faces of a dataset as it gives them, with its labels.
+
+    Args:
+        manifest: usually one split.
+        limit: take so many at most, drawn at random; None for all.
+        seed: of the draw.
+    """
+
+    manifest: Manifest
+    limit: int | None = None
+    seed: int = 0
+    labelled: bool = field(default=True, init=False)
+    failures: dict[str, str] = field(default_factory=dict, init=False)
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        splits = "+".join(dict.fromkeys(self.manifest.splits.tolist()))
+        self.title = f"{self.manifest.dataset}, {splits}"
+        self.rows = _draw(len(self.manifest), self.limit, self.seed)
+
+    @property
+    def images(self) -> int:
+        """How many images there are, of those drawn."""
+        return len(self.rows)
+
+    def classes(self, recognizer: Recognizer, baseline: Recognizer | None) -> tuple[str, ...]:
+        """The dataset's classes, once the models were checked to know them."""
+        for each in (recognizer, baseline):
+            if each is not None:
+                find_columns(each, self.manifest)
+                check_faces(each, self.manifest)
+        return self.manifest.classes
+
+    def protocol(self, recognizer: Recognizer) -> str:
+        """The dataset's own."""
+        drawn = f"; {len(self.rows):,} of {len(self.manifest):,} images, drawn at random with seed {self.seed}"
+        whole = len(self.rows) == len(self.manifest)
+        return protocol_of(recognizer.model.card.labels, self.manifest) + ("" if whole else drawn)
+
+    def batches(self, recognizer: Recognizer, side: int) -> Iterator[FaceBatch]:
+        """The faces in the order of the dataset."""
+        for start in range(0, len(self.rows), CHUNK):
+            rows = self.rows[start : start + CHUNK]
+            faces = [load_face(self.manifest, int(row), side) for row in rows]
+            names = [str(self.manifest.names[row]) for row in rows]
+            self.failures |= {name: face for name, face in zip(names, faces, strict=True) if isinstance(face, str)}
+            good = [(n, f, int(row)) for n, f, row in zip(names, faces, rows, strict=True) if not isinstance(f, str)]
+            if recognizer.model.needs_landmarks:
+                lacking = {n for n, face, _ in good if np.isnan(face.landmarks).any()}
+                self.left_out |= dict.fromkeys(sorted(lacking), "the dataset gives no landmarks of this face")
+                good = [each for each in good if each[0] not in lacking]
+            yield FaceBatch(
+                names=tuple(name for name, _, _ in good),
+                pixels=_stack([face.pixels for _, face, _ in good], (side, side, 3), np.uint8),
+                landmarks=_stack([face.landmarks for _, face, _ in good], (5, 2), np.float32),
+                labels=self.manifest.labels[[row for _, _, row in good]],
+                images=len(rows),
+            )
+
+
+@dataclass(eq=False)
+class PhotoFaces:
+    """The faces in photos, which nobody labelled.
+
+    Args:
+        paths: the photos.
+        detect: find and align the faces; else each image is one face.
+        min_confidence: leave out faces of which the detector is less sure, 0..1.
+        limit: take so many faces at most, from photos in random order; None for all.
+        seed: of that order.
+    """
+
+    paths: Sequence[Path]
+    detect: bool = True
+    min_confidence: float = MIN_CONFIDENCE
+    limit: int | None = None
+    seed: int = 0
+    labelled: bool = field(default=False, init=False)
+    failures: dict[str, str] = field(default_factory=dict, init=False)
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.title = "own photos" if self.detect else "own face crops"
+        self._order = list(self.paths)
+        if self.limit is not None:
+            self._order = [self.paths[number] for number in np.random.default_rng(self.seed).permutation(self.images)]
+
+    @property
+    def images(self) -> int:
+        """How many photos there are."""
+        return len(self.paths)
+
+    def classes(self, recognizer: Recognizer, baseline: Recognizer | None) -> tuple[str, ...]:
+        """The model's labels, once the baseline was checked to have the same."""
+        for each in (recognizer, baseline):
+            if each is not None and each.model.needs_landmarks and not self.detect:
+                raise ModelError(
+                    f"{each.model!r}: its regions follow landmarks, which are found in photos only; leave out "
+                    "--no-detect, or choose a model with fixed regions"
+                )
+        labels = recognizer.model.card.labels
+        if baseline is not None:
+            _check_same(labels, baseline.model)
+        return labels
+
+    def protocol(self, recognizer: Recognizer) -> str:
+        """How the faces were got."""
+        way = "faces found and aligned" if self.detect else "each image taken as one face"
+        drawn = (
+            "" if self.limit is None else f"; at most {self.limit:,} faces, photos in random order, seed {self.seed}"
+        )
+        return f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
+
+    def batches(self, recognizer: Recognizer, side: int) -> Iterator[FaceBatch]:
+        """The faces in the order in which the photos are read."""
+        left = sys.maxsize if self.limit is None else self.limit
+        waiting: list[FaceBatch] = []
+        for path in self._order:
+            batch = _part(self._read(path, recognizer, side), 0, left)
+            waiting.append(batch)
+            left -= len(batch.names)
+            if left == 0:
+                break
+            if len(waiting) >= CHUNK or sum(len(each.names) for each in waiting) >= CHUNK:
+                yield from _in_chunks(_join(waiting))
+                waiting = []
+        if waiting:
+            yield from _in_chunks(_join(waiting))
+
+    def _read(self, path: Path, recognizer: Recognizer, side: int) -> FaceBatch:
+        nothing = FaceBatch((), np.empty((0, side, side, 3), np.uint8), np.empty((0, 5, 2), np.float32), None, 1)
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            self.failures[str(path)] = str(error)
+            return nothing
+        if self.detect:
+            found = recognizer.detector.detect(image)
+            found = found[found.scores >= self.min_confidence]
+            sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1)
+        else:
+            found, sides = Detections.empty(), np.array([min(image.shape[:2])], np.float32)
+        if len(sides) == 0:
+            self.left_out[str(path)] = "no face found"
+        names = [str(path) if len(sides) == 1 else f"{path}, face {number + 1}" for number in range(len(sides))]
+        small = f"a face below {MIN_FACE_SIDE} pixels, too small to be judged"
+        self.left_out |= {name: small for name, each in zip(names, sides, strict=True) if each < MIN_FACE_SIDE}
+        names = [name for name, each in zip(names, sides, strict=True) if each >= MIN_FACE_SIDE]
+        if not names:
+            return nothing
+        if not self.detect:
+            return replace(nothing, names=tuple(names), pixels=resize_face(image, side)[None], landmarks=_UNKNOWN)
+        found = found[sides >= MIN_FACE_SIDE]
+        return replace(
+            nothing,
+            names=tuple(names),
+            pixels=align_faces(image, found, side),
+            landmarks=aligned_landmarks(found),
+        )
+
+
+_UNKNOWN = np.full((1, 5, 2), np.nan, np.float32)
+
+
+def _draw(count: int, limit: int | None, seed: int) -> NDArray[np.intp]:
+    """Rows drawn at random, in their order."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:limit])
+
+
+def _check_same(labels: Sequence[str], baseline: Classifier) -> None:
+    """Raise ModelError unless a baseline has these labels and no others."""
+    try:
+        match_classes(baseline.card.labels, labels)
+        match_classes(labels, baseline.card.labels)
+    except ModelError as error:
+        raise ModelError(
+            f"{baseline!r}: a baseline needs the model's labels, {', '.join(labels)}; "
+            f"this one has {', '.join(baseline.card.labels)}"
+        ) from error
+
+
+def _stack(items: Sequence[NDArray[Any]], shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    return np.stack(items) if items else np.empty((0, *shape), dtype)
+
+
+def _join(batches: Sequence[FaceBatch]) -> FaceBatch:
+    return FaceBatch(
+        names=tuple(name for batch in batches for name in batch.names),
+        pixels=np.concatenate([batch.pixels for batch in batches]),
+        landmarks=np.concatenate([batch.landmarks for batch in batches]),
+        labels=None,
+        images=sum(batch.images for batch in batches),
+    )
+
+
+def _part(batch: FaceBatch, start: int, stop: int) -> FaceBatch:
+    """Some faces of an unlabelled batch; its images count with the first."""
+    return replace(
+        batch,
+        names=batch.names[start:stop],
+        pixels=batch.pixels[start:stop],
+        landmarks=batch.landmarks[start:stop],
+        images=batch.images if start == 0 else 0,
+    )
+
+
+def _in_chunks(batch: FaceBatch) -> Iterator[FaceBatch]:
+    """A batch in parts of at most `CHUNK` faces."""
+    for start in range(0, max(1, len(batch.names)), CHUNK):
+        yield _part(batch, start, start + CHUNK)

@@ -1,0 +1,292 @@
+"""A stress test as tables, curves, and one self-contained HTML page."""
+
+import csv
+from collections.abc import Callable
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from regionfer.degradations import DEGRADATIONS, LEVELS, Degradation
+from regionfer.evaluation import figures, tables
+from regionfer.evaluation.report import (
+    HTML,
+    MARKDOWN,
+    Picture,
+    data_uri,
+    markdown_table,
+    open_template,
+    prepare_report,
+    write_files,
+)
+from regionfer.evaluation.scores import Interval
+from regionfer.evaluation.stress import CLEAN, OVERALL, Condition, Mean, Point, Stress
+from regionfer.evaluation.tables import Table, interval_text, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CURVES = "curves.csv"
+"""Name of the file with a row a kind, level and model."""
+
+_COLUMNS = 4  # panels in a row of a figure
+
+
+class Measure(NamedTuple):
+    """A figure of a `Point` that is drawn as a curve.
+
+    Attributes:
+        name: for files and anchors.
+        title: for people.
+        note: how to read it.
+        value: the figure and its interval; None where the model has none.
+    """
+
+    name: str
+    title: str
+    note: str
+    value: Callable[[Point], tuple[float, Interval] | None]
+
+
+def measures(result: Stress) -> list[Measure]:
+    """What is drawn of a result: the share that is right and, where they are known, coverage, risk and calibration."""
+    labelled = result.labelled
+    right = (
+        "Share of right answers."
+        if labelled
+        else "Share of answers that are the same as the model's own to the clean face; nobody said which are right."
+    )
+    wrong = "wrong" if labelled else "not that to the clean face"
+    named = [
+        Measure(result.right, result.right.capitalize(), right, lambda point: (point.right, point.right_ci95)),
+        Measure(
+            "coverage",
+            "Coverage",
+            "Share of answers that are not uncertain: probable enough for the model's threshold, on a face neither "
+            "too small nor too covered. A model that knows when it cannot see answers less as the faces get worse.",
+            _coverage,
+        ),
+        Measure(
+            "wrong-among-answered",
+            "Wrong among the answered" if labelled else "Changed among the answered",
+            f"Of the answers that are not uncertain, the share that is {wrong}. Level curves mean that the threshold "
+            "keeps its promise on degraded faces.",
+            _risk,
+        ),
+        Measure(
+            "calibration",
+            "Calibration error (ECE)",
+            "Distance between how sure the model is and how often it is right, 15 bins of equal mass; lower is better.",
+            lambda point: None if point.ece is None or point.ece_ci95 is None else (point.ece, point.ece_ci95),
+        ),
+    ]
+    points = [point for _, each in result.named_models() for point in each.points.values()]
+    return [measure for measure in named if any(measure.value(point) is not None for point in points)]
+
+
+def _coverage(point: Point) -> tuple[float, Interval] | None:
+    if point.selection is None or point.coverage_ci95 is None:
+        return None
+    return point.selection.coverage, point.coverage_ci95
+
+
+def _risk(point: Point) -> tuple[float, Interval] | None:
+    if point.selection is None or point.selection.risk is None or point.selection.risk_ci95 is None:
+        return None
+    return point.selection.risk, point.selection.risk_ci95
+
+
+def mean_table(result: Stress) -> Table:
+    """A row a kind: the share that is right on clean faces and at each level, and the mean over the levels."""
+    columns = ["kind", "clean", *(f"level {level}" for level in LEVELS), "mean of levels"]
+    if result.baseline is not None:
+        columns += ["baseline, mean", "difference"]
+    rows = []
+    for kind in result.kinds:
+        conditions = [CLEAN, *(Condition(kind, level) for level in LEVELS)]
+        shares = [percent(result.model.points[condition].right) for condition in conditions]
+        rows.append((DEGRADATIONS[kind].title, *shares, *_mean_cells(result.means[kind])))
+    clean = percent(result.model.points[CLEAN].right)
+    rows.append((OVERALL, clean, *[""] * len(LEVELS), *_mean_cells(result.means[OVERALL])))
+    note = "In brackets 95 % intervals by bootstrap over the faces."
+    if result.baseline is not None:
+        note += " Difference: model minus baseline in percentage points, on the same pictures."
+    return Table(f"{result.right.capitalize()} by kind, %", tuple(columns), tuple(rows), note)
+
+
+def kind_table(result: Stress, kind: str) -> Table:
+    """All figures of one kind: a row a level and model."""
+    drawn = measures(result)
+    columns = ("level", *(f"{measure.title.lower()}, %" for measure in drawn), "mean confidence, %")
+    if result.comparison:
+        columns += ("difference", "McNemar p")
+    rows = []
+    for condition in (CLEAN, *(Condition(kind, level) for level in LEVELS)):
+        for who, each in result.named_models():
+            point = each.points[condition]
+            name = condition_text(condition, result.amounts[condition]) + ("" if who == "model" else f", {who}")
+            row = [name, *(_cell(measure.value(point)) for measure in drawn), percent(point.confidence)]
+            if result.comparison:
+                compared = result.comparison[condition]
+                pair = (tables.difference_text(compared), tables.p_text(compared.mcnemar_p))
+                row += pair if who == "model" else ("", "")
+            rows.append(tuple(row))
+    return Table(DEGRADATIONS[kind].title, columns, tuple(rows), "In brackets 95 % intervals.")
+
+
+def left_out_table(result: Stress) -> Table | None:
+    """Images that could not be read, and faces that could not be used; None if there are none."""
+    rows = (*result.failures.items(), *result.left_out.items())
+    if not rows:
+        return None
+    return Table(f"Left out: {len(rows):,}", ("image", "reason"), rows, "They are in none of the figures.")
+
+
+def condition_text(condition: Condition, amount: float) -> str:
+    """What was done, such as "3: 25 % covered".
+
+    >>> condition_text(Condition("resolution", 2), 24.0), condition_text(CLEAN, 0.0)
+    ('2: 24 px', 'clean')
+    """
+    if condition == CLEAN:
+        return CLEAN.kind
+    unit = DEGRADATIONS[condition.kind].unit
+    return f"{condition.level}: {amount:.0f} {unit}"
+
+
+def write_stress_report(result: Stress, folder: str | Path) -> Path:
+    """Write ``report.html``, ``report.md`` and ``curves.csv``, and return the path of the page.
+
+    The page opens from disk without a network and without scripts. It contains the faces in `Stress.examples`.
+
+    Raises:
+        OutputError: the folder cannot be written to, or what reports are made with is not installed.
+    """
+    prepare_report(folder)
+    write_files(folder, {HTML: to_html(result), MARKDOWN: to_markdown(result), CURVES: to_csv(result)})
+    return Path(folder) / HTML
+
+
+def to_html(result: Stress) -> str:
+    """The page, as text."""
+    drawn = measures(result)
+    return open_template("stress.html.j2").render(
+        result=result,
+        clean=result.model.points[CLEAN],
+        mean=result.means[OVERALL],
+        measures=drawn,
+        drawings={measure.name: curve_figure(result, measure) for measure in drawn},
+        degradations=DEGRADATIONS,
+        mean_table=mean_table(result),
+        kind_tables={kind: kind_table(result, kind) for kind in result.kinds},
+        galleries={kind: _galleries(result, kind) for kind in result.kinds},
+        left_out=left_out_table(result),
+        percent=percent,
+        interval_text=interval_text,
+        signed=tables.signed,
+        version=version("regionfer"),
+    )
+
+
+def to_markdown(result: Stress) -> str:
+    """All tables."""
+    head = [f"# Stress test, {result.title}: {result.model.name}", "", f"- Protocol: {result.protocol}"]
+    head += [f"- Faces: {len(result.names):,}", f"- Seed: {result.seed}", f"- Model: {result.model.name}"]
+    if result.baseline is not None:
+        head.append(f"- Baseline: {result.baseline.name}")
+    shown = [mean_table(result), *(kind_table(result, kind) for kind in result.kinds)]
+    if (left_out := left_out_table(result)) is not None:
+        shown.append(left_out)
+    return "\n".join(head) + "\n\n" + "\n".join(markdown_table(table) for table in shown)
+
+
+def to_csv(result: Stress) -> str:
+    """The curves, a row a kind, level and model; shares in 0..1, an empty cell where there is no figure."""
+    file = StringIO()
+    columns = ["kind", "level", "amount", "unit", "who", "model", *result.model.points[CLEAN].to_dict(result.right)]
+    bounds = [name for name in columns if name.endswith("_ci95")]
+    header = [part for name in columns for part in ((f"{name}_low", f"{name}_high") if name in bounds else (name,))]
+    writer = csv.DictWriter(file, header, lineterminator="\n")
+    writer.writeheader()
+    for kind in result.kinds:
+        for condition in (CLEAN, *(Condition(kind, level) for level in LEVELS)):
+            for who, each in result.named_models():
+                row: dict[str, Any] = {"kind": kind, "level": condition.level, "amount": result.amounts[condition]}
+                row |= {"unit": DEGRADATIONS[kind].unit, "who": who, "model": each.name}
+                row |= each.points[condition].to_dict(result.right)
+                for name in bounds:
+                    row[f"{name}_low"], row[f"{name}_high"] = row.pop(name) or ("", "")
+                writer.writerow(row)
+    return file.getvalue()
+
+
+def curve_figure(result: Stress, measure: Measure) -> str:
+    """One figure of every kind against its level, with 95 % bands, as SVG; the baseline's is dashed."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    columns = min(len(result.kinds), _COLUMNS)
+    rows = -(-len(result.kinds) // columns)
+    with figures.style():
+        figure = Figure(figsize=(2.6 * columns + 0.4, 2.5 * rows + 0.3), layout="constrained")
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for axes in grid.flat[len(result.kinds) :]:
+            axes.set_visible(False)
+        for axes, kind in zip(grid.flat, result.kinds, strict=False):
+            _draw_curves(axes, result, measure, DEGRADATIONS[kind])
+        first = grid.flat[0]
+        first.set_ylim(0, 1.02 if measure.name in (result.right, "coverage") else None)
+        first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if result.baseline is not None:
+            figure.legend(*first.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        return figures.as_svg(figure, f"stress-{measure.name}")
+
+
+def _draw_curves(axes: "Axes", result: Stress, measure: Measure, degradation: Degradation) -> None:
+    colours = {"model": figures.MODEL_COLOUR, "baseline": figures.BASELINE_COLOUR}
+    conditions = [CLEAN, *(Condition(degradation.name, level) for level in LEVELS)]
+    for who, each in result.named_models():
+        values = [measure.value(each.points[condition]) for condition in conditions]
+        known = [(level, *value) for level, value in enumerate(values) if value is not None]
+        if not known:
+            continue
+        levels, shares = [place for place, _, _ in known], [share for _, share, _ in known]
+        low, high = [bounds[0] for *_, bounds in known], [bounds[1] for *_, bounds in known]
+        line = "-" if who == "model" else (0, (4, 2))
+        axes.plot(
+            levels, shares, color=colours[who], linestyle=line, linewidth=1.6, marker="o", markersize=3, label=who
+        )
+        axes.fill_between(levels, low, high, color=colours[who], alpha=0.13, linewidth=0)
+    amounts = [f"{result.amounts[condition]:.0f}" for condition in conditions[1:]]
+    axes.set_xticks(range(len(conditions)), ["clean", *amounts])
+    axes.set_title(degradation.title)
+    axes.set_xlabel(degradation.unit)
+
+
+def _galleries(result: Stress, kind: str) -> list[list[Picture]]:
+    """Pictures of each example face, the clean one first."""
+    conditions = [CLEAN, *(Condition(kind, level) for level in LEVELS)]
+    return [
+        [
+            Picture(
+                data_uri(pictures[condition].pixels),
+                condition_text(condition, result.amounts[condition]),
+                pictures[condition].answers,
+            )
+            for condition in conditions
+        ]
+        for pictures in result.examples.values()
+    ]
+
+
+def _mean_cells(mean: Mean) -> tuple[str, ...]:
+    own = f"{percent(mean.right)} {interval_text(mean.right_ci95)}"
+    if mean.baseline_right is None or mean.difference is None or mean.difference_ci95 is None:
+        return (own,)
+    low, high = mean.difference_ci95
+    difference = f"{tables.signed(mean.difference)} ({tables.signed(low)} to {tables.signed(high)})"
+    return own, percent(mean.baseline_right), difference
+
+
+def _cell(value: tuple[float, Interval] | None) -> str:
+    return "–" if value is None else f"{percent(value[0])} {interval_text(value[1])}"
