@@ -85,6 +85,7 @@ AT_TOP_OF_COMMANDS = {
     "regionfer.cli",
     "regionfer.cli.figures",
     "regionfer.cli.models",
+    "regionfer.cli.progress",
     "regionfer.errors",
     "regionfer.labels",
 }

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli.figures import check_writable, open_image_bar, print_tables, write_json
+from regionfer.cli.figures import check_writable, print_tables, write_json
 from regionfer.cli.models import DEFAULT, open_recognizer
+from regionfer.cli.progress import open_image_bar
 
 if TYPE_CHECKING:
     from regionfer.datasets import Finding, Manifest, Subset

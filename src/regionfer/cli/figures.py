@@ -1,7 +1,6 @@
-"""Figures on the screen and as JSON, and the bar until they are there, for the commands that measure."""
+"""Figures on the screen and as JSON, for the commands that measure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +69,3 @@ def _rich(table: "Table") -> Any:
     for row in table.rows:
         drawn.add_row(*row)
     return drawn
-
-
-@contextmanager
-def open_image_bar(total: int) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, if that is a terminal, moved by the function that this gives: how many more are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("images", total=total)
-        yield lambda images: progress.advance(task, images)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli import min_confidence_option, tell_failures
-from regionfer.cli.figures import check_writable, open_image_bar, print_tables, write_json
+from regionfer.cli.figures import check_writable, print_tables, write_json
 from regionfer.cli.models import DEFAULT, open_recognizer
+from regionfer.cli.progress import open_image_bar
 
 if TYPE_CHECKING:
     from regionfer.evaluation import DatasetFaces, PhotoFaces, Stress

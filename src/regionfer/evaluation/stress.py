@@ -241,8 +241,8 @@ def stress(
         NoFaceError: there is no face.
     """
     check_kinds(kinds)
-    classes = faces.classes(recognizer, baseline)
     recognizers = [recognizer, *([] if baseline is None else [baseline])]
+    classes = faces.classes(recognizers)
     takers = [_Taker(each, classes, batch_size) for each in recognizers]
     conditions = [CLEAN, *(Condition(kind, level) for kind in kinds for level in LEVELS)]
     amounts = dict.fromkeys(conditions, 0.0)
@@ -250,7 +250,7 @@ def stress(
     labels: list[NDArray[np.int64]] = []
     shown: dict[str, dict[Condition, Example]] = {}
     side = max(each.model.card.face_size for each in recognizers)  # the graphs take any side
-    for batch in faces.batches(recognizer, side):
+    for batch in faces.batches(recognizers, side):
         for condition in conditions:
             # Last condition's pictures go before this one's are made.
             degraded = [_degrade(batch, row, condition, seed) for row in range(len(batch.names))]

@@ -62,8 +62,8 @@ class StressFaces(Protocol):
         """How many images there are."""
         ...
 
-    def classes(self, recognizer: Recognizer, baseline: Recognizer | None) -> tuple[str, ...]:
-        """Names of the classes that answers are counted in.
+    def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
+        """Names of the classes that answers are counted in, for a model and, perhaps, its baseline.
 
         Raises:
             ModelError: a model does not fit them, or lacks landmarks.
@@ -75,8 +75,8 @@ class StressFaces(Protocol):
         """How faces and labels came about."""
         ...
 
-    def batches(self, recognizer: Recognizer, side: int) -> Iterator[FaceBatch]:
-        """The faces, at most `CHUNK` at once, of a side in pixels."""
+    def batches(self, recognizers: Sequence[Recognizer], side: int) -> Iterator[FaceBatch]:
+        """The faces, at most `CHUNK` at once, of a side in pixels, with landmarks where a model needs them."""
         ...
 
 
@@ -107,12 +107,11 @@ class DatasetFaces:
         """How many images there are, of those drawn."""
         return len(self.rows)
 
-    def classes(self, recognizer: Recognizer, baseline: Recognizer | None) -> tuple[str, ...]:
+    def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
         """The dataset's classes, once the models were checked to know them."""
-        for each in (recognizer, baseline):
-            if each is not None:
-                find_columns(each, self.manifest)
-                check_faces(each, self.manifest)
+        for each in recognizers:
+            find_columns(each, self.manifest)
+            check_faces(each, self.manifest)
         return self.manifest.classes
 
     def protocol(self, recognizer: Recognizer) -> str:
@@ -121,7 +120,7 @@ class DatasetFaces:
         whole = len(self.rows) == len(self.manifest)
         return protocol_of(recognizer.model.card.labels, self.manifest) + ("" if whole else drawn)
 
-    def batches(self, recognizer: Recognizer, side: int) -> Iterator[FaceBatch]:
+    def batches(self, recognizers: Sequence[Recognizer], side: int) -> Iterator[FaceBatch]:
         """The faces in the order of the dataset."""
         for start in range(0, len(self.rows), CHUNK):
             rows = self.rows[start : start + CHUNK]
@@ -129,7 +128,7 @@ class DatasetFaces:
             names = [str(self.manifest.names[row]) for row in rows]
             self.failures |= {name: face for name, face in zip(names, faces, strict=True) if isinstance(face, str)}
             good = [(n, f, int(row)) for n, f, row in zip(names, faces, rows, strict=True) if not isinstance(f, str)]
-            if recognizer.model.needs_landmarks:
+            if any(each.model.needs_landmarks for each in recognizers):
                 lacking = {n for n, face, _ in good if np.isnan(face.landmarks).any()}
                 self.left_out |= dict.fromkeys(sorted(lacking), "the dataset gives no landmarks of this face")
                 good = [each for each in good if each[0] not in lacking]
@@ -174,17 +173,17 @@ class PhotoFaces:
         """How many photos there are."""
         return len(self.paths)
 
-    def classes(self, recognizer: Recognizer, baseline: Recognizer | None) -> tuple[str, ...]:
+    def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
         """The model's labels, once the baseline was checked to have the same."""
-        for each in (recognizer, baseline):
-            if each is not None and each.model.needs_landmarks and not self.detect:
+        for each in recognizers:
+            if each.model.needs_landmarks and not self.detect:
                 raise ModelError(
                     f"{each.model!r}: its regions follow landmarks, which are found in photos only; leave out "
                     "--no-detect, or choose a model with fixed regions"
                 )
-        labels = recognizer.model.card.labels
-        if baseline is not None:
-            _check_same(labels, baseline.model)
+        labels = recognizers[0].model.card.labels
+        for each in recognizers[1:]:
+            _check_same(labels, each.model)
         return labels
 
     def protocol(self, recognizer: Recognizer) -> str:
@@ -195,12 +194,12 @@ class PhotoFaces:
         )
         return f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
 
-    def batches(self, recognizer: Recognizer, side: int) -> Iterator[FaceBatch]:
+    def batches(self, recognizers: Sequence[Recognizer], side: int) -> Iterator[FaceBatch]:
         """The faces in the order in which the photos are read."""
         left = sys.maxsize if self.limit is None else self.limit
         waiting: list[FaceBatch] = []
         for path in self._order:
-            batch = _part(self._read(path, recognizer, side), 0, left)
+            batch = _part(self._read(path, recognizers[0], side), 0, left)
             waiting.append(batch)
             left -= len(batch.names)
             if left == 0:
