@@ -39,6 +39,21 @@ def test_a_face_looks_the_same_whatever_is_beside_it(face, kind):
     np.testing.assert_array_equal(degrade(face.copy(), kind, 3).pixels, alone)
 
 
+def test_other_faces_get_other_things_over_them():
+    grounds = [np.full((SIDE, SIDE, 3), value, np.uint8) for value in range(0, 250, 25)]
+    covers = {(degrade(ground, "hand", 3).pixels != ground).any(axis=2).tobytes() for ground in grounds}
+    assert len(covers) == len(grounds)
+
+
+def test_levels_of_a_face_differ_in_strength_only(face):
+    places = np.array(TYPICAL_LANDMARKS, np.float32)
+    for seed in range(6):
+        sides = {
+            degrade(face, "rotation", level, landmarks=places, seed=seed).landmarks[0, 1] > 0.375 for level in LEVELS
+        }
+        assert len(sides) == 1
+
+
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_amounts_grow(face, kind):
     amounts = [degrade(face, kind, level).amount for level in LEVELS]
