@@ -117,9 +117,10 @@ def mean_table(result: Stress) -> Table:
 def kind_table(result: Stress, kind: str) -> Table:
     """All figures of one kind: a row a level and model."""
     drawn = measures(result)
-    columns = ("level", *(f"{measure.title.lower()}, %" for measure in drawn), "mean confidence, %")
+    titles = (measure.title[0].lower() + measure.title[1:] for measure in drawn)
+    columns = ("level", *(f"{title}, %" for title in titles), "mean confidence, %")
     if result.comparison:
-        columns += ("difference", "McNemar p")
+        columns += ("difference",)
     rows = []
     for condition in (CLEAN, *(Condition(kind, level) for level in LEVELS)):
         for who, each in result.named_models():
@@ -127,11 +128,12 @@ def kind_table(result: Stress, kind: str) -> Table:
             name = condition_text(condition, result.amounts[condition]) + ("" if who == "model" else f", {who}")
             row = [name, *(_cell(measure.value(point)) for measure in drawn), percent(point.confidence)]
             if result.comparison:
-                compared = result.comparison[condition]
-                pair = (tables.difference_text(compared), tables.p_text(compared.mcnemar_p))
-                row += pair if who == "model" else ("", "")
+                row.append(tables.difference_text(result.comparison[condition]) if who == "model" else "")
             rows.append(tuple(row))
-    return Table(DEGRADATIONS[kind].title, columns, tuple(rows), "In brackets 95 % intervals.")
+    note = "In brackets 95 % intervals."
+    if result.comparison:
+        note += " Difference: model minus baseline in percentage points, paired bootstrap over the faces."
+    return Table(DEGRADATIONS[kind].title, columns, tuple(rows), note)
 
 
 def left_out_table(result: Stress) -> Table | None:
@@ -258,7 +260,8 @@ def _draw_curves(axes: "Axes", result: Stress, measure: Measure, degradation: De
         )
         axes.fill_between(levels, low, high, color=colours[who], alpha=0.13, linewidth=0)
     amounts = [f"{result.amounts[condition]:.0f}" for condition in conditions[1:]]
-    axes.set_xticks(range(len(conditions)), ["clean", *amounts])
+    axes.set_xticks(range(len(conditions)), ["clean", *amounts], fontsize=8.5)
+    axes.set_xlim(-0.45, len(LEVELS) + 0.35)
     axes.set_title(degradation.title)
     axes.set_xlabel(degradation.unit)
 
