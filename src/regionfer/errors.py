@@ -14,6 +14,10 @@
 Each message says what, where, what was expected, what was found and what to do next.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class RegionferError(Exception):
     """Base of all errors of this package."""
@@ -45,3 +49,14 @@ class CheckpointError(RegionferError, ValueError):
 
 class OutputError(RegionferError, OSError):
     """A place that cannot be written to."""
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn the system's errors of writing to a file or folder into `OutputError`, in one line that names it."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regionfer.errors import OutputError
+from regionfer.errors import OutputError, writing
 from regionfer.labels import LABELS
 from regionfer.results import Expressions, row_columns
 
@@ -99,7 +99,7 @@ def open_table(path: str | Path, labels: Sequence[str] = LABELS) -> Iterator[Tab
         return
     path = Path(path)
     # A file name that is not valid UTF-8 must not stop a batch: its odd bytes are written as \udcXX.
-    with _explained(path), path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with writing(path), path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield CsvWriter(file, labels) if path.suffix.lower() == ".csv" else JsonLinesWriter(file)
 
 
@@ -119,7 +119,7 @@ class PictureFolder:
 
     def __init__(self, folder: str | Path, images: Iterable[str | Path]) -> None:
         self.folder = Path(folder)
-        with _explained(self.folder):
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot be written to; check its permissions")
@@ -133,7 +133,7 @@ class PictureFolder:
         """
         path = self.folder / self._names[Path(image)]
         partial = path.with_name(path.name + ".partial")
-        with _explained(path):
+        with writing(path):
             # Renamed when whole, so that a kill leaves no half picture.
             Image.fromarray(picture).save(partial, format="JPEG", quality=92)
             partial.replace(path)
@@ -163,17 +163,6 @@ def _stems(image: Path) -> Iterator[str]:
     while True:
         yield f"{long}-{number}"
         number += 1
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _cell(value: object) -> object:

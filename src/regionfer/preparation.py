@@ -32,7 +32,7 @@ from regionfer.datasets.prepared import (
     read_card,
     save_columns,
 )
-from regionfer.errors import DatasetError, ImageError, OutputError
+from regionfer.errors import DatasetError, ImageError, writing
 from regionfer.faces import MTCNN, Detections, FaceDetector, align_faces, aligned_landmarks
 
 __all__ = ["FaceSource", "PreparedCard", "load_prepared", "prepare"]
@@ -139,7 +139,7 @@ def prepare(
         if not _mended(manifest, folder):
             return card
         (folder / CARD).unlink()  # all over again: a finished file of faces has no room for more
-    with _explained(folder), _Work.open(folder, settings, len(manifest), size) as work:
+    with writing(folder), _Work.open(folder, settings, len(manifest), size) as work:
         finder = _Finder(manifest, source, size, detector, min_confidence)
         _find_all(finder, work, workers or os.cpu_count() or 1, progress)
         return _finish(manifest, work, settings)
@@ -393,14 +393,3 @@ def _write_misses(path: Path, manifest: Manifest, states: NDArray[np.uint8]) -> 
         for row in np.flatnonzero(states != _State.DONE):
             label = manifest.classes[manifest.labels[row]]
             writer.writerow((manifest.names[row], manifest.splits[row], label, _REASONS[_State(int(states[row]))]))
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn the system's errors of writing into ours; images are read elsewhere."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -39,7 +39,9 @@ TYPICAL_LANDMARKS: tuple[tuple[float, float], ...] = (
     (0.337, 0.773),
     (0.663, 0.773),
 )
-"""Where the landmarks of a frontal face lie in an aligned crop, x y in 0..1: means of FERPlus, made symmetric."""
+"""Where the landmarks of a frontal face lie in an aligned crop, x y in 0..1, in the order of ``LANDMARKS``.
+
+Means of 711 faces of FERPlus Train by this package's MTCNN, yaw within 15 degrees, made symmetric."""
 
 
 def fixed_regions() -> Boxes:

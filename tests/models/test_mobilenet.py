@@ -3,7 +3,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from regionfer.models.mobilenet import SamePadConv2d, mobilenet_stages  # noqa: E402
+from regionfer.models.mobilenet import HalvingDepthwise, SamePadConv2d, mobilenet_stages  # noqa: E402
 
 
 def summing(kernel: int, stride: int) -> SamePadConv2d:
@@ -73,3 +73,34 @@ def test_activations_stay_in_zero_to_six():
         maps = stage(maps)
         assert maps.min() >= 0
         assert maps.max() <= 6
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 7), (6, 9), (9, 6)], ids=str)
+def test_the_fast_gradient_of_a_halving_depthwise_convolution_is_the_gradient(shape):
+    torch.manual_seed(0)
+    convolution = SamePadConv2d(5, 5, 3, 2, groups=5).double()
+    maps = torch.randn(2, 5, *shape, dtype=torch.double, requires_grad=True)
+    inputs = maps, convolution.weight, convolution.bias
+    expected = convolution(maps)
+    gradient = torch.randn_like(expected)
+    of_inputs = torch.autograd.grad(expected, inputs, gradient)
+    vertical, horizontal = (convolution._padding(side, axis) for axis, side in enumerate(shape))
+    found = HalvingDepthwise.apply(*inputs, (*horizontal, *vertical))
+    torch.testing.assert_close(found, expected)
+    for fast, slow in zip(torch.autograd.grad(found, inputs, gradient), of_inputs, strict=True):
+        torch.testing.assert_close(fast, slow)
+
+
+@pytest.mark.parametrize(
+    ("groups", "stride", "autocast", "fast"),
+    [(4, 2, True, True), (4, 2, False, False), (4, 1, True, False), (1, 2, True, False)],
+    ids=["slow case", "single precision", "stride 1", "all channels"],
+)
+def test_it_is_taken_in_bfloat16_only_where_the_usual_one_is_slow(groups, stride, autocast, fast):
+    maps = torch.randn(2, 4, 8, 8, requires_grad=True)
+    convolution = SamePadConv2d(4, 4, 3, stride, groups=groups)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = convolution(maps)
+    assert ("HalvingDepthwise" in type(found.grad_fn).__name__) == fast
+    with torch.no_grad():
+        torch.testing.assert_close(found.float(), convolution(maps), atol=0.05, rtol=0.05)

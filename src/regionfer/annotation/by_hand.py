@@ -7,9 +7,8 @@ from pathlib import Path
 
 from regionfer.annotation.agreement import Verdict
 from regionfer.annotation.questions import NO, OCCLUSIONS, PLACES, UNUSABLE, YES
-from regionfer.annotation.table import explained
 from regionfer.datasets.tables import read_table
-from regionfer.errors import DatasetError
+from regionfer.errors import DatasetError, writing
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _parse(path: Path, line: int, values: Mapping[str, str]) -> HandLabel:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     part = path.with_name(f"{path.name}.partial")
-    with explained(path):
+    with writing(path):
         with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)

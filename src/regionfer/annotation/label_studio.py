@@ -23,8 +23,8 @@ from PIL import Image
 from regionfer.annotation.attributes import FaceRow
 from regionfer.annotation.inputs import ImageFinder
 from regionfer.annotation.questions import questions
-from regionfer.annotation.table import AttributeTable, explained
-from regionfer.errors import DatasetError, ImageError, OutputError
+from regionfer.annotation.table import AttributeTable
+from regionfer.errors import DatasetError, ImageError, OutputError, writing
 
 SCHEMA = 1
 IMAGE = "image"
@@ -81,7 +81,7 @@ def export_tasks(
     """
     folder = Path(folder)
     exported = Exported(folder)
-    with explained(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).write_text(labelling_config(table.card.labels), encoding="utf-8")
         part = folder / f"{TASKS}.partial"

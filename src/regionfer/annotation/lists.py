@@ -14,9 +14,9 @@ from typing import Literal
 from regionfer.annotation.attributes import POSE_BINS, FaceRow
 from regionfer.annotation.by_hand import HandLabel
 from regionfer.annotation.questions import NO, YES
-from regionfer.annotation.table import AttributeTable, explained
+from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.codes import native_coding
-from regionfer.errors import DatasetError
+from regionfer.errors import DatasetError, writing
 
 Form = Literal["csv", "authors", "both"]
 
@@ -107,7 +107,7 @@ def write_lists(
     for each in splits:
         place = Path(folder) / each if len(splits) > 1 else Path(folder)
         chosen = [row for row in rows if (row.split or "") == each]
-        with explained(place):
+        with writing(place):
             place.mkdir(parents=True, exist_ok=True)
             written += [_write(name, each, chosen, judge, place, table, form, writer) for name in LISTS]
     if not any(each.judged for each in written):

@@ -11,8 +11,8 @@ from typing import Any
 
 from regionfer.annotation.attributes import FaceRow, describe_faces
 from regionfer.annotation.inputs import Inputs, is_crops
-from regionfer.annotation.table import AttributeTable, TableCard, check_table_path, explained
-from regionfer.errors import DatasetError
+from regionfer.annotation.table import AttributeTable, TableCard, check_table_path
+from regionfer.errors import DatasetError, writing
 from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
@@ -131,7 +131,7 @@ class _Parts:
     def open(self) -> int:
         """Make the folder, or check that it is of the same run; the number of parts done, from the first."""
         note = self.folder / "settings.json"
-        with explained(self.folder):
+        with writing(self.folder):
             self.folder.mkdir(exist_ok=True)
             if not note.is_file():
                 _save(note, json.dumps(self.settings))
@@ -147,7 +147,7 @@ class _Parts:
         return number
 
     def save(self, number: int, part: _Part) -> None:
-        with explained(self.folder):
+        with writing(self.folder):
             _save(self._place(number), part.to_json())
 
     def load(self, number: int) -> _Part:
@@ -256,7 +256,7 @@ def _digest(lines: Iterable[str]) -> str:
 def _write_losses(table: Path, misses: Mapping[str, str], failures: Mapping[str, str]) -> Path | None:
     """List the images without a row beside the table; a list of an earlier run goes."""
     path = table.with_name(f"{table.stem}.misses.csv")
-    with explained(path):
+    with writing(path):
         if not misses and not failures:
             path.unlink(missing_ok=True)
             return None

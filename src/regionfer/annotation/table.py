@@ -3,8 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from typing import Any, get_type_hints
 from regionfer.annotation.attributes import FaceRow
 from regionfer.datasets.tables import explained as explained_reading
 from regionfer.datasets.tables import read_table
-from regionfer.errors import DatasetError, OutputError
+from regionfer.errors import DatasetError, OutputError, writing
 
 SCHEMA = 1
 SUFFIXES = (".parquet", ".csv")
@@ -111,7 +110,7 @@ class AttributeTable:
         """
         path = check_table_path(path)
         part = path.with_name(f"{path.name}.partial")
-        with explained(path):
+        with writing(path):
             if path.suffix.lower() == ".parquet":
                 self._write_parquet(part)
             else:
@@ -210,17 +209,6 @@ def check_table_path(path: str | Path) -> Path:
 def card_path(table: Path) -> Path:
     """Where the card of a CSV table is."""
     return table.with_name(f"{table.name}.json")
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn the system's errors of writing into ours."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _check_columns(path: Path, found: Sequence[str]) -> None:

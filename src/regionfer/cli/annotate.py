@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regionfer.cli import min_confidence_option, tell_failures
-from regionfer.cli.models import DEFAULT, open_recognizer
+from regionfer.cli.models import model_option, open_recognizer
 
 if TYPE_CHECKING:
     from regionfer.annotation import AttributeTable
@@ -61,12 +61,7 @@ def command() -> None:
 @click.option("--dataset", metavar="NAME", help="DIR is this dataset, such as ferplus; 'regionfer data' names them.")
 @click.option("--split", "splits", multiple=True, type=SPLIT, help="Only this split of a dataset; may be repeated.")
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder of photos, too.")
-@click.option(
-    "--model",
-    default=DEFAULT,
-    metavar="M[,M2...]",
-    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
-)
+@model_option
 @click.option(
     "--detect/--no-detect",
     default=None,

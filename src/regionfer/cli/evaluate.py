@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli.figures import check_writable, print_tables, write_json
-from regionfer.cli.models import DEFAULT, open_recognizer
+from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ def _split_names(
 
 
 @click.command("evaluate")
-@click.option(
-    "--model",
-    default=DEFAULT,
-    metavar="M[,M2...]",
-    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
-)
+@model_option
 @click.option("--dataset", required=True, metavar="NAME", help="Which dataset it is, such as ferplus.")
 @click.option("--data", required=True, metavar="DIR", help="Folder of the dataset.")
 @click.option("--split", default="test", show_default=True, metavar="S", help="Split: train, valid or test.")
@@ -48,11 +43,7 @@ def _split_names(
     metavar="NAME[=LIST]",
     help="Report the images of a list apart, too; NAME alone is a column of one's own table. May be repeated.",
 )
-@click.option(
-    "--weights",
-    metavar="W[,W2...]",
-    help="How much each of several models counts, such as 0.6,0.4; all alike if not given.",
-)
+@weights_option
 @click.option(
     "--baseline",
     metavar="M[,M2...]",

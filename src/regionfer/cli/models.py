@@ -13,6 +13,27 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 """Name of the model that comes with regionfer, where a model file may be given; `ExpressionModel` finds it."""
 
+model_option = click.option(
+    "--model",
+    default=DEFAULT,
+    metavar="M[,M2...]",
+    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
+)
+
+weights_option = click.option(
+    "--weights",
+    metavar="W[,W2...]",
+    help="How much each of several models counts, such as 0.6,0.4; all alike if not given.",
+)
+
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Faces in one run of the network, at most; more is faster on a GPU only.",
+)
+
 
 def open_recognizer(models: str, weights: str | None = None, *, max_risk: float | None = None) -> "Recognizer":
     """A recogniser of a model file, or of several separated by commas.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli import min_confidence_option
-from regionfer.cli.models import DEFAULT, open_recognizer
+from regionfer.cli.models import batch_size_option, model_option, open_recognizer, weights_option
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -31,25 +31,10 @@ if TYPE_CHECKING:
     "A FILE that is there already is replaced.",
 )
 @click.option("--draw", metavar="DIR", help="Write each photo with faces to DIR, with the faces drawn.")
-@click.option(
-    "--model",
-    default=DEFAULT,
-    metavar="M[,M2...]",
-    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
-)
-@click.option(
-    "--weights",
-    metavar="W[,W2...]",
-    help="How much each of several models counts, such as 0.6,0.4; all alike if not given.",
-)
+@model_option
+@weights_option
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder, too.")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Faces in one run of the network, at most; more is faster on a GPU only.",
-)
+@batch_size_option
 @min_confidence_option
 @click.option(
     "--max-risk",

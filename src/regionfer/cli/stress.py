@@ -7,7 +7,7 @@ import click
 
 from regionfer.cli import min_confidence_option, tell_failures
 from regionfer.cli.figures import check_writable, print_tables, write_json
-from regionfer.cli.models import DEFAULT, open_recognizer
+from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @click.option("--dataset", metavar="NAME", help="Take a labelled dataset, such as ferplus, instead of an INPUT.")
 @click.option("--data", metavar="DIR", help="Folder of the dataset.")
 @click.option("--split", metavar="S", help="Split of the dataset: train, valid or test (if not given).")
-@click.option(
-    "--model",
-    default=DEFAULT,
-    metavar="M[,M2...]",
-    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
-)
+@model_option
 @click.option(
     "--baseline",
     metavar="M[,M2...]",
@@ -66,13 +61,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     show_default=True,
     help="Of all that is random; the same seed degrades the same face alike.",
 )
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Faces in one run of the network, at most; more is faster on a GPU only.",
-)
+@batch_size_option
 @click.option("--no-detect", is_flag=True, help="Each image of an INPUT is one face already; do not look for faces.")
 @min_confidence_option
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder, too.")

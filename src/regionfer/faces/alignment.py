@@ -23,11 +23,8 @@ CROP_CENTRE = np.array([0.0, 0.327, 0.15])  # in the frame of FACE_MODEL: below 
 
 2,230 of 2,500 images drawn at random, enlarged to 144 pixels; side and height fitted on half of them. The depth was
 fitted on 1,237 images whose edges had been cut by up to 12 % at random, lest the frame's own edge steer the detector.
-``docs/faces.md`` compares this frame with a similarity to ``FERPLUS_TEMPLATE`` and with the detector's box.
+``docs/faces.md`` compares this frame with a similarity to `TYPICAL_LANDMARKS` and with the detector's box.
 """
-
-FERPLUS_TEMPLATE = np.array([[0.310, 0.375], [0.690, 0.375], [0.500, 0.588], [0.337, 0.773], [0.663, 0.773]])
-"""Mean landmarks of 711 of these faces, yaw within 15 degrees, (5, 2), x y in 0..1 of the crop, made symmetric."""
 
 
 def align_faces(image: Image, detections: Detections, size: int) -> Image:

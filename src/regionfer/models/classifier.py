@@ -134,18 +134,19 @@ class ExpressionClassifier(nn.Module):
         classified = Classified(probabilities, prediction.mu, prediction.nu, prediction.share)
         if self.network.heads is None or prediction.attributes is None:
             return classified
-        attributes = self.network.heads.attributes(prediction.attributes, self.looks(landmarks))
-        return classified._replace(**attributes._asdict())
-
-    def looks(self, landmarks: Tensor | None = None) -> Tensor:
-        """All regions, (R, 4) or (B, R, 4): the whole face and the crops."""
         crops = self.boxes(landmarks)
-        if crops is None:
-            return self.whole
-        return torch.cat([self.whole.expand(*crops.shape[:-2], 1, 4), crops], dim=-2)
+        crops = self.whole[:0] if crops is None else crops
+        attributes = self.network.heads.attributes(prediction.attributes, with_whole(crops))
+        return classified._replace(**attributes._asdict())
 
     def _calibrated(self, prediction: Prediction) -> Tensor:
         return (prediction.logits / self.temperature + self.prior_shift).softmax(1)
+
+
+def with_whole(crops: Tensor) -> Tensor:
+    """All that a network looks at, (R, 4) or (B, R, 4): the whole face, then the crops (R - 1, 4) or (B, R - 1, 4)."""
+    whole = crops.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(*crops.shape[:-2], 1, 4)
+    return torch.cat([whole, crops], dim=-2)
 
 
 def mirror_points(landmarks: Tensor) -> Tensor:

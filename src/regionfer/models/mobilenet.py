@@ -14,7 +14,7 @@ STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 
 
-class _HalvingDepthwise(torch.autograd.Function):
+class HalvingDepthwise(torch.autograd.Function):
     """A depthwise 3 x 3 convolution at stride 2 whose gradient is fast in bfloat16 on a processor.
 
     oneDNN has no such kernel and falls back to one that takes longer than all the rest of the network. The gradient of
@@ -64,7 +64,7 @@ class SamePadConv2d(nn.Conv2d):
         horizontal = self._padding(int(input.shape[-1]), 1)
         if self.bias is not None and self._gradient_is_slow(input):
             cast = [tensor.bfloat16() for tensor in (input, self.weight, self.bias)]
-            result: Tensor = _HalvingDepthwise.apply(*cast, (*horizontal, *vertical))
+            result: Tensor = HalvingDepthwise.apply(*cast, (*horizontal, *vertical))
             return result
         if vertical[0] == vertical[1] and horizontal[0] == horizontal[1]:
             padding = (vertical[0], horizontal[0])

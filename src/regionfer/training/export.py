@@ -132,10 +132,12 @@ def export(
         if not difference <= PARITY:
             raise CheckpointError(f"{path}: network and exported graph differ by {difference:.2g}, allowed {PARITY:g}")
         if held_out is not None and measured is None:
-            metric = _metric(checkpoint, model, held_out)
+            probabilities = _probabilities(model, held_out)
+            metric = _metric(checkpoint, probabilities, held_out)
             if baseline is not None:
-                metric["baseline"] = {"name": baseline.card.name, **_figures(baseline, held_out)}
-            uncertainty = _uncertainty(model, held_out, risk)
+                figures = _figures(_probabilities(baseline, held_out), held_out, checkpoint.classes)
+                metric["baseline"] = {"name": baseline.card.name, **figures}
+            uncertainty = _uncertainty(probabilities, held_out, risk)
             _write(proto, replace(card, metrics=(metric,), uncertainty=uncertainty), partial)
         partial.replace(path)
     finally:
@@ -205,15 +207,14 @@ def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
         raise OutputError(f"{path.with_suffix('')}: cannot write the model: {error.strerror}") from error
 
 
-def _metric(checkpoint: Checkpoint, model: ExpressionModel, held_out: FaceData) -> dict[str, Any]:
+def _metric(checkpoint: Checkpoint, probabilities: NDArray[np.float32], held_out: FaceData) -> dict[str, Any]:
     names = {"dataset": "dataset", "split": "valid_split", "protocol": "protocol"}
     where = {name: checkpoint.data.get(key, "not stated") for name, key in names.items()}
-    return {**where, **_figures(model, held_out)}
+    return {**where, **_figures(probabilities, held_out, checkpoint.classes)}
 
 
-def _figures(model: ExpressionModel, held_out: FaceData) -> dict[str, Any]:
-    probabilities = _probabilities(model, held_out)
-    figures = score(held_out.labels, probabilities, model.card.labels).to_dict()
+def _figures(probabilities: NDArray[np.float32], held_out: FaceData, classes: tuple[str, ...]) -> dict[str, Any]:
+    figures = score(held_out.labels, probabilities, classes).to_dict()
     return {name: figures[name] for name in ("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece")}
 
 
@@ -222,9 +223,8 @@ def _probabilities(model: ExpressionModel, held_out: FaceData) -> NDArray[np.flo
     return model.run(held_out.faces.numpy(), landmarks).probabilities
 
 
-def _uncertainty(model: ExpressionModel, held_out: FaceData, risk: float) -> dict[str, Any]:
+def _uncertainty(probabilities: NDArray[np.float32], held_out: FaceData, risk: float) -> dict[str, Any]:
     """The form that `regionfer.uncertainty.Uncertainty` reads; empty where no threshold keeps the risk."""
-    probabilities = _probabilities(model, held_out)
     correct, confidence = probabilities.argmax(1) == held_out.labels, probabilities.max(1)
     threshold = threshold_for_risk(correct, confidence, risk)
     if threshold > 1:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from regionfer.models.attributes import covered_share
-from regionfer.models.classifier import ExpressionClassifier
+from regionfer.models.classifier import ExpressionClassifier, with_whole
 from regionfer.models.losses import coverage_differences, region_biased_loss, soft_cross_entropy, visibility_loss
 from regionfer.models.ran import Prediction
 from regionfer.training.attribute_targets import AttributeTargets, attribute_losses, attribute_targets
@@ -74,8 +74,7 @@ def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, 
     if regions is None:
         return Step(rows, variation, None, None, keep, attributes)
     regions = regions.cpu()
-    whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(*regions.shape[:-2], 1, 4)
-    covered = covered_share(torch.cat([whole, regions], dim=-2), variation.alpha)
+    covered = covered_share(with_whole(regions), variation.alpha)
     return Step(rows, variation, regions, covered, keep, attributes)
 
 
