@@ -19,6 +19,7 @@ from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import PARITY, export
 from regionfer.training.loop import LAST, train
+from regionfer.training.optimisation import build_optimiser
 from regionfer.training.recipe import AttributesRecipe, AugmentationRecipe, Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -126,6 +127,16 @@ def test_heads_learn_while_all_else_is_frozen(
     assert output.occlusion.shape == (5, 6)
     assert output.pose is not None
     assert output.pose.shape == (5, 3)
+
+
+def test_what_is_frozen_gets_no_gradient_and_is_not_optimised(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe(attributes=HEADS, optimiser={"backbone_lr": 0, "head_lr": 0})
+    network = build_classifier(recipe, 3).network
+    assert network.heads is not None
+    heads = list(network.heads.parameters())
+    (group,) = build_optimiser(network, recipe.optimiser).param_groups
+    assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in heads]
+    assert {id(p) for p in network.parameters() if p.requires_grad} == {id(parameter) for parameter in heads}
 
 
 def test_a_network_without_heads_starts_from_one_with_them(
