@@ -8,12 +8,11 @@ libraries.
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 from networks import cropped, made_faces, save_int8, save_network
 
-from regionfer.onnx_model import ExpressionModel
+from regionfer.pace import measure_pace
 
 PLAIN = "plain, fp32"
 
@@ -39,25 +38,16 @@ def main() -> None:
         models |= {Path(path).name: Path(path) for path in arguments.model}
         print(f"{arguments.size} px, late crops before stage {arguments.stage}; faces/s, and time / that of {PLAIN!r}")
         cases = [(threads, batch) for threads in (1, 2) for batch in (1, 32)]
-        columns = {case: measure(models, *case, arguments.rounds) for case in cases}
+        columns = {
+            (threads, batch): measure_pace(
+                models, PLAIN, made_faces(batch), threads=threads, rounds=arguments.rounds, batch_size=batch
+            )
+            for threads, batch in cases
+        }
     print(f"{'':24}" + "".join(f"{f'{threads} thread(s), batch {batch}':>24}" for threads, batch in cases))
     for name in models:
         cells = (columns[case][name] for case in cases)
         print(f"{name:24}" + "".join(f"{pace:15.0f} {cost:8.2f}" for pace, cost in cells))
-
-
-def measure(models: dict[str, Path], threads: int, batch: int, rounds: int) -> dict[str, tuple[float, float]]:
-    """Faces a second, and cost beside the plain backbone, of each model."""
-    faces = made_faces(batch)
-    loaded = {name: ExpressionModel.load(path, threads=threads) for name, path in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(rounds + 1):
-        for name, model in loaded.items():
-            start = time.perf_counter()
-            model.run(faces, batch_size=batch)
-            if turn:  # the first one warms up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: (batch / min(taken), min(taken) / min(seconds[PLAIN])) for name, taken in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.onnx_model import ExpressionModel
+from regionfer.onnx_model import MAX_FACES_PER_RUN, ExpressionModel
 
 THREADS = 2
 FACES = 16
@@ -36,25 +36,27 @@ def measure_pace(
     *,
     threads: int = THREADS,
     rounds: int = ROUNDS,
+    batch_size: int = MAX_FACES_PER_RUN,
 ) -> dict[str, Pace]:
     """Time models on the same faces.
 
     Args:
         models: files by name, the reference among them.
         reference: name of the model that costs are multiples of.
-        faces: (n, S, S, 3) uint8 RGB, ``FACES`` of them are used.
+        faces: (n, S, S, 3) uint8 RGB; ``FACES`` of them are used, or ``batch_size`` if that is more.
         landmarks: (n, 5, 2) in 0..1, for models whose regions follow them.
         threads: CPU threads.
         rounds: turns of each model, after one that does not count.
+        batch_size: faces in one run.
     """
-    batch = faces[:FACES]
-    points = None if landmarks is None else landmarks[:FACES]
+    count = max(FACES, batch_size)
+    batch, points = faces[:count], None if landmarks is None else landmarks[:count]
     loaded = {name: ExpressionModel.load(path, threads=threads) for name, path in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in loaded}
     for turn in range(rounds + 1):
         for name, model in loaded.items():
             start = time.perf_counter()
-            model.run(batch, points)
+            model.run(batch, points, batch_size=batch_size)
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return {name: _pace(taken, seconds[reference], len(batch)) for name, taken in seconds.items()}

@@ -19,24 +19,13 @@ from regionfer.ablation.figures import (
     recall_figure,
 )
 from regionfer.ablation.plan import BACKBONE, Ablation, Row
-from regionfer.ablation.runs import (
-    IDENTITY,
-    MODEL,
-    Corpus,
-    Report,
-    Runs,
-    claim,
-    limited,
-    run_identity,
-    train_once,
-    with_landmarks,
-)
+from regionfer.ablation.runs import IDENTITY, MODEL, Corpus, Report, Runs, claim, limited, run_identity, with_landmarks
 from regionfer.ablation.table import AblationTable
 from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError, RegionferError
 from regionfer.faces import MTCNN, FaceDetector
 from regionfer.pace import Pace, measure_pace
 from regionfer.training.data import FaceData
-from regionfer.training.loop import BEST
+from regionfer.training.loop import BEST, train
 from regionfer.training.sources import Sources
 
 LANDMARKS = "landmarks.npz"
@@ -193,7 +182,17 @@ def _common_backbone(ablation: Ablation, corpus: Corpus, settings: Settings, rep
     folder = settings.out / BACKBONE
     claim(folder, run_identity(ablation.backbone, corpus))
     report("the common backbone")
-    train_once(ablation.backbone, corpus, folder, progress=settings.progress, report=report)
+    train(
+        ablation.backbone,
+        corpus.training,
+        corpus.held_out,
+        folder,
+        classes=corpus.classes,
+        data=corpus.facts,
+        resume=True,
+        progress=settings.progress,
+        report=lambda line: report(f"  {line}"),
+    )
     return folder / BEST
 
 

@@ -97,7 +97,17 @@ class Runs:
             return load_answers(folder)
         self.report(f"{recipe.name}, seed {recipe.seed}")
         corpus = self.corpus
-        train_once(recipe, corpus, folder, progress=self.progress, report=self.report)
+        train(
+            recipe,
+            corpus.training,
+            corpus.held_out,
+            folder,
+            classes=corpus.classes,
+            data=corpus.facts,
+            resume=True,
+            progress=self.progress,
+            report=lambda line: self.report(f"  {line}"),
+        )
         exported, _ = export(load_checkpoint(folder / BEST), folder / MODEL, name=recipe.name, version=str(recipe.seed))
         landmarks = None if corpus.held_out.landmarks is None else corpus.held_out.landmarks.numpy()
         answers = {
@@ -188,18 +198,3 @@ def limited(data: FaceData, count: int | None) -> FaceData:
 def with_landmarks(data: FaceData, landmarks: NDArray[np.float32]) -> FaceData:
     """The same faces with landmarks (n, 5, 2) in 0..1."""
     return replace(data, landmarks=torch.from_numpy(landmarks))
-
-
-def train_once(recipe: Recipe, corpus: Corpus, folder: Path, *, progress: bool, report: Report) -> None:
-    """Train in a folder, or go on with what is there."""
-    train(
-        recipe,
-        corpus.training,
-        corpus.held_out,
-        folder,
-        classes=corpus.classes,
-        data=corpus.facts,
-        resume=True,
-        progress=progress,
-        report=lambda line: report(f"  {line}"),
-    )
