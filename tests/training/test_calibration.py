@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from regionfer.metrics import expected_calibration_error, nll
-from regionfer.training.build import build_classifier
+from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.calibration import MIN_FACES, calibrate, fit_prior_shift, fit_temperature
 from regionfer.training.data import FaceData
-from regionfer.training.export import load_classifier
 from regionfer.training.inference import predict
 from regionfer.training.loop import train
 from regionfer.training.recipe import Recipe
@@ -89,3 +88,15 @@ def test_rare_classes_are_answered_as_far_as_accuracy_allows() -> None:
     (most, least_recall), (less, more_recall) = found(0.0), found(0.02)
     assert most - 0.02 <= less < most
     assert more_recall > least_recall + 0.05
+
+
+def test_a_shift_leaves_probabilities_that_mean_what_they_say() -> None:
+    """Shifted answers would be surer than they are right."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(8000, generator=generator) < 0.1).long()
+    evidence = torch.randn(8000, 2, generator=generator) + 1.2 * torch.nn.functional.one_hot(labels, 2)
+    logits = 1.2 * evidence + torch.tensor([0.9, 0.1]).log()
+    temperature, shift = fit_prior_shift(logits[None], labels, 0.03)
+    assert max(shift) > 0.2
+    shifted = logits / temperature + torch.tensor(shift)
+    assert fit_temperature(shifted[None], labels) == pytest.approx(1, abs=0.02)

@@ -12,11 +12,11 @@ from regionfer.metrics import accuracy
 from regionfer.onnx_model import SHIPPED, ExpressionModel
 from regionfer.training import calibration
 from regionfer.training import export as module
-from regionfer.training.build import build_classifier
+from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.calibration import MIN_FACES, Calibration, set_calibration
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
-from regionfer.training.export import PARITY, export, load_classifier, parity
+from regionfer.training.export import PARITY, export, parity
 from regionfer.training.loop import train
 from regionfer.training.pretraining import load_model_file, model_file_state
 from regionfer.training.recipe import Recipe, parse_recipe

@@ -47,8 +47,9 @@ def losses_of(recipe: Recipe, faces: FaceData) -> Losses:
         ({"loss": {"soft_targets": 0.0}}, "cross_entropy"),
         ({"model": {"dropout": 0.8}}, "cross_entropy"),
         ({"augmentation": {"occlude": 1.0}}, "visibility"),
+        ({"loss": {"biased": "share"}}, "region_biased"),
     ],
-    ids=["margin", "class balance", "soft targets", "dropout", "covering"],
+    ids=["margin", "class balance", "soft targets", "dropout", "covering", "biased"],
 )
 def test_a_setting_changes_its_part_of_the_loss(
     changes: dict[str, object], part: str, make_recipe: MakeRecipe, make_faces: MakeFaces

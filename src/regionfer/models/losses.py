@@ -12,7 +12,7 @@ def region_biased_loss(mu: Tensor, margin: float = 0.02) -> Tensor:
     faces.
 
     Args:
-        mu: (B, R) self-attention weights, region 0 the whole face, R > 1.
+        mu: (B, R) self-attention weights, region 0 the whole face, R > 1; or any other weights of the regions.
         margin: alpha of the paper.
 
     >>> round(region_biased_loss(torch.tensor([[0.5, 0.4, 0.3]]), margin=0.02).item(), 5)  # 0.02 - (0.4 - 0.5)
@@ -45,7 +45,7 @@ def visibility_loss(mu: Tensor, covered: Tensor, margin: float = 0.2, total: Ten
     than j; averaged over such pairs, weighted by how much their coverage differs.
 
     Args:
-        mu: (B, R) self-attention weights.
+        mu: (B, R) self-attention weights, or any other weights of the regions.
         covered: (B, R) in 0..1, known share of each region that is hidden.
         margin: difference of weight asked for between a hidden region and a visible one.
         total: what the weighted sum is divided by, where these are a part of a larger batch; the sum of the weights of

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from regionfer import regions
-from regionfer.errors import RecipeError
+from regionfer.errors import CheckpointError, RecipeError
 from regionfer.models.attention import MeanAggregation, RelationAttention, SelfAttention
 from regionfer.models.attributes import AttributeHeads
 from regionfer.models.backbones import Backbone, Preprocessing, build_backbone
 from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
+from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.pretraining import load_pretrained
-from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe
+from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe, parse_recipe
 
 
 def build_classifier(
@@ -58,6 +59,22 @@ def build_classifier(
         build_regions(recipe.regions),
         flip=recipe.test_time_flip,
     )
+
+
+def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> ExpressionClassifier:
+    """The averaged network of a checkpoint, ready to classify.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the checkpoint's recipe describes.
+    """
+    recipe = parse_recipe(dict(checkpoint.recipe), source)
+    classifier = build_classifier(recipe, len(checkpoint.classes), pretrained=False)
+    try:
+        classifier.load_state_dict(dict(checkpoint.averaged))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{source}: weights of another architecture than its recipe's: {reason}") from error
+    return classifier.eval()
 
 
 def build_regions(recipe: RegionsRecipe) -> Tensor | LandmarkRegions | None:

@@ -71,8 +71,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     # The JSON goes into the tensors' file too, so that the pair cannot come apart when the run is killed between the
     # two renames; the file beside it is for people.
     text = json.dumps(facts, indent=2)
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata={"regionfer": text}))
-    _replace(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+    replace_file(path, lambda temporary: save_file(tensors, temporary, metadata={"regionfer": text}))
+    replace_file(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -138,10 +138,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return json.loads(metadata["regionfer"]), load_file(path)
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside a path, then put it in its place: a run that is killed leaves the old one or the new one.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
         write(temporary)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: cannot write the checkpoint: {error}") from error
+        raise OutputError(f"{path}: cannot be written: {error}") from error

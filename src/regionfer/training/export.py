@@ -21,7 +21,7 @@ from regionfer.models.attributes import POSE_SCALE
 from regionfer.models.classifier import Classified, ExpressionClassifier
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
 from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
-from regionfer.training.build import build_classifier, region_names
+from regionfer.training.build import load_classifier, region_names
 from regionfer.training.calibration import Calibration, calibrate, set_calibration
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
@@ -35,22 +35,6 @@ CURVE_POINTS = 101
 
 PROBES = 32
 """Faces on which they are compared."""
-
-
-def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> ExpressionClassifier:
-    """The averaged network of a checkpoint, ready to classify.
-
-    Raises:
-        CheckpointError: the weights do not fit the network that the checkpoint's recipe describes.
-    """
-    recipe = parse_recipe(dict(checkpoint.recipe), source)
-    classifier = build_classifier(recipe, len(checkpoint.classes), pretrained=False)
-    try:
-        classifier.load_state_dict(dict(checkpoint.averaged))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise CheckpointError(f"{source}: weights of another architecture than its recipe's: {reason}") from error
-    return classifier.eval()
 
 
 def export(

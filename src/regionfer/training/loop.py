@@ -34,6 +34,7 @@ from regionfer.training.optimisation import build_optimiser, learning_rate, movi
 from regionfer.training.pretraining import load_model_file, load_whole
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.step import Losses, Step, draw_step, part_losses
+from regionfer.training.teacher import taught_targets
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
@@ -104,6 +105,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: cannot make the folder: {error.strerror}") from error
+    run.targets = taught_targets(run.targets, recipe.teacher, accelerator, training, classes, out, report)
     with SummaryWriter(out) if run.accelerator.is_main_process else nullcontext() as board:
         while run.epoch < recipe.optimiser.epochs:
             row = run.train_epoch()

@@ -120,6 +120,18 @@ class LossRecipe(_Section):
     """alpha of the RB-loss"""
     visibility: Annotated[float, Field(ge=0)] = 0.0
     """weight of the visibility loss (not of the paper): a covered region must weigh less than a visible one"""
+    biased: Literal["mu", "share"] = "mu"
+    """the weights that both of these look at: "mu" as in the paper; or "share", mu * nu scaled to sum to 1, the part
+    that a region has in the decision (not of the paper)"""
+
+
+class TeacherRecipe(_Section):
+    """Trained networks whose answers to the faces as they are become targets, whatever is then done to the faces."""
+
+    checkpoints: tuple[Path, ...] = ()
+    """the networks, whose answers are averaged; relative to the folder that holds the recipe's folder"""
+    weight: Share = 0.5
+    """part of their answers in the targets; the rest are the targets of [loss]"""
 
 
 class AttributesRecipe(_Section):
@@ -179,6 +191,7 @@ class Recipe(_Section):
     input: InputRecipe = InputRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     loss: LossRecipe = LossRecipe()
+    teacher: TeacherRecipe = TeacherRecipe()
     attributes: AttributesRecipe = AttributesRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
 
@@ -191,8 +204,8 @@ class Recipe(_Section):
         return self
 
 
-FILES = (("model", "pretrained"), ("attributes", "seen"), ("attributes", "pose"))
-"""Keys that name files."""
+FILES = (("model", "pretrained"), ("teacher", "checkpoints"), ("attributes", "seen"), ("attributes", "pose"))
+"""Keys that name a file, or several."""
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
@@ -215,8 +228,13 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
     for section, key in FILES:
         place = values.get(section)
-        if isinstance(place, dict) and isinstance(name := place.get(key), str):
-            place[key] = path.resolve().parent.parent / name
+        if isinstance(place, dict):
+            folder = path.resolve().parent.parent
+            match place.get(key):
+                case str(name):
+                    place[key] = folder / name
+                case [*names]:
+                    place[key] = [folder / name if isinstance(name, str) else name for name in names]
     for key, value in overrides.items():
         *sections, name = key.split(".")
         place = values
@@ -232,8 +250,9 @@ def portable(recipe: Recipe) -> Recipe:
     changed: dict[str, Any] = {}
     for section, key in FILES:
         part = changed.get(section, getattr(recipe, section))
-        path = getattr(part, key)
-        changed[section] = part.model_copy(update={key: None if path is None else Path(path.name)})
+        value = getattr(part, key)
+        bare = tuple(Path(path.name) for path in value) if isinstance(value, tuple) else value and Path(value.name)
+        changed[section] = part.model_copy(update={key: bare})
     return recipe.model_copy(update=changed)
 
 

@@ -120,10 +120,11 @@ def part_losses(
         attributes = attribute_losses(prediction.attributes, step.attributes, part)
     if step.covered is None or recipe.model.aggregation == "mean":
         return Losses(cross_entropy, zero, zero, attributes)
+    weighed = prediction.mu if recipe.loss.biased == "mu" else prediction.share
     total = coverage_differences(step.covered).sum() * (len(rows) / len(step.rows))
     return Losses(
         cross_entropy,
-        region_biased=region_biased_loss(prediction.mu, recipe.loss.margin),
-        visibility=visibility_loss(prediction.mu, step.covered[part].to(device), total=total.to(device)),
+        region_biased=region_biased_loss(weighed, recipe.loss.margin),
+        visibility=visibility_loss(weighed, step.covered[part].to(device), total=total.to(device)),
         attributes=attributes,
     )

@@ -1,0 +1,93 @@
+"""Targets from trained networks: distillation from a clean view to a varied one.
+
+Teachers look once at each training face as it is, and the network in training at turned, darkened and covered versions
+of it, so that it learns to answer for a covered face what is plain on the face itself. It costs one pass before the
+training instead of one each step.
+
+Source: knowledge distillation (Hinton et al., 2015, arXiv:1503.02531).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from regionfer.errors import CheckpointError
+from regionfer.models.classifier import ExpressionClassifier
+from regionfer.training.build import load_classifier
+from regionfer.training.checkpoint import load_checkpoint, replace_file
+from regionfer.training.data import FaceData
+from regionfer.training.inference import predict_shared
+from regionfer.training.recipe import TeacherRecipe
+
+ANSWERS = "teacher.safetensors"
+"""File in a run's folder that keeps what the teachers answered, for a run that is resumed."""
+
+
+def taught_targets(
+    targets: Tensor,
+    recipe: TeacherRecipe,
+    accelerator: Accelerator,
+    training: FaceData,
+    classes: tuple[str, ...],
+    out: Path,
+    report: Callable[[str], None] = lambda line: None,
+) -> Tensor:
+    """Mix what teachers answer into the targets.
+
+    Args:
+        targets: (n, C), rows sum to 1.
+        recipe: names the teachers and their weight.
+        accelerator: the processes that share the work.
+        training: the n faces.
+        classes: C class names, in the order of the labels.
+        out: the run's folder, which is there. Answers are kept in it, and taken from it where the same teacher has
+            looked at the same faces before.
+        report: called with lines of text.
+
+    Returns:
+        (n, C), rows sum to 1; the targets themselves where there is no teacher.
+
+    Raises:
+        CheckpointError: a teacher is no checkpoint, or tells other classes apart.
+        OutputError: the answers cannot be written.
+    """
+    if not recipe.checkpoints:
+        return targets
+    kept = _kept(out / ANSWERS)
+    faces = sha256(training.faces.numpy().tobytes()).hexdigest()
+    answers: dict[str, Tensor] = {}
+    for path in recipe.checkpoints:
+        teacher = _teacher(path, classes).to(accelerator.device)
+        key = f"{sha256(path.read_bytes()).hexdigest()} {faces}"
+        if key not in kept:
+            report(f"{path}: looks at {len(training):,} training faces")
+        answers[key] = kept[key] if key in kept else torch.from_numpy(predict_shared(accelerator, teacher, training))
+        agreed = (answers[key].argmax(1) == targets.argmax(1)).float().mean()
+        report(f"{path}: teaches, and answers {agreed:.1%} of the training faces as they are labelled")
+        if accelerator.is_main_process:
+            replace_file(out / ANSWERS, partial(save_file, {**kept, **answers}))
+    return (1 - recipe.weight) * targets + recipe.weight * torch.stack(list(answers.values())).mean(0)
+
+
+def _teacher(path: Path, classes: tuple[str, ...]) -> ExpressionClassifier:
+    checkpoint = load_checkpoint(path)
+    if checkpoint.classes != classes:
+        raise CheckpointError(
+            f"{path}: expected a teacher of {', '.join(classes)}, found one of {', '.join(checkpoint.classes)}"
+        )
+    return load_classifier(checkpoint, str(path))
+
+
+def _kept(path: Path) -> Mapping[str, Tensor]:
+    """Answers by teacher and faces; none where there are none, or the file is damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return {}

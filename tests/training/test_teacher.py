@@ -1,0 +1,98 @@
+"""Targets from trained networks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.testing import assert_close
+
+from regionfer.errors import CheckpointError
+from regionfer.training import teacher
+from regionfer.training.build import load_classifier
+from regionfer.training.checkpoint import load_checkpoint
+from regionfer.training.data import FaceData
+from regionfer.training.inference import predict, predict_shared
+from regionfer.training.loop import BEST, train
+from regionfer.training.recipe import Recipe, TeacherRecipe, load_recipe, portable
+from regionfer.training.teacher import ANSWERS, taught_targets
+
+MakeRecipe = Callable[..., Recipe]
+MakeFaces = Callable[..., FaceData]
+
+
+@pytest.fixture
+def taught(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> Callable[..., Tensor]:
+    """Train a teacher; targets of faces with it, given its weight."""
+    train(make_recipe(), make_faces(), None, tmp_path / "teacher", classes=classes)
+
+    def targets(weight: float, faces: FaceData, names: tuple[str, ...] = classes, teachers: int = 1) -> Tensor:
+        recipe = TeacherRecipe(checkpoints=(tmp_path / "teacher" / BEST,) * teachers, weight=weight)
+        return taught_targets(faces.targets, recipe, Accelerator(cpu=True), faces, names, tmp_path)
+
+    return targets
+
+
+def test_a_teachers_answers_to_the_faces_as_they_are_are_mixed_in(
+    taught: Callable[..., Tensor], make_faces: MakeFaces, tmp_path: Path
+) -> None:
+    faces = make_faces(20, seed=3)
+    answers = predict(load_classifier(load_checkpoint(tmp_path / "teacher" / BEST)), faces)
+    assert_close(taught(1.0, faces), torch.from_numpy(answers))
+    assert_close(taught(0.25, faces), 0.75 * faces.targets + 0.25 * torch.from_numpy(answers))
+    assert_close(taught(0.0, faces), faces.targets)
+    assert_close(taught(0.25, faces).sum(1), torch.ones(20))
+
+
+def test_answers_are_kept_for_a_resumed_run_and_are_those_of_these_faces(
+    taught: Callable[..., Tensor], make_faces: MakeFaces, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks = []
+
+    def look(*arguments: object) -> object:
+        looks.append(arguments)
+        return predict_shared(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(teacher, "predict_shared", look)
+    one, two = make_faces(20, seed=3), make_faces(20, seed=4)
+    first = taught(0.5, one)
+    assert torch.equal(taught(0.5, one), first)
+    assert len(looks) == 1
+    assert not torch.equal(taught(0.5, two), first)
+    assert len(looks) == 2
+    taught(0.5, one)
+    assert len(looks) == 2
+    (tmp_path / ANSWERS).write_bytes(b"half a fi")
+    assert torch.equal(taught(0.5, one), first)
+    assert len(looks) == 3
+
+
+def test_a_teacher_of_other_classes_is_refused(taught: Callable[..., Tensor], make_faces: MakeFaces) -> None:
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: expected a teacher of a, b, c, found one of"):
+        taught(0.5, make_faces(8), ("a", "b", "c"))
+
+
+def test_a_run_learns_from_its_teacher(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With labels that say the same of every face, what a network knows of them comes from its teacher."""
+    faces = make_faces()
+    train(make_recipe(optimiser={"epochs": 6}), faces, None, tmp_path / "teacher", classes=classes)
+    dull = replace(faces, targets=torch.full_like(faces.targets, 1 / 3))
+    recipe = make_recipe(teacher={"checkpoints": [tmp_path / "teacher" / BEST], "weight": 1.0}, optimiser={"epochs": 6})
+    student = train(recipe, dull, None, tmp_path / "student", classes=classes)
+    assert (predict(load_classifier(student), faces).argmax(1) == faces.labels).mean() > 0.9
+
+
+def test_teachers_are_looked_for_beside_the_recipes_and_shown_without_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    path = tmp_path / "recipes" / "x.toml"
+    path.write_text('name = "x"\n[teacher]\ncheckpoints = ["runs/a.safetensors", "runs/b.safetensors"]')
+    recipe = load_recipe(path)
+    assert recipe.teacher.checkpoints == (tmp_path / "runs/a.safetensors", tmp_path / "runs/b.safetensors")
+    assert portable(recipe).teacher.checkpoints == (Path("a.safetensors"), Path("b.safetensors"))
