@@ -119,15 +119,34 @@ def ellipsoid(points: Doubles, rows: int = 12, columns: int = 24) -> tuple[Doubl
     return centre + radii * unit.reshape(-1, 3), triangles.astype(np.int64)
 
 
-def draw(head: Head, yaw: float, pitch: float, roll: float = 0.0, side: int = 48) -> NDArray[np.uint8]:
-    """The head at an angle, framed like a FERPlus face: (side, side, 3) uint8 grey; degrees, signs as in ``Pose``."""
+def draw(
+    head: Head,
+    yaw: float,
+    pitch: float,
+    roll: float = 0.0,
+    *,
+    side: int = 48,
+    light: Doubles = LIGHT,
+    background: float = BACKGROUND,
+) -> NDArray[np.uint8]:
+    """The head at an angle, framed like a FERPlus face: (side, side, 3) uint8 grey.
+
+    Args:
+        head: what is drawn.
+        yaw: degrees, signs as in ``Pose``; so are pitch and roll.
+        pitch: up or down.
+        roll: in the plane of the picture.
+        side: of the picture, pixels.
+        light: (3,) where it shines to.
+        background: grey, 0..255.
+    """
     turned = head.points @ rotation(np.radians([[yaw, pitch, roll]]))[0].T
     placed, scale = frame(turned, head.framed)
-    values = np.column_stack([head.places, head.shares, head.tones, lit(turned, head.triangles)])
+    values = np.column_stack([head.places, head.shares, head.tones, lit(turned, head.triangles, light)])
     drawn, covered = rasterise(np.column_stack([placed, scale * turned[:, 2]]), head.triangles, values, CANVAS)
     places, share, tone, light = drawn[..., :2], *np.moveaxis(drawn[..., 2:], -1, 0)
     skin = sample(head.photo, places.astype(np.float64)).reshape(CANVAS, CANVAS)
-    grey = np.where(covered, (share * skin + (1 - share) * tone) * light, np.float32(BACKGROUND))
+    grey = np.where(covered, (share * skin + (1 - share) * tone) * light, np.float32(background))
     soft = cv2.GaussianBlur(grey, (0, 0), BLUR * CANVAS / side)
     small = cv2.resize(soft, (side, side), interpolation=cv2.INTER_AREA)
     return np.repeat(small.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -140,9 +159,9 @@ def frame(turned: Doubles, framed: int) -> tuple[Doubles, float]:
     return (turned[:, :2] - (low + high) / 2) * scale + CANVAS / 2, scale
 
 
-def lit(points: Doubles, triangles: NDArray[np.int64]) -> Doubles:
+def lit(points: Doubles, triangles: NDArray[np.int64], light: Doubles) -> Doubles:
     """Brightness of each point, (p,), about 1, by Lambert's law."""
-    cosine = (normals_of(points, triangles) @ (LIGHT / np.linalg.norm(LIGHT))).clip(0, 1)
+    cosine = (normals_of(points, triangles) @ (light / np.linalg.norm(light))).clip(0, 1)
     return AMBIENT + (1 - AMBIENT) * cosine / 0.8
 
 

@@ -19,7 +19,7 @@ class FaceData:
     Attributes:
         faces: (n, S, S, 3) uint8 RGB.
         labels: (n,) int64.
-        targets: (n, C) float32, vote shares, rows sum to 1.
+        targets: (n, C) float32, vote shares, rows sum to 1; or to 0, for a face that teaches no expression.
         landmarks: (n, 5, 2) float32 in 0..1 of the face, or None.
         seen: (n,) float32, 1 where somebody looked and something covers the face, 0 where nothing does, NaN where
             nobody looked; or None.
@@ -41,6 +41,27 @@ class FaceData:
         index = torch.from_numpy(rows)
         landmarks, seen, poses = (None if x is None else x[index] for x in (self.landmarks, self.seen, self.poses))
         return FaceData(self.faces[index], self.labels[rows], self.targets[index], landmarks, seen, poses)
+
+    def with_turned(self, faces: NDArray[np.uint8], sources: NDArray[np.intp], poses: Tensor) -> "FaceData":
+        """These and m more, which show faces of these at other poses and teach nothing but the pose.
+
+        Args:
+            faces: (m, S, S, 3) uint8 RGB.
+            sources: (m,) which of these each shows: it is drawn as often as its label says.
+            poses: (m, 3) yaw, pitch and roll in degrees.
+        """
+        m, landmarks = len(faces), self.landmarks
+        unknown = torch.full((m,), torch.nan)
+        if landmarks is not None:
+            landmarks = torch.cat([landmarks, landmarks.mean(0, keepdim=True).expand(m, -1, -1)])
+        return FaceData(
+            faces=torch.cat([self.faces, torch.from_numpy(faces)]),
+            labels=np.concatenate([self.labels, self.labels[sources]]),
+            targets=torch.cat([self.targets, torch.zeros(m, self.targets.shape[1])]),
+            landmarks=landmarks,
+            seen=None if self.seen is None else torch.cat([self.seen, unknown]),
+            poses=torch.cat([unknown.new_full((len(self), 3), torch.nan) if self.poses is None else self.poses, poses]),
+        )
 
     @classmethod
     def of(cls, readable: ReadableFaces) -> "FaceData":
@@ -68,9 +89,9 @@ def _landmarks(manifest: Manifest) -> Tensor | None:
 
 
 def blended_targets(data: FaceData, soft: float) -> Tensor:
-    """Training targets (n, C): ``soft`` parts of vote shares, the rest on the label alone."""
+    """Training targets (n, C): ``soft`` parts of vote shares, the rest on the label alone; none for a face without."""
     hard = torch.nn.functional.one_hot(torch.from_numpy(data.labels), data.targets.shape[1]).float()
-    return soft * data.targets + (1 - soft) * hard
+    return soft * data.targets + (1 - soft) * hard * data.targets.sum(1, keepdim=True).round()
 
 
 def class_weights(data: FaceData, balance: float) -> Tensor:

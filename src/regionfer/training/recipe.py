@@ -148,6 +148,9 @@ class AttributesRecipe(_Section):
     """weight of such a face against one that something was drawn over"""
     pose: Path | None = None
     """table of head poses to learn: name, yaw, pitch, roll; relative as above; none leaves the pose out"""
+    turned: Path | None = None
+    """folder of training faces drawn at known poses, and its table faces.csv: name, yaw, pitch, roll, source; they
+    teach the pose and nothing else; relative as above"""
 
 
 class OptimiserRecipe(_Section):
@@ -199,12 +202,20 @@ class Recipe(_Section):
     def _consistent(self) -> "Recipe":
         if self.regions.generator == "none" and self.model.aggregation != "mean":
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
+        if self.attributes.turned and not self.attributes.pose:
+            raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.pose")
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         return self
 
 
-FILES = (("model", "pretrained"), ("teacher", "checkpoints"), ("attributes", "seen"), ("attributes", "pose"))
+FILES = (
+    ("model", "pretrained"),
+    ("teacher", "checkpoints"),
+    ("attributes", "seen"),
+    ("attributes", "pose"),
+    ("attributes", "turned"),
+)
 """Keys that name a file, or several."""
 
 

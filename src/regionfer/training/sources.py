@@ -15,6 +15,7 @@ from regionfer.errors import DatasetError, OutputError, RecipeError
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
+from regionfer.training.turned import read_turned
 
 UNREADABLE = "unreadable.csv"
 """Table of images that were left out of a run, in its folder."""
@@ -42,7 +43,9 @@ class Sources:
         """One line for a person."""
         held_out = "none" if self.validation is None else f"{len(self.validation):,}"
         corpus = f"{self.facts['dataset']}, {self.facts['protocol']}"
-        return f"{corpus}: {len(self.training):,} training faces, {held_out} held out"
+        turned = len(self.training) - self.facts["n"]
+        drawn = f" and {turned:,} that are drawn at other poses" if turned else ""
+        return f"{corpus}: {self.facts['n']:,} training faces{drawn}, {held_out} held out"
 
 
 def load_sources(recipe: Recipe, root: str | Path) -> Sources:
@@ -123,15 +126,19 @@ def write_failures(failures: Mapping[str, str], out: str | Path) -> Path:
 
 def _with_attributes(faces: FaceData, manifest: Manifest, recipe: Recipe) -> FaceData:
     """The faces with what the recipe's tables say of them."""
-    names = manifest.names.tolist()
+    names: list[str] = manifest.names.tolist()
     seen, poses = (
         None if path is None else read_table(path) for path in (recipe.attributes.seen, recipe.attributes.pose)
     )
-    return replace(
+    known = replace(
         faces,
         seen=None if seen is None else torch.tensor([covered_as_seen(seen, name) for name in names]),
         poses=None if poses is None else torch.tensor([pose_of(poses, name) for name in names]).view(-1, 3),
     )
+    if recipe.attributes.turned is None:
+        return known
+    turned = read_turned(recipe.attributes.turned, names, recipe.input.face_size)
+    return known.with_turned(turned.faces, turned.sources, turned.poses)
 
 
 def _splits(manifest: Manifest, names: tuple[str, ...]) -> Manifest:

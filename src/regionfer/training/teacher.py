@@ -12,6 +12,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
@@ -42,7 +43,7 @@ def taught_targets(
     """Mix what teachers answer into the targets.
 
     Args:
-        targets: (n, C), rows sum to 1.
+        targets: (n, C), rows sum to 1, or to 0 for a face that teaches no expression.
         recipe: names the teachers and their weight.
         accelerator: the processes that share the work.
         training: the n faces.
@@ -52,7 +53,7 @@ def taught_targets(
         report: called with lines of text.
 
     Returns:
-        (n, C), rows sum to 1; the targets themselves where there is no teacher.
+        (n, C), rows sum to what they did; the targets themselves where there is no teacher.
 
     Raises:
         CheckpointError: a teacher is no checkpoint, or tells other classes apart.
@@ -61,19 +62,23 @@ def taught_targets(
     if not recipe.checkpoints:
         return targets
     kept = _kept(out / ANSWERS)
-    faces = sha256(training.faces.numpy().tobytes()).hexdigest()
+    rows = np.flatnonzero(targets.sum(1).numpy() > 0)
+    looked_at = training.rows(rows)
+    faces = sha256(looked_at.faces.numpy().tobytes()).hexdigest()
     answers: dict[str, Tensor] = {}
     for path in recipe.checkpoints:
         teacher = _teacher(path, classes).to(accelerator.device)
         key = f"{sha256(path.read_bytes()).hexdigest()} {faces}"
         if key not in kept:
-            report(f"{path}: looks at {len(training):,} training faces")
-        answers[key] = kept[key] if key in kept else torch.from_numpy(predict_shared(accelerator, teacher, training))
-        agreed = (answers[key].argmax(1) == targets.argmax(1)).float().mean()
+            report(f"{path}: looks at {len(rows):,} training faces")
+        answers[key] = kept[key] if key in kept else torch.from_numpy(predict_shared(accelerator, teacher, looked_at))
+        agreed = (answers[key].argmax(1) == targets[rows].argmax(1)).float().mean()
         report(f"{path}: teaches, and answers {agreed:.1%} of the training faces as they are labelled")
         if accelerator.is_main_process:
             replace_file(out / ANSWERS, partial(save_file, {**kept, **answers}))
-    return (1 - recipe.weight) * targets + recipe.weight * torch.stack(list(answers.values())).mean(0)
+    taught = targets.clone()
+    taught[rows] = (1 - recipe.weight) * targets[rows] + recipe.weight * torch.stack(list(answers.values())).mean(0)
+    return taught
 
 
 def _teacher(path: Path, classes: tuple[str, ...]) -> ExpressionClassifier:

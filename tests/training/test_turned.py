@@ -1,0 +1,94 @@
+"""Training faces drawn at known poses teach the pose, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from regionfer.errors import DatasetError, RecipeError
+from regionfer.training.build import build_classifier
+from regionfer.training.data import FaceData, blended_targets
+from regionfer.training.recipe import Recipe
+from regionfer.training.step import draw_step, part_losses
+from regionfer.training.turned import read_turned
+
+MakeRecipe = Callable[..., Recipe]
+MakeFaces = Callable[..., FaceData]
+
+
+def write_turned(folder: Path, lines: tuple[str, ...]) -> Path:
+    folder.mkdir()
+    (folder / "faces.csv").write_text("\n".join(("name,yaw,pitch,roll,source", *lines)))
+    for number in range(3):
+        cv2.imwrite(str(folder / f"t{number}.png"), np.full((48, 48), 40 * number, np.uint8))
+    return folder
+
+
+def test_only_faces_that_show_a_training_face_come_in(tmp_path: Path) -> None:
+    lines = ("t0.png,60,5,-3,b.png", "t1.png,-80,0,0,held_out.png", "t2.png,20,1,2,a.png")
+    turned = read_turned(write_turned(tmp_path / "turned", lines), ["Train/a.png", "Train/b.png"], 16)
+    assert turned.faces.shape == (2, 16, 16, 3)
+    assert turned.faces[:, 0, 0, 0].tolist() == [0, 80]
+    assert turned.sources.tolist() == [1, 0]
+    assert turned.poses.tolist() == [[60, 5, -3], [20, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("t0.png,60,5,-3,other.png",), r"faces\.csv: expected faces whose 'source' is among the 1 training faces"),
+        (("gone.png,60,5,-3,a.png",), r"faces\.csv: names a face that cannot be read: .*gone\.png"),
+    ],
+    ids=["no source", "missing image"],
+)
+def test_a_folder_that_is_of_no_use_is_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_turned(write_turned(tmp_path / "turned", lines), ["a.png"], 16)
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"faces\.csv: cannot read the table"):
+        read_turned(tmp_path, ["a.png"], 16)
+
+
+def test_they_need_a_pose_head(make_recipe: MakeRecipe) -> None:
+    with pytest.raises(RecipeError, match=r"attributes\.turned teaches head pose"):
+        make_recipe(attributes={"heads": True, "turned": "turned"})
+
+
+def test_they_teach_the_pose_and_no_expression(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:
+    plain = replace(make_faces(8), poses=torch.full((8, 3), torch.nan), seen=torch.full((8,), torch.nan))
+    drawn = np.zeros((8, 16, 16, 3), np.uint8)
+    data = plain.with_turned(drawn, np.arange(8)[::-1].copy(), torch.tensor([[70.0, 0, 0]]).repeat(8, 1))
+    assert len(data) == 16
+    assert data.labels[8:].tolist() == plain.labels[::-1].tolist()
+    assert data.landmarks is not None
+    assert len(data.landmarks) == 16
+    for soft in (1.0, 0.3):
+        targets = blended_targets(data, soft)
+        assert_close(targets[:8], blended_targets(plain, soft))
+        assert not targets[8:].any()
+    recipe = make_recipe(attributes={"heads": True, "pose": "p", "stage": 2}, augmentation={"occlude": 0.0})
+    torch.manual_seed(0)
+    classifier = build_classifier(recipe, 3)
+    losses = {}
+    for name, rows in (("plain", torch.arange(8)), ("turned", torch.arange(8, 16))):
+        step = draw_step(recipe, classifier, data, rows, 0)
+        losses[name] = part_losses(
+            step,
+            slice(0, 8),
+            recipe=recipe,
+            classifier=classifier,
+            network=classifier.network,
+            data=data,
+            targets=blended_targets(data, 1.0),
+        )
+        assert step.attributes is not None
+        assert step.attributes.poses.isfinite().any() == (name == "turned")
+    assert losses["plain"].cross_entropy > 0.1
+    assert losses["turned"].cross_entropy == 0
