@@ -61,16 +61,18 @@ def main() -> None:
     sources = read_sources(arguments.table, split)
     chosen = [sources[i] for i in rng.permutation(len(sources))]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = []
     made = turned_faces(chosen, Path(folder), rng)
-    for number, (picture, pose, name) in zip(
-        track(range(arguments.count), console=Console(stderr=True)), made, strict=False
-    ):
-        rows.append((f"turned{number:05d}.png", *(f"{angle:.2f}" for angle in pose), name))
-        cv2.imwrite(str(arguments.out / rows[-1][0]), picture[..., 0])
     with (arguments.out / "faces.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    print(f"{arguments.out}: {len(rows):,} faces")
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for number, (picture, pose, name) in zip(
+            track(range(arguments.count), console=Console(stderr=True)), made, strict=False
+        ):
+            picture_name = f"turned{number:05d}.png"
+            cv2.imwrite(str(arguments.out / picture_name), picture[..., 0])
+            table.writerow((picture_name, *(f"{angle:.2f}" for angle in pose), name))
+            file.flush()
+    print(f"{arguments.out}: {number + 1:,} faces")
 
 
 def read_sources(table: Path, split: str) -> list[Source]:
