@@ -1,9 +1,10 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from regionfer.datasets import Manifest, read_affectnet, read_ferplus, read_rafdb, read_subset
+from regionfer.datasets import Dropped, Manifest, read_affectnet, read_ferplus, read_rafdb, read_subset
 from regionfer.datasets.codes import AFFECTNET, RAFDB, SEVEN
 from regionfer.datasets.lists import guess_name
 from regionfer.datasets.manifest import one_hot
@@ -198,6 +199,22 @@ class TestIssues:
         assert issue.text == "0/fer0000001.jpg is not among the 8 images of FERPlus test"
         assert subset.summary() == "mine: 2 entries, 1 images; 1 x not in the split"
 
+    def test_left_out_by_the_protocol(self, write):
+        """The authors' lists are of images with a majority; a list of somebody else need not be."""
+        manifest = replace(
+            manifest_of(["FER2013Test/fer0030003.png"], ["sadness"]),
+            dropped=Dropped.of([("FER2013Test/fer0030004.png", "test", "no majority")]),
+            misses=Dropped.of([("FER2013Test/fer0030005.png", "test", "no face found")]),
+        )
+        text = "3_fer0030003.png 8 2\n0_fer0030004.png 8 2\n0_fer30005.jpg 8 2\n0_fer0030006.png 8 2\n"
+        subset = read_subset(write(text), manifest)
+        assert subset.rows.tolist() == [0]
+        assert [(issue.kind, issue.text.partition("images of FERPlus test")[2]) for issue in subset.issues] == [
+            ("unknown", ", which leaves it out: no majority"),
+            ("unknown", ", which leaves it out: no face found"),
+            ("unknown", ""),
+        ]
+
     def test_a_contradicting_label_is_kept(self, ferplus, write):
         subset = read_subset(write("3/fer0030003.jpg\n1/fer0030000.jpg\n"), ferplus)
         assert subset.rows.tolist() == [3, 0]
@@ -260,6 +277,23 @@ class TestIssues:
         )
         assert (subset.name, len(subset)) == ("Occluded", entries)
         assert kinds(subset) == ([] if entries == 605 else ["count"])
+
+    def test_the_published_count_with_lines_of_other_images(self, write):
+        manifest = manifest_of([f"fer{k:07d}.png" for k in range(604)], ["neutral"] * 604)
+        subset = read_subset(write("".join(f"0_fer{k:07d}.png 8 1\n" for k in range(605)), "occlusion.txt"), manifest)
+        assert kinds(subset) == ["unknown", "count"]
+        assert subset.issues[1].severity == "warning"
+        assert "found 605 entries, of which 604 images are in FERPlus test" in subset.issues[1].text
+
+    def test_the_published_count_without_repeated_lines(self, write):
+        manifest = manifest_of(
+            [f"test_{k:04d}.jpg" for k in range(734)], ["surprise"] * 734, dataset="RAF-DB", classes=SEVEN
+        )
+        lines = [f"test_{k:04d}_aligned 1 4\n" for k in range(734)]
+        whole = read_subset(write("".join([*lines, lines[7]]), "occlusion.txt"), manifest)
+        assert kinds(whole) == ["duplicate"]
+        (issue,) = read_subset(write("".join(lines), "occlusion.txt"), manifest).issues
+        assert (issue.kind, issue.severity, issue.count) == ("count", "note", 1)
 
     def test_to_dict(self, ferplus, write):
         values = read_subset(write("1/fer0030000.jpg\n"), ferplus, name="pose45").to_dict()

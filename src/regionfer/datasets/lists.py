@@ -7,6 +7,7 @@ lists, so the coding is taken that agrees with the manifest on the most lines.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -175,6 +176,7 @@ _Found = list[tuple[int, Entry]]
 def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tuple[_Found, list[Finding]]:
     found: _Found = []
     issues = []
+    left_out = _LeftOut(manifest)
     for entry in entries:
         rows = index.find(entry.path)
         if len(rows) == 1:
@@ -185,8 +187,28 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names))
         else:
             text = f"{entry.path} is not among the {len(manifest):,} images of {_describe(manifest)}"
+            if reason := left_out.reason(entry.path):
+                text += f", which leaves it out: {reason}"
             issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
     return found, issues
+
+
+class _LeftOut:
+    """Why a corpus leaves images out that it lists; its names are taken apart only if that is asked."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    @cached_property
+    def _index(self) -> NameIndex:
+        parts = (self._manifest.dropped.names, self._manifest.misses.names)
+        return NameIndex(np.concatenate(parts), self._manifest.classes)
+
+    def reason(self, path: str) -> str:
+        """The reason, or "" if the corpus does not list the image, or several of this name."""
+        rows = self._index.find(path)
+        reasons = np.concatenate([self._manifest.dropped.reasons, self._manifest.misses.reasons])
+        return str(reasons[rows[0]]) if len(rows) == 1 else ""
 
 
 def _without_repeats(found: _Found) -> tuple[_Found, list[Finding]]:
@@ -249,13 +271,16 @@ def _choose_coding(found: _Found, truth: Sequence[str], manifest: Manifest) -> t
 
 
 def _whole_issues(found: _Found, manifest: Manifest, entries: int, official: OfficialList | None) -> Iterator[Finding]:
-    if official is not None and entries != official.entries and len(found) != official.images:
-        yield Finding(
-            "count",
-            f"expected {official.entries:,} entries ({official.images:,} images) as published, "
-            f"found {entries:,} entries, of which {len(found):,} images are in {_describe(manifest)}",
-            count=abs(entries - official.entries),
-        )
+    if official is None or (entries, len(found)) == (official.entries, official.images):
+        return
+    yield Finding(
+        "count",
+        f"expected {official.entries:,} entries ({official.images:,} images) as published, "
+        f"found {entries:,} entries, of which {len(found):,} images are in {_describe(manifest)}",
+        # A list from which somebody took the repeated lines is whole.
+        severity="note" if len(found) == official.images else "warning",
+        count=abs(len(found) - official.images) or abs(entries - official.entries),
+    )
 
 
 def _attributes(entries: Sequence[Entry], manifest: Manifest) -> Mapping[str, NDArray[np.str_]]:
