@@ -37,7 +37,9 @@ class TestFaces:
 
     @pytest.mark.parametrize("answer", [answer_faces, answer_photos], ids=["faces", "photos"])
     def test_nothing_readable(self, recognizer, make_manifest, tmp_path, answer):
-        with pytest.raises(DatasetError, match=r"none of 40 images could be read; the first: .*000\.png: no such file"):
+        with pytest.raises(
+            DatasetError, match=r"none of 40 images could be evaluated; the first: .*000\.png: no such file"
+        ):
             answer(recognizer, make_manifest(root=tmp_path, pixels=None))
 
     def test_a_chunk_without_images(self, recognizer, on_disk, monkeypatch):

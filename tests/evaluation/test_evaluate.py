@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from regionfer.datasets import Subset
+from regionfer.datasets import Subset, column_subset
 from regionfer.errors import DatasetError, ModelError
 from regionfer.evaluation import evaluate, passes
 from regionfer.evaluation.tables import risk_table
@@ -101,6 +101,34 @@ class TestFigures:
     def test_a_subset_without_images(self, recognizer, on_disk):
         with pytest.raises(DatasetError, match="none of the 2 images of subset 'lost' could be read"):
             evaluate(recognizer, on_disk, subsets=[Subset("lost", np.array([3, 7]))])
+
+    def test_an_empty_subset_is_refused_first(self, recognizer, make_manifest):
+        manifest = make_manifest(attributes={"masked": np.array(["", "no"] * 20)})
+        steps = []
+        with pytest.raises(DatasetError, match="subset 'masked' has no image here"):
+            evaluate(recognizer, manifest, subsets=[column_subset(manifest, "masked")], advance=steps.append)
+        assert steps == []
+
+    @pytest.mark.parametrize("output", ["probabilities", "attention"])
+    @pytest.mark.parametrize("end_to_end", [False, True])
+    def test_an_answer_that_is_no_number_is_a_failure(
+        self, recognizer, make_manifest, draw_squares, monkeypatch, output, end_to_end
+    ):
+        run, pixels = ExpressionModel.run, np.stack([draw_squares((20 * k, 250, 20)) for k in range(4)])
+
+        def overflow(self, faces, *arguments, **options):
+            answers = run(self, faces, *arguments, **options)
+            getattr(answers, output)[1, -1] = np.nan
+            return answers
+
+        monkeypatch.setattr(ExpressionModel, "run", overflow)
+        figures = evaluate(recognizer, make_manifest(4, pixels=pixels), end_to_end=end_to_end).to_dict()
+        assert (figures["n"], figures["failures"]) == (3, 1)
+        assert figures["failed_images"] == [
+            {"image": "001.png", "error": "001.png: the model's answer is not a number"}
+        ]
+        assert not end_to_end or figures["end_to_end"]["n"] == 3
+        json.dumps(figures, allow_nan=False)
 
     @pytest.mark.parametrize("names", [["all"], ["pose", "pose"]], ids=["all", "twice"])
     def test_names(self, recognizer, make_manifest, names):

@@ -99,6 +99,16 @@ class TestPage:
     def test_of_one_face(self, recognizer, make_manifest):
         assert Page(to_html(evaluate(recognizer, make_manifest(1), end_to_end=True))).open == []
 
+    def test_of_photos_without_a_face(self, recognizer, make_manifest):
+        evaluation = evaluate(
+            recognizer, make_manifest(4, pixels=np.zeros((4, 40, 40, 3), np.uint8), crops=False), end_to_end=True
+        )
+        text = to_html(evaluation)
+        assert Page(text).open == []
+        assert "Faces not found: 4 of 4" in text
+        assert "Reliability" not in text
+        assert "| all | 4 | 4 (100.0 %) |" in to_markdown(evaluation)
+
 
 class TestGallery:
     def test_surest_first(self, recognizer, make_manifest):

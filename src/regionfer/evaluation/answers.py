@@ -30,7 +30,7 @@ class Answers:
         attention: (n, R) float32, share of each region in the decision, rows sum to 1; NaN without an answer.
         region_names: R names.
         missed: (n,) bool, images that were read and in which the face was not found.
-        errors: for each row that could not be read, why, in one line.
+        errors: for each row that could not be read, or has no answer for another reason, why, in one line.
     """
 
     probabilities: NDArray[np.float32]
@@ -88,14 +88,19 @@ class _Sheet:
         return good
 
     def enter(self, rows: Sequence[int], probabilities: NDArray[np.float32], attention: NDArray[np.float32]) -> None:
-        self._probabilities[rows] = restrict(probabilities, self._columns)
-        self._attention[rows] = attention
+        """Take down answers; one that is no number, as of a model file that overflows, is a failure like others."""
+        finite = np.isfinite(probabilities).all(1) & np.isfinite(attention).all(1)
+        for row in np.array(rows)[~finite].tolist():
+            self.errors[row] = f"{self._manifest.names[row]}: the model's answer is not a number"
+        good = np.array(rows)[finite]
+        self._probabilities[good] = restrict(probabilities[finite], self._columns)
+        self._attention[good] = attention[finite]
 
     def close(self) -> Answers:
         count = len(self._manifest)
         if len(self.errors) == count:
             first = self.errors[min(self.errors)] if count else "there are none"
-            raise DatasetError(f"{self._manifest.root}: none of {count} images could be read; the first: {first}")
+            raise DatasetError(f"{self._manifest.root}: none of {count} images could be evaluated; the first: {first}")
         return Answers(self._probabilities, self._attention, self._regions, self.missed, self.errors)
 
 

@@ -222,12 +222,15 @@ def evaluate(
 
     Raises:
         ModelError: a model lacks a class of the dataset, or needs landmarks that the dataset lacks.
-        DatasetError: no image could be read, of the manifest or of a subset; or photos without boxes.
+        DatasetError: a subset has no image, no image of the manifest or of a subset could be read, or photos without
+            boxes.
         ValueError: two subsets have the same name, or one is called "all".
     """
     names = [ALL, *(subset.name for subset in subsets)]
     if len(set(names)) < len(names):
         raise ValueError(f"subsets must have distinct names other than {ALL!r}, got {', '.join(names[1:])}")
+    if empty := [subset.name for subset in subsets if not len(subset)]:
+        raise DatasetError(f"{manifest.root}: subset {empty[0]!r} has no image here; leave it out")
     for each in (recognizer, baseline):  # before the work, not after the first model's
         if each is not None:
             find_columns(each, manifest)

@@ -61,10 +61,15 @@ class _Curve:
 
 
 def reliability_figure(evaluation: Evaluation) -> str:
-    """Accuracy against confidence for each set, as SVG; on the diagonal a model is as right as it is sure."""
+    """Accuracy against confidence for each set, as SVG; on the diagonal a model is as right as it is sure.
+
+    "" where not one face was found.
+    """
     from matplotlib.figure import Figure
 
     sets = _curves(evaluation)
+    if not sets:
+        return ""
     columns = min(len(sets), 4)
     rows = math.ceil(len(sets) / columns)
     with style():
@@ -80,14 +85,17 @@ def reliability_figure(evaluation: Evaluation) -> str:
 
 
 def risk_coverage_figure(evaluation: Evaluation) -> str:
-    """Errors among the answered when only the surest are answered, for each set, as SVG."""
+    """Errors among the answered when only the surest are answered, for each set, as SVG; "" where none was found."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+    sets = _curves(evaluation)
+    if not sets:
+        return ""
     with style():
         figure = Figure(figsize=(8.2, 3.7), layout="constrained")
         axes = figure.subplots()
-        for colour, (name, curves) in zip(_colours(), _curves(evaluation).items(), strict=False):
+        for colour, (name, curves) in zip(_colours(), sets.items(), strict=False):
             for who, curve in curves.items():
                 drawn = risk_coverage_curve(curve.correct, curve.confidence)
                 label = name if len(curves) == 1 else f"{name}, {who}"
@@ -123,7 +131,7 @@ def _curves(evaluation: Evaluation) -> dict[str, dict[str, _Curve]]:
     for name, rows in sets.items():
         for who, results in named_results(evaluation):
             answered = rows[results.answers.answered[rows]]
-            if len(answered) >= FEW or name == ALL:
+            if len(answered) >= FEW or (name == ALL and len(answered)):
                 curve = _Curve(evaluation.manifest.labels[answered], results.answers.probabilities[answered])
                 curves.setdefault(name, {})[who] = curve
     return curves

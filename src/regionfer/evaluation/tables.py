@@ -121,7 +121,7 @@ def group_table(evaluation: Evaluation) -> Table:
     if len(names) == 1:
         note = "This model looks at the whole face only."
     shades = np.array(shade)
-    return Table("Attention by region", (*columns, *names), tuple(rows), note, shades / max(1e-9, float(shades.max())))
+    return Table("Attention by region", (*columns, *names), tuple(rows), note, shades / shades.max(initial=1e-9))
 
 
 def confusion_tables(evaluation: Evaluation) -> list[Table]:
