@@ -73,6 +73,15 @@ class TestEvaluate:
         assert any(line.split()[:3] == ["pose30", "14", "57.14"] for line in lines)
         assert result.stderr.splitlines()[-1] == "24 of 24 listed images evaluated, 0 failed"
 
+    def test_other_splits_are_left_alone(self, run, ferplus):
+        (ferplus / "FER2013Train").mkdir()
+        (ferplus / "FER2013Train" / "label.csv").write_text("damaged\n")
+        assert run().exit_code == 0
+
+    def test_a_split_of_divided_votes(self, run, ferplus):
+        result = run("--dataset", "ferplus-votes", "--split", "test-divided", "--json", "-")
+        assert json.loads(result.stdout)["n"] == 1, result.output
+
     def test_json_on_the_screen(self, run):
         result = run("--json", "-")
         assert json.loads(result.stdout)["n"] == 24
@@ -173,7 +182,8 @@ class TestWrongInput:
         [
             pytest.param(["--data", "nowhere"], "nowhere", id="folder"),
             pytest.param(["--dataset", "fer2013"], "unknown dataset 'fer2013'; known: ferplus, ", id="dataset"),
-            pytest.param(["--split", "valid"], "no split 'valid'", id="split"),
+            pytest.param(["--split", "valid"], "FERPlus has no split valid here; found: test", id="split"),
+            pytest.param(["--split", "holiday"], "no split 'holiday'", id="no such split"),
             pytest.param(["--model", "no.onnx"], "no.onnx: no such model file", id="model"),
             pytest.param(["--model", ","], "expected a model file, got nothing", id="no model"),
             pytest.param(["--max-risk", "0.1"], "it has no risk-coverage curve", id="no curve"),

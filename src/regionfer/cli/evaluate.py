@@ -83,14 +83,13 @@ def command(
 
     Exit code: 0 if all went well, 1 if --strict is given and images could not be read, 2 if nothing could be done.
     """
-    from regionfer.datasets import read_dataset
     from regionfer.evaluation import evaluate, passes, prepare_report, write_report
 
     if json_file is not None:
         check_writable(json_file)
     if report is not None:
         prepare_report(report)
-    manifest = read_dataset(dataset, data).split(split)
+    manifest = _read_split(dataset, data, split)
     subsets = [_subset(manifest, name, path) for name, path in lists]
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
     beside = None if baseline is None else open_recognizer(baseline)
@@ -110,6 +109,16 @@ def command(
     _tell_misses(evaluation, data)
     _tell_failures(evaluation)
     ctx.exit(1 if strict and evaluation.failures else 0)
+
+
+def _read_split(dataset: str, data: str, split: str) -> "Manifest":
+    """One split, without opening the tables of the others: they may be large, absent or damaged."""
+    from regionfer.datasets import read_dataset
+    from regionfer.datasets.manifest import SPLITS
+
+    # Readers are not asked for splits of another name, such as those of divided votes.
+    manifest = read_dataset(dataset, data, splits=(split,)) if split in SPLITS else read_dataset(dataset, data)
+    return manifest.split(split)
 
 
 def _subset(manifest: "Manifest", name: str, path: str | None) -> "Subset":
