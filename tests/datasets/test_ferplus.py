@@ -93,6 +93,22 @@ class TestFolders:
         (tmp_path / "FER2013Valid" / "label.csv").write_text(text, encoding="utf-8", newline="")
         assert read_ferplus(tmp_path).names.tolist() == ["FER2013Valid/fer0000000.png", "FER2013Valid/fer0000001.png"]
 
+    def test_rows_without_a_name_and_names_with_blanks(self, tmp_path):
+        (tmp_path / "FER2013Test").mkdir()
+        nameless = GOOD.replace("fer0000000.png", "")
+        (tmp_path / "FER2013Test" / "label.csv").write_text(f"{nameless}\n{GOOD.replace(',', ' ,', 1)}\n{nameless}\n")
+        assert read_ferplus(tmp_path).names.tolist() == ["FER2013Test/fer0000000.png"]
+
+    def test_files_of_another_suffix(self, tmp_path):
+        folder = tmp_path / "FER2013Test"
+        folder.mkdir()
+        rows = [GOOD.replace("000.png", f"00{number}.png") for number in range(4)]
+        (folder / "label.csv").write_text("\n".join(rows))
+        for name in ("fer0000000.png", "fer0000000.jpg", "fer0000001.PNG", "fer0000002.jpg", "fer0000003.txt"):
+            (folder / name).touch()
+        found = [name.removeprefix("FER2013Test/fer000000") for name in read_ferplus(tmp_path).names]
+        assert found == ["0.png", "1.PNG", "2.jpg", "3.png"]
+
     @pytest.mark.parametrize(
         "header",
         [

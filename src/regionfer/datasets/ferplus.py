@@ -3,7 +3,8 @@
 Two layouts are read:
 
 - the folders that Microsoft's FER+ scripts write: ``FER2013Train``, ``FER2013Valid``, ``FER2013Test``, each with
-  48 x 48 grey PNG files and a ``label.csv`` of name, box and ten vote counts, with or without a header;
+  48 x 48 grey PNG files and a ``label.csv`` of name, box and ten vote counts, with or without a header; rows without
+  a name are passed over, as in the second layout, and files of another suffix are found;
 - the original pair of tables, ``fer2013.csv`` (emotion, pixels, Usage) and ``fer2013new.csv`` (usage, name, votes).
 
 The majority protocol is the one of the RAN paper's lists: votes of 1 or less are dropped, and an image is kept if one
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.datasets.layout import choose_splits, wrong_folder
+from regionfer.datasets.layout import as_stored, choose_splits, wrong_folder
 from regionfer.datasets.manifest import Dropped, Manifest
 from regionfer.datasets.tables import read_cells
 from regionfer.errors import DatasetError
@@ -110,20 +111,23 @@ def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -
     votes: list[list[int]] = []
     splits: list[str] = []
     for split, folder in folders.items():
-        table, seen = folder / "label.csv", set[str]()
+        table, seen = folder / "label.csv", dict[str, None]()
         for line, row in read_cells(table, ","):
             if len(row) != 2 + len(VOTES):
                 raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
             if not seen and _is_header(row, f"{table}, line {line}"):
                 continue
-            names.append(f"{folder.name}/{row[0]}")
+            name = row[0].strip()
+            if not name:  # as in the table of the FER+ authors, who dropped this image
+                continue
             votes.append(_counts(row[2:], table, line))
-            splits.append(split)
-            if row[0] in seen or not row[0]:
-                raise DatasetError(f"{table}, line {line}: expected the name of another image, found {row[0]!r} again")
-            seen.add(row[0])
-        if split not in splits:
+            if name in seen:
+                raise DatasetError(f"{table}, line {line}: expected the name of another image, found {name!r} again")
+            seen[name] = None
+        if not seen:
             raise DatasetError(f"{table}: expected a line an image, found none")
+        names += [f"{folder.name}/{name}" for name in as_stored(folder, list(seen))]
+        splits += [split] * len(seen)
     return _manifest(root, names, votes, splits, with_divided)
 
 

@@ -59,6 +59,21 @@ def image_names(folder: Path) -> list[str]:
         )
 
 
+def as_stored(folder: Path, names: Sequence[str]) -> list[str]:
+    """Names of images as their files in a folder have them: copies in circulation have another suffix or .PNG.
+
+    A name without such a file stays as it is.
+    """
+    if not folder.is_dir():
+        return list(names)
+    with os.scandir(folder) as entries:
+        files = {entry.name for entry in entries}
+    if files.issuperset(names):
+        return list(names)
+    stems = {Path(name).stem: name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES}
+    return [name if name in files else stems.get(Path(name).stem, name) for name in names]
+
+
 def folder_names(folder: Path) -> list[str]:
     """Names of the folders directly in a folder, sorted; none if there is no such folder.
 
