@@ -170,6 +170,10 @@ class TestForms:
         assert subset.rows.tolist() == [1, 3]
         assert (subset.entries, subset.issues) == (2, ())
 
+    def test_a_comment_above_a_table(self, ferplus, write):
+        subset = read_subset(write("# by hand\n\nimage,type\nfer0030001.png,mask\n# no more\n"), ferplus)
+        assert (subset.rows.tolist(), subset.attributes["type"].tolist(), subset.issues) == ([1], ["mask"], ())
+
     def test_names_with_blanks(self, write):
         manifest = manifest_of(["happy/my photo 1.jpg", "happy/my photo 2.jpg"], ["happiness"] * 2, dataset="mine")
         assert read_subset(write("happy/my photo 2.png\n"), manifest).rows.tolist() == [1]
@@ -260,6 +264,15 @@ class TestIssues:
         assert len(subset) == 7
         assert kinds(subset) == ["coding"]
         assert "RAF-DB less one (from 0): so read, 7 of 7 lines agree" in subset.issues[0].text
+
+    def test_the_coding_of_fer2013(self, ferplus, write):
+        """Six of the eight images, with numbers of FERPlus' predecessor."""
+        numbers = {0: 6, 1: 3, 2: 5, 3: 4, 4: 0, 6: 2}
+        subset = read_subset(
+            write("".join(f"{number}_fer003000{k}.png 8 2\n" for k, number in numbers.items())), ferplus
+        )
+        assert kinds(subset) == ["coding"]
+        assert "FER2013 (from 0): so read, 6 of 6 lines agree" in subset.issues[0].text
 
     def test_few_lines_do_not_change_the_coding(self, rafdb, write):
         subset = read_subset(write("0/test_0001_aligned.jpg\n1/test_0002_aligned.jpg\n"), rafdb)

@@ -26,6 +26,9 @@ AFFECTNET: tuple[str, ...] = (
 RAFDB: tuple[str, ...] = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 """RAF-DB's basic expressions, numbered from 1."""
 
+FER2013: tuple[str, ...] = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+"""FER2013's expressions, numbered from 0."""
+
 
 def _numbered(names: Sequence[str], start: int = 0) -> Mapping[int, str]:
     return MappingProxyType(dict(enumerate(names, start)))
@@ -34,6 +37,7 @@ def _numbered(names: Sequence[str], start: int = 0) -> Mapping[int, str]:
 CODINGS: Mapping[str, Mapping[int, str]] = MappingProxyType(
     {
         "FERPlus (from 0)": _numbered(LABELS),
+        "FER2013 (from 0)": _numbered(FER2013),
         "AffectNet (from 0)": _numbered(AFFECTNET[:8]),
         "RAF-DB (from 1)": _numbered(RAFDB, 1),
         "RAF-DB less one (from 0)": _numbered(RAFDB),

@@ -59,7 +59,7 @@ def _is_header(line: str) -> bool:
 
 
 def _table_entries(path: Path) -> Iterator[Entry | Finding]:
-    for line, row in read_table(path, ("image",)).rows:
+    for line, row in read_table(path, ("image",), comments=True).rows:
         others = {name.strip().casefold(): value for name, value in row.items() if name != "image"}
         label = others.pop("label", "")
         if row["image"]:

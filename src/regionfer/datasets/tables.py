@@ -58,19 +58,20 @@ class Table:
 _Line = tuple[int, list[str]]
 
 
-def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] = ()) -> Table:
+def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] = (), comments: bool = False) -> Table:
     """Open a table; column names are compared without regard to case.
 
     Args:
         path: the file.
         required: columns that must be there; they get the spelling given here.
         columns: names of all columns, for a table with commas that may come without a header.
+        comments: pass over lines that begin with ``#``.
 
     Raises:
         DatasetError: the file cannot be read, or a column is missing.
     """
     # Without a header, a first line of data may have more semicolons than commas.
-    lines = read_cells(path, "," if columns else None)
+    lines = read_cells(path, "," if columns else None, comments=comments)
     first = next(lines, None)
     if first is None:
         raise DatasetError(f"{path}: expected a table with columns {', '.join(required)}, found an empty file")
@@ -95,26 +96,31 @@ def _rows(path: Path, header: Sequence[str], lines: Iterator[_Line]) -> Iterator
         yield line, dict(zip(header, (cell.strip() for cell in cells), strict=True))
 
 
-def read_cells(path: Path, delimiter: str | None = None) -> Iterator[_Line]:
+def read_cells(path: Path, delimiter: str | None = None, *, comments: bool = False) -> Iterator[_Line]:
     """Line number, from 1, and cells of each line that is not blank.
 
     Args:
         path: the file.
         delimiter: between cells; found from the first line if not given.
+        comments: pass over lines that begin with ``#``, too.
 
     Raises:
         DatasetError: the file cannot be read.
     """
     with explained(path), path.open(encoding=_encoding(path), newline="") as file:
-        first = next((line for line in file if line.strip()), "")
+        first = next((line for line in file if line.strip() and not (comments and _is_comment(line))), "")
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter or delimiter_of(first))
         try:
             for cells in reader:
-                if any(cell.strip() for cell in cells):
+                if any(cell.strip() for cell in cells) and not (comments and _is_comment(cells[0])):
                     yield reader.line_num, cells
         except csv.Error as error:
             raise DatasetError(f"{path}, line {reader.line_num}: not a table: {error}") from error
+
+
+def _is_comment(text: str) -> bool:
+    return text.lstrip().startswith("#")
 
 
 def delimiter_of(line: str) -> str:
