@@ -2,6 +2,7 @@ import csv
 import errno
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,6 +265,28 @@ class TestResuming:
         prepared, faces = load_prepared(interrupted)
         assert (faces[:, 10, 10, 1] // 20).tolist() == [0, 1, 0, 1, 2]
         assert len(prepared) == 5
+
+    def test_killed_while_cleaning_up(self, photos, interrupted, monkeypatch):
+        """The card is written, some files of the work are left: they must not stand in the way of a mended image."""
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                regionfer.preparation._Work, "remove", lambda work: (work.folder / "work/places.npy").unlink()
+            )
+            prepare(photos, interrupted, detector=Boxes(LEFT), size=20)
+        shutil.copy(photos.root / "pain" / "2.png", photos.root / "calm" / "2.png")
+        assert prepare(photos, interrupted, detector=Boxes(LEFT), size=20).faces == 6
+        assert not (interrupted / "work").exists()
+
+    def test_killed_while_noting_the_settings(self, photos, tmp_path, monkeypatch):
+        def killed(path, *_, **__):
+            path.touch()
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", killed)
+            with pytest.raises(KeyboardInterrupt):
+                prepare(photos, tmp_path / "out", detector=Boxes(LEFT), size=20)
+        assert prepare(photos, tmp_path / "out", detector=Boxes(LEFT), size=20).faces == 6
 
 
 class TestErrors:

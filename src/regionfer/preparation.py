@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -138,7 +139,10 @@ def prepare(
         _check_settings(folder, card.settings, settings)
         if not _mended(manifest, folder):
             return card
-        (folder / CARD).unlink()  # all over again: a finished file of faces has no room for more
+        # All over again: a finished file of faces has no room for more, nor has what a killed run may have left.
+        with writing(folder):
+            (folder / CARD).unlink()
+            shutil.rmtree(folder / WORK, ignore_errors=True)
     with writing(folder), _Work.open(folder, settings, len(manifest), size) as work:
         finder = _Finder(manifest, source, size, detector, min_confidence)
         _find_all(finder, work, workers or os.cpu_count() or 1, progress)
@@ -281,7 +285,7 @@ class _Work:
             _map(place / "places.npy", (n,), "int64")
             _map(place / "landmarks.npy", (n, 5, 2), "float32")
             _map(place / "states.npy", (n,), "uint8")
-            note.write_text(json.dumps(settings), encoding="utf-8")
+            _replace(note, json.dumps(settings))
         paths = (folder / FACES, *(place / f"{name}.npy" for name in ("places", "landmarks", "states")))
         yield cls(folder, *(np.load(path, mmap_mode="r+", allow_pickle=False) for path in paths))
 
@@ -294,6 +298,13 @@ class _Work:
         for path in sorted((self.folder / WORK).iterdir()):
             path.unlink()
         (self.folder / WORK).rmdir()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, whenever the process is killed."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> None:
@@ -366,9 +377,7 @@ def _finish(manifest: Manifest, work: _Work, settings: Mapping[str, object]) -> 
         misses={reason: count for reason, count in reasons.items() if count},
     )
     # The card comes last: a folder with it is complete.
-    part = folder / f"{CARD}.part"
-    part.write_text(card.to_json(), encoding="utf-8")
-    part.replace(folder / CARD)
+    _replace(folder / CARD, card.to_json())
     work.remove()
     return card
 
