@@ -118,7 +118,7 @@ class TestOfficial:
     def test_ferplus_as_distributed(self, ferplus_root):
         report = check_manifest(read_ferplus(ferplus_root), read_images=False)
         assert [(split.listed, split.kept) for split in report.splits] == [(28_558, 25_045), (3_579, 3_191)]
-        assert findings(report) <= {("warning", "split"), ("error", "missing")}
+        assert findings(report) <= {("warning", "split"), ("error", "missing"), ("warning", "missing dropped")}
 
     def test_a_split_that_is_not_there(self, trees):
         manifest = read_dataset("rafdb", trees / "rafdb", splits=["train"])
@@ -168,6 +168,16 @@ def test_unlisted_images(trees, tmp_path):
     (finding,) = [finding for finding in report.findings if finding.kind == "unlisted"]
     assert (finding.severity, finding.count) == ("note", 1)
     assert finding.examples == ("basic/Image/aligned/test_9999_aligned.jpg",)
+
+
+def test_absent_images_that_the_protocol_leaves_out(trees, tmp_path):
+    copy = shutil.copytree(trees / "ferplus", tmp_path / "ferplus")
+    name = str(read_ferplus(copy, splits=["test"]).dropped.names[0])
+    (copy / name).unlink()
+    report = check_manifest(read_ferplus(copy), read_images=False)
+    (finding,) = [finding for finding in report.findings if "missing" in finding.kind]
+    assert (finding.severity, finding.count, finding.examples) == ("warning", 1, (name,))
+    assert finding.text == "test: 1 image absent of those that the protocol leaves out"
 
 
 def test_listed_twice(trees, tmp_path):

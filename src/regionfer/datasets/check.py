@@ -129,6 +129,7 @@ def check_manifest(
         *_absent_splits(splits, official if expected is None else expected),
         *(finding for split in splits for finding in _count_findings(split)),
         *_missing_findings(manifest, missing),
+        *_missing_dropped_findings(manifest),
         *_unreadable_findings(seen.unreadable),
         *_name_findings(manifest),
         *_duplicate_findings(manifest, seen.digests),
@@ -192,6 +193,19 @@ def _missing_findings(manifest: Manifest, missing: NDArray[np.bool_]) -> Iterato
         names = manifest.names[missing & (manifest.splits == split)]
         text = f"{split}: {_images(len(names))} listed but absent"
         yield Finding("missing", text, severity="error", count=len(names), examples=_some(names.tolist()))
+
+
+def _missing_dropped_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Images that no figure needs; but without them the copy is not the one that was distributed."""
+    if manifest.pixels is not None:
+        return
+    dropped = manifest.dropped
+    there = files_in(manifest.root, dropped.names)
+    missing = np.array([str(name) not in there for name in dropped.names], dtype=np.bool_)
+    for split in np.unique(dropped.splits[missing]):
+        names = dropped.names[missing & (dropped.splits == split)]
+        text = f"{split}: {_images(len(names))} absent of those that the protocol leaves out"
+        yield Finding("missing dropped", text, count=len(names), examples=_some(names.tolist()))
 
 
 def _unreadable_findings(unreadable: Mapping[int, str]) -> Iterator[Finding]:
