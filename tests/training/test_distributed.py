@@ -1,10 +1,12 @@
 """Two processes on this machine, with gloo, against one process with the same global batch."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from regionfer.training.checkpoint import Checkpoint, load_checkpoint
@@ -32,6 +34,12 @@ def test_two_processes_train_as_one_does_and_resume(tmp_path: Path) -> None:
     for alone, shared in zip(one.history, two.history, strict=True):
         for name in ("loss", "cross_entropy", "region_biased", "visibility"):
             assert shared[name] == pytest.approx(alone[name], rel=1e-4), name
+    alone_steps, *shared_steps = (
+        np.array(json.loads((tmp_path / f"{name}.json").read_text())) for name in ("one.0", "two.0", "two.1")
+    )
+    assert len(alone_steps) == 3 * 6  # epochs of 48 faces, 8 a step
+    for steps in shared_steps:
+        np.testing.assert_allclose(steps, alone_steps, rtol=1e-4, atol=1e-6)
     # Each held-out face counts once, whoever looked at it.
     assert two.score["n"] == one.score["n"] == 31
     assert two.score["confusion"] == one.score["confusion"]
