@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -165,6 +166,12 @@ class TestInterruption:
         interrupt(tmp_path / "t.csv")
         with pytest.raises(DatasetError, match=r"\(images differ\)"):
             annotate(read_inputs(colours(new=RED)), tmp_path / "t.csv", trusted, detect=False)
+
+    def test_another_folder_with_images_of_the_same_names(self, trusted, inputs, interrupt, tmp_path):
+        interrupt(tmp_path / "t.csv")
+        copy = shutil.copytree(inputs.root, tmp_path / "copy")
+        with pytest.raises(DatasetError, match=r"\(folder differ\)"):
+            annotate(read_inputs(copy), tmp_path / "t.csv", trusted, detect=False)
 
     def test_a_damaged_part(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")
