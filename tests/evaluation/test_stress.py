@@ -118,6 +118,13 @@ class TestDataset:
         assert sorted(result.failures) == ["003.png", "007.png"]
         assert result.to_dict()["failed_images"][0]["image"] == "003.png"
 
+    def test_small_faces_are_left_out(self, plain, noisy, tmp_path):
+        for row, side in enumerate((15, 16, 40)):
+            Image.fromarray(np.full((40, side, 3), 40 * row, np.uint8)).save(tmp_path / f"{row:03}.png")
+        result = stress(plain, DatasetFaces(noisy(3, root=tmp_path, pixels=None)), kinds=["blur"])
+        assert result.names == ("001.png", "002.png")
+        assert result.left_out == {"000.png": "a face below 16 pixels, too small to be judged"}
+
     def test_nothing_readable(self, plain, make_manifest, tmp_path):
         faces = DatasetFaces(make_manifest(root=tmp_path, pixels=None))
         with pytest.raises(NoFaceError, match=r"no face to degrade in 40 images; the first: 000\.png: .*no such file"):
@@ -461,3 +468,4 @@ def test_json(plain, make_recognizer, noisy):
     )
     assert figures["mean"]["accuracy"] == result.means[OVERALL].right
     assert figures["model"]["models"][0]["sha256"] == plain.model.sha256
+    assert figures["model"]["models"][0]["file"] == "tiny.onnx"  # without the folders of this machine

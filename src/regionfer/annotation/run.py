@@ -91,7 +91,7 @@ def annotate(
     table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
     table.write(out)
     misses = {name: reason for part in parts for name, reason in part.misses.items()}
-    failures = {text.partition(":")[0]: text for text in inputs.unreadable}
+    failures = {text.partition(": ")[0]: text for text in inputs.unreadable}
     failures |= {name: reason for part in parts for name, reason in part.failures.items()}
     losses = _write_losses(out, misses, failures)
     kept.remove()

@@ -153,8 +153,10 @@ class DatasetFaces:
             names = [str(self.manifest.names[row]) for row in rows]
             failures = {name: face for name, face in zip(names, faces, strict=True) if isinstance(face, str)}
             good = [(n, f, int(row)) for n, f, row in zip(names, faces, rows, strict=True) if not isinstance(f, str)]
+            left_out = {n: _TOO_SMALL for n, face, _ in good if face.side < MIN_FACE_SIDE}
             lacking = {n for n, face, _ in good if needs_landmarks and np.isnan(face.landmarks).any()}
-            good = [each for each in good if each[0] not in lacking]
+            left_out |= dict.fromkeys(sorted(lacking), "the dataset gives no landmarks of this face")
+            good = [each for each in good if each[0] not in left_out]
             yield FaceBatch(
                 names=tuple(name for name, _, _ in good),
                 pixels=_stack([face.pixels for _, face, _ in good], (side, side, 3), np.uint8),
@@ -162,7 +164,7 @@ class DatasetFaces:
                 labels=self.manifest.labels[[row for _, _, row in good]],
                 images=len(rows),
                 failures=failures,
-                left_out=dict.fromkeys(sorted(lacking), "the dataset gives no landmarks of this face"),
+                left_out=left_out,
             )
 
 
@@ -260,9 +262,9 @@ class PhotoFaces:
         if len(sides) == 0:
             return replace(nothing, left_out={str(path): "no face found"})
         names = [str(path) if len(sides) == 1 else f"{path}, face {number + 1}" for number in range(len(sides))]
-        small = f"a face below {MIN_FACE_SIDE} pixels, too small to be judged"
         nothing = replace(
-            nothing, left_out={name: small for name, each in zip(names, sides, strict=True) if each < MIN_FACE_SIDE}
+            nothing,
+            left_out={name: _TOO_SMALL for name, each in zip(names, sides, strict=True) if each < MIN_FACE_SIDE},
         )
         names = [name for name, each in zip(names, sides, strict=True) if each >= MIN_FACE_SIDE]
         if not names:
@@ -277,6 +279,8 @@ class PhotoFaces:
             landmarks=aligned_landmarks(found),
         )
 
+
+_TOO_SMALL = f"a face below {MIN_FACE_SIDE} pixels, too small to be judged"
 
 _UNKNOWN = np.full((1, 5, 2), np.nan, np.float32)
 
