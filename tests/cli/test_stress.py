@@ -159,7 +159,11 @@ def test_interrupted_and_taken_up(run, own, tmp_path, stop_at, monkeypatch, opti
     ("arguments", "message"),
     [
         ([], "expected photos or folders, or --dataset NAME --data DIR"),
-        (["x.jpg", "--dataset", "folder", "--data", "."], "no INPUT, --no-detect or --recursive beside --dataset"),
+        *(
+            ([*more, "--dataset", "folder", "--data", "."], "--recursive or --min-confidence beside --dataset")
+            for more in (["x.jpg"], ["--no-detect"], ["--recursive"], ["--min-confidence", "0.5"])
+        ),
+        (["x.jpg", "--examples", "3"], "--examples belongs to a report; say where with --report DIR"),
         (["--dataset", "folder"], "where is folder? expected --data DIR"),
         (["x.jpg", "--split", "valid"], "--data and --split belong to a dataset"),
         (["x.jpg", "--kinds", "mask,smog"], "unknown kind 'smog'; known: mask, sunglasses"),

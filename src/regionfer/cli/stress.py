@@ -114,13 +114,18 @@ def command(
     from regionfer.evaluation import prepare_report, stress, write_stress_report
     from regionfer.evaluation.stress_report import mean_table
 
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if report is None and "examples" in given:
+        raise click.UsageError("--examples belongs to a report; say where with --report DIR")
     if dataset is None:
         if data is not None or split is not None:
             raise click.UsageError("--data and --split belong to a dataset; name it with --dataset")
         if not inputs:
             raise click.UsageError("expected photos or folders, or --dataset NAME --data DIR")
-    elif inputs or no_detect or recursive:
-        raise click.UsageError("a dataset gives its own faces: no INPUT, --no-detect or --recursive beside --dataset")
+    elif inputs or given & {"no_detect", "recursive", "min_confidence"}:
+        raise click.UsageError(
+            "a dataset gives its own faces: no INPUT, --no-detect, --recursive or --min-confidence beside --dataset"
+        )
     elif data is None:
         raise click.UsageError(f"where is {dataset}? expected --data DIR")
     if json_file is not None:
