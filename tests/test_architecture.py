@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "degradations": {"occluders", "regions"},
     "training": {"datasets", "errors", "images", "labels", "metrics", "models", "occluders", "onnx_model", "regions"},
     "pace": {"onnx_model"},
+    "parts": {"errors"},
     "quantisation": {"errors", "metrics", "onnx_model", "runtime"},
     "evaluation": {
         "datasets",
@@ -44,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
         "labels",
         "metrics",
         "onnx_model",
+        "parts",
         "recognizer",
         "results",
     },
@@ -59,7 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "regions",
         "training",
     },
-    "annotation": {"datasets", "errors", "faces", "images", "onnx_model", "recognizer", "results"},
+    "annotation": {"datasets", "errors", "faces", "images", "onnx_model", "parts", "recognizer", "results"},
     "batch": {"images", "recognizer", "results"},
     "service": {"drawing", "images", "recognizer", "results"},
 }

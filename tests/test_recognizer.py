@@ -275,7 +275,8 @@ class TestHardToJudge:
         ((face,),) = [outcome.result for outcome in trusting.stream([image], detect=detect)]
         assert (face.pose is not None) == judged
         assert face.uncertain is not judged
-        assert face.occlusion is not None
+        assert (face.occlusion is not None) == judged
+        assert {region.visibility is not None for region in face.regions} == {judged}
         assert sum(face.probabilities.values()) == pytest.approx(1)
 
     def test_small_faces_of_a_model_without_threshold(self, recognizer):

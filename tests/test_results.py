@@ -129,6 +129,16 @@ class TestOcclusion:
         stored = make_expressions().to_dict()["faces"][0]
         assert (stored["occlusion"], stored["uncertain"], stored["regions"][0]["visibility"]) == (None, None, None)
 
+    def test_unknown_of_one_face(self):
+        whole = make_covered()
+        occlusion, visibility = whole.occlusion.copy(), whole.visibility.copy()
+        occlusion[1] = visibility[1] = np.nan
+        part = make_covered(occlusion=occlusion, visibility=visibility)
+        assert [face.occlusion is None for face in part] == [False, True, False]
+        stored = json.loads(part.to_json())["faces"][1]
+        assert (stored["occlusion"], [region["visibility"] for region in stored["regions"]]) == (None, [None, None])
+        assert [part.to_rows()[1][name] for name in ("occluded", "occluded_fraction", "occluded_where")] == [None] * 3
+
     def test_prints(self):
         face = make_covered(threshold=0.75)[0]
         assert str(face).endswith("region face  covered 30% (lower, left)  uncertain")

@@ -452,6 +452,14 @@ def find_model(path: str | Path | None) -> Path:
     return WEIGHTS / f"{name}.onnx" if name in SHIPPED and not Path(name).is_file() else Path(name)
 
 
+def hash_of(model: Classifier) -> str:
+    """What names a model: the hash of its file, or of all its files with their weights."""
+    if isinstance(model, FusedModel):
+        parts = zip(model.weights, model.models, strict=True)
+        return " + ".join(f"{weight:.6g} x {hash_of(each)}" for weight, each in parts)
+    return model.sha256 if isinstance(model, ExpressionModel) else repr(model)
+
+
 def _read(source: Path) -> bytes:
     try:
         return source.read_bytes()

@@ -111,7 +111,7 @@ class Region(NamedTuple):
         mu: self-attention, 0..1.
         nu: relation-attention, 0..1.
         attention: share in the decision, 0..1; the shares of a face's regions sum to 1.
-        visibility: how visible it is, 0..1; None where the model does not say.
+        visibility: how visible it is, 0..1; None where the model does not say, or the face is too small to be judged.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Face:
         pose: direction of the head; None where unknown.
         landmarks: x y in pixels by name, in ``LANDMARKS`` order; None where unknown.
         regions: the model's regions, the whole face first.
-        occlusion: what of it is covered; None where the model does not say.
+        occlusion: what of it is covered; None where the model does not say, or the face is too small to be judged.
         uncertain: whether the answer should not be counted on: its probability is too low for the risk that was asked
             for, or the face is too small or too covered to be judged. None where no threshold is known.
     """
@@ -207,8 +207,9 @@ class Expressions:
             top right, bottom right and bottom left; None where the faces were not aligned.
         image_size: width, height in pixels; None where the faces come from images of different sizes.
         source: name of the image, as given; None for an image from memory.
-        visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say.
-        occlusion: (n, 6) float32 in 0..1, columns as `Occlusion`; None where the model does not say.
+        visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say, NaN for
+            faces too small to be judged.
+        occlusion: (n, 6) float32 in 0..1, columns as `Occlusion`; None and NaN as for ``visibility``.
         occlusion_threshold: probability from which a face counts as covered.
         judgeable: (n,) bool, False for faces too small or too covered to be judged; None if all can be.
         threshold: answers less probable than this are uncertain; None where no threshold is known.
@@ -336,7 +337,7 @@ class Expressions:
         points = None if self.landmarks is None else self.landmarks[index].tolist()
         boxes = (self.regions if self.regions.ndim == 2 else self.regions[index]).tolist()
         weights = [array[index].tolist() for array in (self.mu, self.nu, self.attention)]
-        visible = [None] * len(self.region_names) if self.visibility is None else self.visibility[index].tolist()
+        visible = [None] * len(self.region_names) if self.visibility is None else self._visibility(index)
         named_regions = zip(self.region_names, map(tuple, boxes), *weights, visible, strict=True)
         return Face(
             box=Box(*self.boxes[index].tolist()),
@@ -350,9 +351,13 @@ class Expressions:
         )
 
     def _occlusion(self, index: int) -> Occlusion | None:
-        if self.occlusion is None:
+        if self.occlusion is None or np.isnan(self.occlusion[index]).any():
             return None
         return Occlusion._make((*self.occlusion[index].tolist(), self.occlusion_threshold))
+
+    def _visibility(self, index: int) -> list[float | None]:
+        assert self.visibility is not None
+        return [None if math.isnan(value) else value for value in self.visibility[index].tolist()]
 
     def _uncertain(self, index: int) -> bool | None:
         if self.judgeable is not None and not self.judgeable[index]:

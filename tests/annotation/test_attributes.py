@@ -51,6 +51,15 @@ class TestBlur:
 
 
 class TestFaces:
+    def test_of_a_face_too_small_to_be_judged_nothing_is_said(self, trusted_model):
+        recognizer = Recognizer(trusted_model, threads=1)
+        image = np.full((8, 8, 3), (102, 0, 0), np.uint8)
+        (outcome,) = recognizer.stream([image], detect=False, keep_images=True)
+        (row,) = describe_faces(outcome.image, outcome.result, "a.png")
+        names = ("fraction", "where", "probability", "upper", "lower", "left", "right")
+        assert {getattr(row, f"occluded_{name}") for name in names} == {None}
+        assert (row.occluded, row.yaw, row.pose_bin, row.uncertain, row.face_size) == (None, None, None, True, 8)
+
     def test_model_with_all_outputs(self, trusted_model):
         recognizer = Recognizer(trusted_model, threads=1)
         image = np.full((48, 48, 3), (102, 0, 0), np.uint8)

@@ -201,6 +201,10 @@ class TestExport:
         assert [each.values["expression"] for each in export.judgements] == ["anger"]
         assert [each.text for each in export.findings] == ["a.png, face 0: annotated by 1 again; the last is taken"]
 
+    def test_annotations_without_a_number(self, save):
+        export = read_export(save([task(annotation(1, result("expression", "fear"), id="6f1c"))]))
+        assert len(export.judgements) == 1
+
     def test_skipped_and_empty(self, save):
         export = read_export(save([task(FEAR, annotation(2, was_cancelled=True), annotation(3))]))
         assert len(export.judgements) == 1

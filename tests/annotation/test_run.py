@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -82,6 +84,12 @@ class TestFolder:
         (row,) = AttributeTable.read(tmp_path / "t.csv").rows
         assert abs(row.roll) > 150
         assert row.pose_bin == "0-30"
+
+    def test_folders_that_cannot_be_read_are_all_named(self, trusted, colours, tmp_path):
+        inputs = read_inputs(colours(a=RED))
+        texts = tuple(f"C:\\photos\\{name}: cannot be read: Access is denied" for name in "xy")
+        done = annotate(replace(inputs, unreadable=texts), tmp_path / "t.csv", trusted, detect=False)
+        assert tuple(done.failures.values()) == texts
 
     def test_an_old_list_of_losses_goes(self, trusted, colours, tmp_path):
         (tmp_path / "t.misses.csv").write_text("image,reason\nold.png,no face found\n")
@@ -166,6 +174,12 @@ class TestInterruption:
         with pytest.raises(DatasetError, match=r"\(images differ\)"):
             annotate(read_inputs(colours(new=RED)), tmp_path / "t.csv", trusted, detect=False)
 
+    def test_another_folder_with_images_of_the_same_names(self, trusted, inputs, interrupt, tmp_path):
+        interrupt(tmp_path / "t.csv")
+        copy = shutil.copytree(inputs.root, tmp_path / "copy")
+        with pytest.raises(DatasetError, match=r"\(folder differ\)"):
+            annotate(read_inputs(copy), tmp_path / "t.csv", trusted, detect=False)
+
     def test_a_damaged_part(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")
         part = tmp_path / "t.csv.parts" / "part-000000.json"
@@ -189,6 +203,7 @@ class TestBadInput:
             ("empty.csv", None, "expected a row an image, found only the header"),
             ("other.csv", None, "expected columns image; found name"),
             ("gap.csv", None, "gap.csv, line 2: no image is named"),
+            ("again.csv", None, "again.csv, line 4: image a.png is in line 2 already; name each image once"),
             (".", "ferplus", "expected"),
             (".", "fer2013", "unknown dataset 'fer2013'"),
         ],
@@ -197,6 +212,7 @@ class TestBadInput:
         (tmp_path / "empty.csv").write_text("image,label\n")
         (tmp_path / "other.csv").write_text("name\na\n")
         (tmp_path / "gap.csv").write_text("image,label\n,fear\n")
+        (tmp_path / "again.csv").write_text("image,label\na.png,fear\nb.png,fear\n./a.png,anger\n")
         with pytest.raises(DatasetError, match=message):
             read_inputs(tmp_path / place, dataset)
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import regionfer.evaluation.stress_faces
 import regionfer.recognizer
 from regionfer.cli import main
 from regionfer.degradations import DEGRADATIONS
@@ -105,21 +106,64 @@ def test_unreadable_photos(run, album):
     assert result.stderr.splitlines()[-1] == "2 faces, 2 images failed, 1 left out"
 
 
-def test_interrupted(run, album, monkeypatch):
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
+@pytest.fixture
+def stop_at(monkeypatch):
+    """A function that lets the network be called so many times only, and gives the list of calls."""
+    ask = regionfer.recognizer.Recognizer.recognize_crops
 
-    monkeypatch.setattr(regionfer.recognizer.Recognizer, "recognize_crops", interrupt)
-    result = run(album)
+    def stop(calls):
+        seen = []
+
+        def answer(self, *arguments, **options):
+            if len(seen) == calls:
+                raise KeyboardInterrupt
+            seen.append(arguments)
+            return ask(self, *arguments, **options)
+
+        monkeypatch.setattr(regionfer.recognizer.Recognizer, "recognize_crops", answer)
+        return seen
+
+    return stop
+
+
+@pytest.mark.parametrize("options", [(), ("--json", "-")])
+def test_interrupted(run, album, stop_at, options):
+    stop_at(0)
+    result = run(album, *options)
     assert result.exit_code == 130
     assert "interrupted; nothing is written" in result.stderr
+    assert [path.name for path in album.parent.iterdir()] == ["album"]
+
+
+@pytest.mark.parametrize(("option", "parts"), [("--report", "r/stress.parts"), ("--json", "r.parts")])
+def test_interrupted_and_taken_up(run, own, tmp_path, stop_at, monkeypatch, option, parts):
+    monkeypatch.setattr(regionfer.evaluation.stress_faces, "CHUNK", 6)
+    arguments = ("--dataset", "folder", "--data", own, option)
+    straight = run(*arguments, tmp_path / "straight")
+    calls = stop_at(11 + 3)
+    result = run(*arguments, tmp_path / "r")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "interrupted; call again to go on" in result.stderr
+    assert (tmp_path / parts).is_dir()
+    calls = stop_at(99)
+    result = run(*arguments, tmp_path / "r")
+    assert (result.exit_code, result.stdout) == (0, straight.stdout)
+    assert len(calls) == 2 * 11  # of three groups
+    assert not (tmp_path / parts).exists()
+    pairs = [tmp_path / "straight", tmp_path / "r"]
+    one, other = ([path] if path.is_file() else sorted(path.iterdir()) for path in pairs)
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "expected photos or folders, or --dataset NAME --data DIR"),
-        (["x.jpg", "--dataset", "folder", "--data", "."], "no INPUT, --no-detect or --recursive beside --dataset"),
+        *(
+            ([*more, "--dataset", "folder", "--data", "."], "--recursive or --min-confidence beside --dataset")
+            for more in (["x.jpg"], ["--no-detect"], ["--recursive"], ["--min-confidence", "0.5"])
+        ),
+        (["x.jpg", "--examples", "3"], "--examples belongs to a report; say where with --report DIR"),
         (["--dataset", "folder"], "where is folder? expected --data DIR"),
         (["x.jpg", "--split", "valid"], "--data and --split belong to a dataset"),
         (["x.jpg", "--kinds", "mask,smog"], "unknown kind 'smog'; known: mask, sunglasses"),

@@ -55,7 +55,7 @@ def make_manifest(tiny_model: ExpressionModel) -> Callable[..., Manifest]:
 def on_disk(make_manifest, tmp_path) -> Manifest:
     """Twelve faces as files, of which one is missing and one is damaged."""
     for row, colour in enumerate(colours(12)):
-        Image.fromarray(np.broadcast_to(colour, (12, 12, 3)).copy()).save(tmp_path / f"{row:03}.png")
+        Image.fromarray(np.broadcast_to(colour, (20, 20, 3)).copy()).save(tmp_path / f"{row:03}.png")
     (tmp_path / "003.png").unlink()
     (tmp_path / "007.png").write_bytes(b"no image")
     return make_manifest(12, root=tmp_path, pixels=None)

@@ -10,11 +10,13 @@ import regionfer.evaluation.stress_faces as faces_module
 from regionfer.degradations import DEGRADATIONS, LEVELS, degrade
 from regionfer.errors import DatasetError, ModelError, NoFaceError
 from regionfer.evaluation import DatasetFaces, PhotoFaces, stress
-from regionfer.evaluation.stress import CLEAN, OVERALL, Condition
+from regionfer.evaluation.stress import OVERALL
+from regionfer.evaluation.stress_answers import CLEAN, Condition
 from regionfer.faces.alignment import align_faces, aligned_landmarks
 from regionfer.labels import LABELS
 from regionfer.metrics import expected_calibration_error
 from regionfer.onnx_model import HEADS, ExpressionModel
+from regionfer.parts import Parts
 from regionfer.recognizer import Recognizer
 
 SIDE = 32
@@ -115,6 +117,13 @@ class TestDataset:
         assert len(result.names) == 10
         assert sorted(result.failures) == ["003.png", "007.png"]
         assert result.to_dict()["failed_images"][0]["image"] == "003.png"
+
+    def test_small_faces_are_left_out(self, plain, noisy, tmp_path):
+        for row, side in enumerate((15, 16, 40)):
+            Image.fromarray(np.full((40, side, 3), 40 * row, np.uint8)).save(tmp_path / f"{row:03}.png")
+        result = stress(plain, DatasetFaces(noisy(3, root=tmp_path, pixels=None)), kinds=["blur"])
+        assert result.names == ("001.png", "002.png")
+        assert result.left_out == {"000.png": "a face below 16 pixels, too small to be judged"}
 
     def test_nothing_readable(self, plain, make_manifest, tmp_path):
         faces = DatasetFaces(make_manifest(root=tmp_path, pixels=None))
@@ -269,6 +278,137 @@ class TestPhotos:
         assert sum(steps) == pytest.approx(4)
 
 
+class TestInterruption:
+    """Runs that are stopped at some call of the network, and taken up again."""
+
+    KINDS = ("mask", "resolution")
+    CALLS = 2 * (1 + 2 * len(LEVELS))  # of both models, for each group of faces
+
+    @pytest.fixture(autouse=True)
+    def small_groups(self, monkeypatch):
+        monkeypatch.setattr(faces_module, "CHUNK", 2)
+
+    @pytest.fixture
+    def make_faces(self, noisy, draw_squares, tmp_path):
+        """A function that makes the faces anew, as a second call of the command does."""
+        (tmp_path / "many").mkdir()
+        photos = [(RED, GREEN), (), (BLUE,), (GREEN, BLUE), (RED,), (GREEN,), (BLUE, RED), (GREEN,)]
+        for number, colours in enumerate(photos):
+            Image.fromarray(draw_squares(*colours)).save(tmp_path / "many" / f"{number}.png")
+        (tmp_path / "many" / "1x.png").write_bytes(b"no image")
+        paths, manifest = sorted((tmp_path / "many").glob("*.png")), noisy(9)
+        return {
+            "dataset": lambda: DatasetFaces(manifest, limit=7, seed=2),
+            "photos": lambda: PhotoFaces(paths, min_confidence=0.5, failures={"gone.png": "gone.png: no such file"}),
+            "some photos": lambda: PhotoFaces(paths, min_confidence=0.5, limit=6, seed=3),
+            "crops": lambda: PhotoFaces(paths, detect=False),
+        }
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """How many faces each call of the network is asked."""
+        calls = []
+        ask = Recognizer.recognize_crops
+
+        def count(self, faces, *arguments, **options):
+            calls.append(len(faces))
+            return ask(self, faces, *arguments, **options)
+
+        monkeypatch.setattr(Recognizer, "recognize_crops", count)
+        return calls
+
+    @pytest.fixture
+    def interrupt(self, monkeypatch):
+        """A function that does something in which the network may be called so many times only."""
+
+        def interrupt(calls, work):
+            ask, left = Recognizer.recognize_crops, iter(range(calls))
+
+            def answer(self, *arguments, **options):
+                if next(left, None) is None:
+                    raise KeyboardInterrupt
+                return ask(self, *arguments, **options)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Recognizer, "recognize_crops", answer)
+                with pytest.raises(KeyboardInterrupt):
+                    work()
+
+        return interrupt
+
+    @pytest.mark.parametrize("kind", ["dataset", "photos", "some photos", "crops"])
+    @pytest.mark.parametrize("groups", [0, 1, 2])
+    def test_only_what_is_missing_is_computed(
+        self, plain, make_recognizer, make_faces, asked, interrupt, tmp_path, kind, groups
+    ):
+        other, parts = make_recognizer(seed=3, name="other"), Parts(tmp_path / "parts", ".npz")
+
+        def run(**more):
+            result = stress(plain, make_faces[kind](), baseline=other, kinds=self.KINDS, examples=3, **more)
+            pictures = [(name, *each) for name, shown in result.examples.items() for each in shown.items()]
+            return result.to_dict(), [(name, c, each.pixels.tobytes(), each.answers) for name, c, each in pictures]
+
+        straight = run()
+        whole = asked.copy()
+        interrupt(groups * self.CALLS + 7, lambda: run(parts=parts))
+        del asked[:]
+        steps = []
+        assert run(parts=parts, advance=steps.append) == straight
+        assert asked == whole[groups * self.CALLS :]
+        images = 7 if kind == "dataset" else 9
+        assert sum(steps) == pytest.approx(images) or kind == "some photos"
+        del asked[:]
+        assert run(parts=parts) == straight
+        assert asked == []  # all is kept until the caller has written it
+
+    def test_another_threshold_asks_nothing_anew(self, make_recognizer, make_faces, asked, tmp_path):
+        curve = {"threshold": [0.7, 0.6], "coverage": [0.3, 0.8], "risk": [0.07, 0.1]}
+        uncertainty = {"threshold": 0.6, "risk": 0.1, "coverage": 0.8, "n": 50, "curve": curve}
+        models = [make_recognizer(uncertainty=uncertainty, max_risk=risk) for risk in (None, 0.08)]
+        parts = Parts(tmp_path / "parts", ".npz")
+        results = [stress(each, make_faces["dataset"](), kinds=["mask"], parts=parts) for each in models]
+        assert [each.model.threshold for each in results] == [0.6, 0.7]
+        assert len(asked) == 4 * 6
+
+    @pytest.mark.parametrize(
+        ("changes", "names"),
+        [
+            ({"kinds": ["mask"]}, "kinds"),
+            ({"seed": 1}, "seed"),
+            ({"examples": 1}, "examples"),
+            ({"faces": "photos"}, "faces"),
+            ({"faces": "crops"}, "faces"),
+            ({"model": 3}, "models"),
+            ({"baseline": 3}, "models"),
+        ],
+    )
+    def test_another_run_is_refused(self, make_recognizer, make_faces, interrupt, tmp_path, changes, names):
+        def run(faces="some photos", model=0, baseline=None, kinds=self.KINDS, **more):
+            beside = None if baseline is None else make_recognizer(seed=baseline)
+            parts = Parts(tmp_path / "parts", ".npz")
+            stress(make_recognizer(seed=model), make_faces[faces](), baseline=beside, kinds=kinds, parts=parts, **more)
+
+        interrupt(30, run)
+        with pytest.raises(DatasetError, match=rf"a run with other settings was interrupted here \({names} differ\)"):
+            run(**changes)
+
+    def test_a_damaged_part(self, plain, make_faces, interrupt, tmp_path):
+        parts = Parts(tmp_path / "parts", ".npz")
+        interrupt(30, lambda: stress(plain, make_faces["dataset"](), kinds=self.KINDS, parts=parts))
+        part = parts.folder / "part-000000.npz"
+        for content in (part.read_bytes()[:-40], b"", b"no archive"):
+            part.write_bytes(content)
+            with pytest.raises(DatasetError, match=r"part-000000\.npz: damaged: .*; delete it and call again"):
+                stress(plain, make_faces["dataset"](), kinds=self.KINDS, parts=parts)
+
+    def test_nothing_is_kept_where_there_is_no_face(self, plain, tmp_path):
+        parts = Parts(tmp_path / "parts", ".npz")
+        (tmp_path / "a.png").write_bytes(b"no image")
+        with pytest.raises(NoFaceError):
+            stress(plain, PhotoFaces([tmp_path / "a.png"]), parts=parts)
+        assert not parts.folder.exists()
+
+
 class TestLandmarkModels:
     @pytest.fixture
     def following(self, make_recognizer):
@@ -328,3 +468,4 @@ def test_json(plain, make_recognizer, noisy):
     )
     assert figures["mean"]["accuracy"] == result.means[OVERALL].right
     assert figures["model"]["models"][0]["sha256"] == plain.model.sha256
+    assert figures["model"]["models"][0]["file"] == "tiny.onnx"  # without the folders of this machine

@@ -10,7 +10,7 @@ from PIL import Image
 from regionfer.degradations import DEGRADATIONS, LEVELS
 from regionfer.errors import OutputError
 from regionfer.evaluation import DatasetFaces, PhotoFaces, stress, write_stress_report
-from regionfer.evaluation.stress import CLEAN, Condition
+from regionfer.evaluation.stress_answers import CLEAN, Condition
 from regionfer.evaluation.stress_report import (
     curve_figure,
     kind_table,

@@ -113,15 +113,25 @@ def _from_table(path: Path) -> Inputs:
     rows = list(table.rows)
     if not rows:
         raise DatasetError(f"{path}: expected a row an image, found only the header")
+    seen: dict[str, int] = {}
     for line, row in rows:
         if not row["image"]:
             raise DatasetError(f"{path}, line {line}: no image is named")
+        # A face is known by its image and its number there, from the table to the labels by hand.
+        if (first := seen.setdefault(_name(row["image"]), line)) != line:
+            raise DatasetError(
+                f"{path}, line {line}: image {_name(row['image'])} is in line {first} already; name each image once"
+            )
     columns = {name.casefold(): [row[name] or None for _, row in rows] for name in table.columns}
     none = [None] * len(rows)
-    names = tuple(PurePosixPath(row["image"].replace("\\", "/")).as_posix() for _, row in rows)
+    names = tuple(seen)
     labels, splits = (tuple(columns.get(name, none)) for name in ("label", "split"))
     classes = tuple(sorted({label for label in labels if label is not None}))
     return Inputs(path.stem, PHOTOS, path.parent.resolve(), names, labels, splits, classes)
+
+
+def _name(image: str) -> str:
+    return PurePosixPath(image.replace("\\", "/")).as_posix()
 
 
 class ImageFinder:

@@ -130,7 +130,9 @@ def _age(annotation: Any) -> tuple[str, int]:
     """What orders the annotations of a task in time."""
     if not isinstance(annotation, dict):
         return "", 0
-    return str(annotation.get("updated_at") or annotation.get("created_at") or ""), int(annotation.get("id") or 0)
+    number = annotation.get("id")
+    time = annotation.get("updated_at") or annotation.get("created_at") or ""
+    return str(time), number if isinstance(number, int) else 0
 
 
 def _annotator(completed_by: Any) -> str:

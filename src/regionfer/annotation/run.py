@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,8 @@ from regionfer.annotation.attributes import FaceRow, describe_faces
 from regionfer.annotation.inputs import Inputs, is_crops
 from regionfer.annotation.table import AttributeTable, TableCard, check_table_path
 from regionfer.errors import DatasetError, writing
-from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
+from regionfer.onnx_model import hash_of
+from regionfer.parts import Parts
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
 PART = 256
@@ -81,19 +81,20 @@ def annotate(
     if not detect and inputs.manifest is not None and not inputs.manifest.crops:
         raise DatasetError(f"{inputs.root}: {inputs.dataset} has photos here, not face crops; let faces be looked for")
     card = _card(inputs, recognizer, detect, min_confidence)
-    run = _Run(inputs, recognizer, card, _Parts(out, _settings(inputs, card)))
-    resumed = run.parts.open()
+    run = _Run(inputs, recognizer, card)
+    kept = Parts(out.with_name(f"{out.name}.parts"))
+    resumed = kept.open(_settings(inputs, card))
     progress(min(resumed * PART, len(inputs)), len(inputs))
     for number in range(resumed, run.count):
-        run.parts.save(number, run.describe(number, progress))
-    parts = [run.parts.load(number) for number in range(run.count)]
+        kept.save(number, run.describe(number, progress).to_json().encode())
+    parts = [kept.load(number, _Part.from_json) for number in range(run.count)]
     table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
     table.write(out)
     misses = {name: reason for part in parts for name, reason in part.misses.items()}
-    failures = {text.partition(":")[0]: text for text in inputs.unreadable}
+    failures = {text.partition(": ")[0]: text for text in inputs.unreadable}
     failures |= {name: reason for part in parts for name, reason in part.failures.items()}
     losses = _write_losses(out, misses, failures)
-    run.parts.remove()
+    kept.remove()
     done = min(resumed * PART, len(inputs))
     return Annotated(out, len(inputs), len(table), done, misses, failures, losses)
 
@@ -112,63 +113,9 @@ class _Part:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> "_Part":
+    def from_json(cls, text: bytes) -> "_Part":
         values = json.loads(text)
         return cls([FaceRow(**row) for row in values["rows"]], values["misses"], values["failures"])
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """The folder of parts beside a table."""
-
-    table: Path
-    settings: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        return self.table.with_name(f"{self.table.name}.parts")
-
-    def open(self) -> int:
-        """Make the folder, or check that it is of the same run; the number of parts done, from the first."""
-        note = self.folder / "settings.json"
-        with writing(self.folder):
-            self.folder.mkdir(exist_ok=True)
-            if not note.is_file():
-                _save(note, json.dumps(self.settings))
-            begun = json.loads(note.read_text(encoding="utf-8"))
-        if changed := [name for name, value in self.settings.items() if begun.get(name) != value]:
-            raise DatasetError(
-                f"{self.folder}: a run with other settings was interrupted here ({', '.join(changed)} differ); "
-                "go on with those, choose another table, or delete this folder"
-            )
-        number = 0
-        while self._place(number).is_file():
-            number += 1
-        return number
-
-    def save(self, number: int, part: _Part) -> None:
-        with writing(self.folder):
-            _save(self._place(number), part.to_json())
-
-    def load(self, number: int) -> _Part:
-        place = self._place(number)
-        try:
-            return _Part.from_json(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{place}: damaged: {error}; delete it and call again") from error
-
-    def remove(self) -> None:
-        shutil.rmtree(self.folder)
-
-    def _place(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.json"
-
-
-def _save(path: Path, text: str) -> None:
-    """Write a file that is whole or not there."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +125,6 @@ class _Run:
     inputs: Inputs
     recognizer: Recognizer
     card: TableCard
-    parts: _Parts
 
     @property
     def count(self) -> int:
@@ -219,24 +165,17 @@ def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: 
         classes=inputs.classes,
         labels=model.card.labels,
         model=f"{model.card.name} {model.card.version}",
-        model_sha256=_hash(model),
+        model_sha256=hash_of(model),
         detect=detect,
         min_confidence=min_confidence if detect else None,
         threshold=recognizer.threshold,
     )
 
 
-def _hash(model: Classifier) -> str:
-    """What names a model: the hash of its file, or of all its files with their weights."""
-    if isinstance(model, FusedModel):
-        parts = zip(model.weights, model.models, strict=True)
-        return " + ".join(f"{weight:.6g} x {_hash(each)}" for weight, each in parts)
-    return model.sha256 if isinstance(model, ExpressionModel) else repr(model)
-
-
 def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
     lines = zip(inputs.names, inputs.labels, inputs.splits, strict=True)
     return {
+        "folder": card.root,
         "images": _digest(f"{name}\0{label}\0{split}" for name, label, split in lines),
         "model": card.model_sha256,
         "detect": card.detect,

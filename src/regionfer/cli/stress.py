@@ -12,6 +12,7 @@ from regionfer.cli.progress import open_image_bar
 
 if TYPE_CHECKING:
     from regionfer.evaluation import DatasetFaces, PhotoFaces, Stress
+    from regionfer.parts import Parts
 
 
 def _kinds(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -106,18 +107,25 @@ def command(
     DIR) the accuracy is shown, of the faces in one's own photos (INPUT: photos, folders, patterns) how often the answer
     stays that to the clean face; and how many answers are not uncertain, and how well calibrated.
 
+    With --report or --json FILE a run that was interrupted goes on where it stopped when it is called again.
+
     Exit code: 0 if all went well, 1 if images could not be read, 2 if nothing could be done, 130 if interrupted.
     """
     from regionfer.evaluation import prepare_report, stress, write_stress_report
     from regionfer.evaluation.stress_report import mean_table
 
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if report is None and "examples" in given:
+        raise click.UsageError("--examples belongs to a report; say where with --report DIR")
     if dataset is None:
         if data is not None or split is not None:
             raise click.UsageError("--data and --split belong to a dataset; name it with --dataset")
         if not inputs:
             raise click.UsageError("expected photos or folders, or --dataset NAME --data DIR")
-    elif inputs or no_detect or recursive:
-        raise click.UsageError("a dataset gives its own faces: no INPUT, --no-detect or --recursive beside --dataset")
+    elif inputs or given & {"no_detect", "recursive", "min_confidence"}:
+        raise click.UsageError(
+            "a dataset gives its own faces: no INPUT, --no-detect, --recursive or --min-confidence beside --dataset"
+        )
     elif data is None:
         raise click.UsageError(f"where is {dataset}? expected --data DIR")
     if json_file is not None:
@@ -129,6 +137,7 @@ def command(
         faces = _of_dataset(dataset, data, split or "test", limit, seed)
     else:
         faces = _of_photos(inputs, recursive, not no_detect, min_confidence, limit, seed)
+    parts = _parts(report, json_file)
     recognizer = open_recognizer(model, max_risk=max_risk)
     beside = None if baseline is None else open_recognizer(baseline, max_risk=max_risk)
     try:
@@ -141,15 +150,18 @@ def command(
                 seed=seed,
                 batch_size=batch_size,
                 examples=examples if report is not None else 0,
+                parts=parts,
                 advance=advance,
             )
     except KeyboardInterrupt:
-        click.echo("interrupted; nothing is written", err=True)
+        click.echo(f"interrupted; {'nothing is written' if parts is None else 'call again to go on'}", err=True)
         ctx.exit(130)
     if json_file is not None:
         write_json(result.to_dict(), json_file)
     if report is not None:
         click.echo(f"report: {write_stress_report(result, report)}", err=True)
+    if parts is not None:
+        parts.remove()
     if json_file != "-":
         print_tables((f"{result.model.name}: {result.title}", f"protocol: {result.protocol}"), [mean_table(result)])
     _tell(result)
@@ -170,9 +182,20 @@ def _of_photos(
     from regionfer.images import find_images
 
     found = find_images(map(Path, inputs), recursive=recursive)
-    faces = PhotoFaces(found.paths, detect, min_confidence, limit, seed)
-    faces.failures |= {str(error).partition(": ")[0]: str(error) for error in found.errors}
-    return faces
+    failures = {str(error).partition(": ")[0]: str(error) for error in found.errors}
+    return PhotoFaces(found.paths, detect, min_confidence, limit, seed, failures)
+
+
+def _parts(report: str | None, json_file: str | None) -> "Parts | None":
+    """Where to keep what is done until all is: in the report's folder, or beside the JSON file; None without either."""
+    from regionfer.parts import Parts
+
+    if report is not None:
+        return Parts(Path(report) / "stress.parts", ".npz")
+    if json_file is None or json_file == "-":
+        return None
+    path = Path(json_file)
+    return Parts(path.with_name(f"{path.name}.parts"), ".npz")
 
 
 def _tell(result: "Stress") -> None:

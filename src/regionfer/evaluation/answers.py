@@ -56,10 +56,17 @@ class Answers:
 
 
 class LoadedFace(NamedTuple):
-    """Pixels (S, S, 3), and landmarks (5, 2) in 0..1 of them, NaN where the dataset gives none."""
+    """A face of a dataset.
+
+    Attributes:
+        pixels: (S, S, 3) uint8 RGB.
+        landmarks: (5, 2), x y in 0..1 of the face, NaN where the dataset gives none.
+        side: the shorter side of the face in its image, pixels.
+    """
 
     pixels: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
+    side: int
 
 
 class _Sheet:
@@ -239,7 +246,7 @@ def load_face(manifest: Manifest, row: int, size: int) -> LoadedFace | str:
     x1, y1, x2, y2 = box
     points = _NO_LANDMARKS if manifest.landmarks is None else manifest.landmarks[row]
     landmarks = (points - np.array([x1, y1])) / np.array([x2 - x1, y2 - y1])
-    return LoadedFace(resize_face(image[y1:y2, x1:x2], size), landmarks.astype(np.float32))
+    return LoadedFace(resize_face(image[y1:y2, x1:x2], size), landmarks.astype(np.float32), min(x2 - x1, y2 - y1))
 
 
 def face_box(manifest: Manifest, row: int, width: int, height: int) -> tuple[int, int, int, int] | None:

@@ -312,14 +312,15 @@ def _groups(count: int, subsets: Sequence[Subset]) -> Iterator[tuple[str, NDArra
 
 
 def describe(model: Classifier) -> Iterator[dict[str, Any]]:
-    """For each file of a model its name, version, file and SHA-256."""
+    """For each file of a model its name, version, file name and SHA-256."""
     if isinstance(model, FusedModel):
         for each in model.models:
             yield from describe(each)
         return
     described = {"name": model.card.name, "version": model.card.version}
     if isinstance(model, ExpressionModel):
-        described |= {"file": str(model.source), "sha256": model.sha256}
+        # Not its folder: reports are passed on, and the hash says which file it is.
+        described |= {"file": model.source.name, "sha256": model.sha256}
     yield described
 
 

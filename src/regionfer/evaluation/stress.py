@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.degradations import DEGRADATIONS, LEVELS, Degraded, degrade
+from regionfer.degradations import DEGRADATIONS, LEVELS
 from regionfer.errors import NoFaceError
-from regionfer.evaluation.answers import Advance, match_classes, restrict
+from regionfer.evaluation.answers import Advance
 from regionfer.evaluation.evaluate import describe, full_name
 from regionfer.evaluation.scores import RESAMPLES, Comparison, Interval, Selection, compare, ece_interval, select
-from regionfer.evaluation.stress_faces import FaceBatch, StressFaces
+from regionfer.evaluation.stress_answers import CLEAN, Asker, Condition, StressAnswers
+from regionfer.evaluation.stress_faces import CHUNK, StressFaces, Taken
 from regionfer.metrics import bootstrap_interval, expected_calibration_error, paired_bootstrap, wilson_interval
-from regionfer.onnx_model import MAX_FACES_PER_RUN
+from regionfer.onnx_model import MAX_FACES_PER_RUN, hash_of
+from regionfer.parts import Parts
 from regionfer.recognizer import Recognizer
 
 SCHEMA_VERSION = 1
@@ -23,16 +25,6 @@ SCHEMA_VERSION = 1
 
 OVERALL = "all kinds"
 """Name of the mean over all kinds, beside the names of kinds."""
-
-
-class Condition(NamedTuple):
-    """What was done to all faces: a kind of `DEGRADATIONS` and its level; level 0 is nothing."""
-
-    kind: str
-    level: int
-
-
-CLEAN = Condition("clean", 0)
 
 
 class Point(NamedTuple):
@@ -218,6 +210,7 @@ def stress(
     seed: int = 0,
     batch_size: int = MAX_FACES_PER_RUN,
     examples: int = 0,
+    parts: Parts | None = None,
     advance: Advance = lambda images: None,
 ) -> Stress:
     """Degrade faces, five levels a kind, and let models answer them.
@@ -232,40 +225,32 @@ def stress(
         seed: of what is drawn at random; the same faces and seed give the same pictures.
         batch_size: largest number of faces in one run of the network.
         examples: keep the pictures of so many faces.
+        parts: keep here what is done, and go on after what lies here from a run that was stopped; with suffix ".npz".
+            It holds the answers and the pictures of the examples, and is the caller's to remove.
         advance: called with the number of images done since, also in fractions, for a progress bar.
 
     Raises:
         ValueError: an unknown kind, one twice, or none.
         ModelError: a model does not fit the faces or, of unlabelled faces, a baseline has other labels.
-        DatasetError: a dataset does not say where the faces are.
+        DatasetError: a dataset does not say where the faces are, or the parts are of another run.
+        OutputError: the parts cannot be written.
         NoFaceError: there is no face.
     """
     check_kinds(kinds)
     recognizers = [recognizer, *([] if baseline is None else [baseline])]
     classes = faces.classes(recognizers)
-    takers = [_Taker(each, classes, batch_size) for each in recognizers]
     conditions = [CLEAN, *(Condition(kind, level) for kind in kinds for level in LEVELS)]
-    amounts = dict.fromkeys(conditions, 0.0)
-    names: list[str] = []
-    labels: list[NDArray[np.int64]] = []
-    shown: dict[str, dict[Condition, Example]] = {}
-    side = max(each.model.card.face_size for each in recognizers)  # the graphs take any side
-    for batch in faces.batches(recognizers, side):
-        for condition in conditions:
-            # Last condition's pictures go before this one's are made.
-            degraded = [_degrade(batch, row, condition, seed) for row in range(len(batch.names))]
-            answers = [taker.take(condition, degraded) for taker in takers] if degraded else []
-            amounts[condition] += sum(each.amount for each in degraded)
-            for row in range(min(len(degraded), max(0, examples - len(names)))):
-                said = tuple(_say(each[row], classes) for each in answers)
-                shown.setdefault(batch.names[row], {})[condition] = Example(degraded[row].pixels, said)
-            advance(batch.images / len(conditions))
-        names += batch.names
-        labels += [] if batch.labels is None else [batch.labels]
-    if not names:
-        raise NoFaceError(_nothing(faces))
-    truth = np.concatenate(labels) if faces.labelled else None
-    model, *others = (taker.close(truth) for taker in takers)
+    answers = _gather(
+        Asker(recognizers, classes, conditions, seed, batch_size), faces, max(0, examples), parts, advance
+    )
+    whole = _Whole(conditions, answers)
+    failures = _merged(faces.failures, *(part.failures for part in answers))
+    left_out = _merged(*(part.left_out for part in answers))
+    if not whole.names():
+        if parts is not None:
+            parts.remove()  # with nothing in it that is worth keeping
+        raise NoFaceError(_nothing(faces, failures, left_out))
+    model, *others = (whole.model(number, each) for number, each in enumerate(recognizers))
     other = others[0] if others else None
     return Stress(
         title=faces.title,
@@ -274,15 +259,15 @@ def stress(
         kinds=tuple(kinds),
         seed=seed,
         classes=classes,
-        names=tuple(names),
+        names=whole.names(),
         model=model,
         baseline=other,
         comparison={} if other is None else {c: compare(model.correct[c], other.correct[c]) for c in conditions},
-        amounts={condition: total / len(names) for condition, total in amounts.items()},
+        amounts=whole.amounts(),
         means={name: _mean(model, other, chosen) for name, chosen in _chosen(kinds).items()},
-        examples=shown,
-        failures=dict(faces.failures),
-        left_out=dict(faces.left_out),
+        examples=whole.examples(classes),
+        failures=failures,
+        left_out=left_out,
     )
 
 
@@ -306,50 +291,78 @@ def check_kinds(kinds: Sequence[str]) -> None:
             raise ValueError(f"{kind!r} is given twice")
 
 
-class _Taker:
-    """One model, and its answers as they come in."""
+def _settings(recognizers: Sequence[Recognizer], faces: StressFaces, asker: Asker, examples: int) -> dict[str, Any]:
+    """What settles the answers; a threshold, which figures follow from, may change."""
+    return {
+        "faces": faces.settings,
+        "models": [hash_of(each.model) for each in recognizers],
+        "kinds": list(dict.fromkeys(condition.kind for condition in asker.conditions)),
+        "seed": asker.seed,
+        "examples": examples,
+        "faces a part": CHUNK,
+    }
 
-    def __init__(self, recognizer: Recognizer, classes: Sequence[str], batch_size: int) -> None:
-        self._recognizer = recognizer
-        self._columns = match_classes(recognizer.model.card.labels, classes)
-        self._batch_size = batch_size
-        self._probabilities: dict[Condition, list[NDArray[np.float32]]] = {}
-        self._judgeable: dict[Condition, list[NDArray[np.bool_]]] = {}
 
-    def take(self, condition: Condition, degraded: Sequence[Degraded]) -> NDArray[np.float32]:
-        """Answer faces of one side, and return the probabilities (n, C)."""
-        needed = self._recognizer.model.needs_landmarks
-        result = self._recognizer.recognize_crops(
-            np.stack([each.pixels for each in degraded]),
-            np.stack([each.landmarks for each in degraded]) if needed else None,
-            batch_size=self._batch_size,
-        )
-        assert result.judgeable is not None
-        probabilities = restrict(result.probabilities, self._columns)
-        self._probabilities.setdefault(condition, []).append(probabilities)
-        self._judgeable.setdefault(condition, []).append(result.judgeable)
-        return probabilities
+def _gather(
+    asker: Asker, faces: StressFaces, examples: int, parts: Parts | None, advance: Advance
+) -> list[StressAnswers]:
+    """The answers to all faces, those of an interrupted run among them."""
+    count = 0 if parts is None else parts.open(_settings(asker.recognizers, faces, asker, examples))
+    held = [] if parts is None else [parts.load(number, StressAnswers.from_bytes) for number in range(count)]
+    images, seen = sum(each.images for each in held), sum(len(each.names) for each in held)
+    if held:
+        advance(images)
+    side = max(each.model.card.face_size for each in asker.recognizers)  # the graphs take any side
+    for batch in faces.batches(asker.recognizers, side, Taken(images, seen)):
+        held.append(asker.ask(batch, examples - seen, advance))
+        if parts is not None:
+            parts.save(len(held) - 1, held[-1].to_bytes())
+        seen += len(batch.names)
+    return held
 
-    def close(self, labels: NDArray[np.int64] | None) -> StressedModel:
-        """The answers and their figures, by the labels (n,), or by the answers to the clean faces."""
-        probabilities = {condition: np.concatenate(parts) for condition, parts in self._probabilities.items()}
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """The answers to all faces, whose figures are wanted."""
+
+    conditions: Sequence[Condition]
+    parts: Sequence[StressAnswers]
+
+    def labels(self) -> NDArray[np.int64] | None:
+        labels = [part.labels for part in self.parts if part.labels is not None]
+        return np.concatenate(labels) if labels else None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.names)
+
+    def amounts(self) -> dict[Condition, float]:
+        means = sum(part.amounts for part in self.parts) / len(self.names())
+        return dict(zip(self.conditions, np.asarray(means).tolist(), strict=True))
+
+    def model(self, number: int, recognizer: Recognizer) -> StressedModel:
+        """The answers of a model and their figures, by the labels, or by the answers to the clean faces."""
+        shares = np.concatenate([part.probabilities[number] for part in self.parts], axis=1)
+        judged = np.concatenate([part.judgeable[number] for part in self.parts], axis=1)
+        probabilities = dict(zip(self.conditions, shares, strict=True))
+        judgeable = dict(zip(self.conditions, judged, strict=True))
+        labels = self.labels()
         truth = probabilities[CLEAN].argmax(1) if labels is None else labels
-        correct = {condition: np.asarray(shares.argmax(1) == truth) for condition, shares in probabilities.items()}
-        models = tuple(describe(self._recognizer.model))
-        threshold = self._recognizer.threshold
-        points = {}
-        for condition, shares in probabilities.items():
-            judgeable = np.concatenate(self._judgeable[condition])
-            calibrated = None if labels is None else labels
-            points[condition] = _point(shares, correct[condition], judgeable, calibrated, threshold)
-        return StressedModel(full_name(models), models, threshold, probabilities, correct, points)
+        correct = {condition: np.asarray(each.argmax(1) == truth) for condition, each in probabilities.items()}
+        points = {
+            condition: _point(each, correct[condition], judgeable[condition], labels, recognizer.threshold)
+            for condition, each in probabilities.items()
+        }
+        models = tuple(describe(recognizer.model))
+        return StressedModel(full_name(models), models, recognizer.threshold, probabilities, correct, points)
 
-
-def _degrade(batch: FaceBatch, row: int, condition: Condition, seed: int) -> Degraded:
-    face, landmarks = batch.pixels[row], batch.landmarks[row]
-    if condition == CLEAN:
-        return Degraded(face, landmarks, 0.0)
-    return degrade(face, condition.kind, condition.level, landmarks=landmarks, seed=seed)
+    def examples(self, classes: Sequence[str]) -> dict[str, dict[Condition, Example]]:
+        shown: dict[str, dict[Condition, Example]] = {}
+        for part in self.parts:
+            for number, (condition, pictures) in enumerate(zip(self.conditions, part.pictures, strict=False)):
+                for row, pixels in enumerate(pictures):
+                    said = tuple(_say(each[row], classes) for each in part.probabilities[:, number])
+                    shown.setdefault(part.names[row], {})[condition] = Example(pixels, said)
+        return shown
 
 
 def _point(
@@ -406,8 +419,12 @@ def _say(probabilities: NDArray[np.float32], classes: Sequence[str]) -> str:
     return f"{classes[int(probabilities.argmax())]} {probabilities.max():.0%}"
 
 
-def _nothing(faces: StressFaces) -> str:
-    reasons = [*faces.failures.items(), *faces.left_out.items()]
+def _merged(*reasons: Mapping[str, str]) -> dict[str, str]:
+    return {name: reason for each in reasons for name, reason in each.items()}
+
+
+def _nothing(faces: StressFaces, failures: Mapping[str, str], left_out: Mapping[str, str]) -> str:
+    reasons = [*failures.items(), *left_out.items()]
     first = f"; the first: {reasons[0][0]}: {reasons[0][1].removeprefix(f'{reasons[0][0]}: ')}" if reasons else ""
     return (
         f"{faces.title}: no face to degrade in {faces.images:,} images{first}; give photos with faces, or "

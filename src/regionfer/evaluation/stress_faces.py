@@ -1,10 +1,11 @@
 """The faces of a stress test: a labelled dataset's, or those found in one's own photos."""
 
+import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from regionfer.onnx_model import Classifier
 from regionfer.recognizer import MIN_CONFIDENCE, MIN_FACE_SIDE, Recognizer
 
 CHUNK = 64
-"""Faces taken at once: they, and one degradation of them, are all that is in memory."""
+"""Faces taken at once, or more where one photo has them: they, and one degradation of them, are all that is in memory.
+They are also what an interruption costs at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class FaceBatch:
         landmarks: (n, 5, 2) float32, x y in 0..1 of the face; NaN where unknown.
         labels: (n,) int64, or None where they are not known.
         images: how many images, readable or not, these faces took.
+        failures: which of these could not be read: why, by name.
+        left_out: images, or faces in them, that were read and could not be used: why, by name.
     """
 
     names: tuple[str, ...]
@@ -41,6 +45,15 @@ class FaceBatch:
     landmarks: NDArray[np.float32]
     labels: NDArray[np.int64] | None
     images: int
+    failures: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+class Taken(NamedTuple):
+    """What an interrupted run has gone through."""
+
+    images: int = 0
+    faces: int = 0
 
 
 class StressFaces(Protocol):
@@ -51,15 +64,17 @@ class StressFaces(Protocol):
 
     labelled: bool
 
-    failures: dict[str, str]
-    """Images that could not be read: why, by name. Filled by ``batches``."""
-
-    left_out: dict[str, str]
-    """Images, or faces in them, that were read and could not be used: why, by name. Filled by ``batches``."""
+    failures: Mapping[str, str]
+    """Inputs in which no image was found: why, by name."""
 
     @property
     def images(self) -> int:
         """How many images there are."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """JSON values that settle which faces these are, so that a run goes on with the same only."""
         ...
 
     def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
@@ -75,8 +90,11 @@ class StressFaces(Protocol):
         """How faces and labels came about."""
         ...
 
-    def batches(self, recognizers: Sequence[Recognizer], side: int) -> Iterator[FaceBatch]:
-        """The faces, at most `CHUNK` at once, of a side in pixels, with landmarks where a model needs them."""
+    def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
+        """The faces, some `CHUNK` at once, of a side in pixels, with landmarks where a model needs them.
+
+        After what whole batches have ``taken``, the same batches come as without an interruption.
+        """
         ...
 
 
@@ -94,8 +112,7 @@ class DatasetFaces:
     limit: int | None = None
     seed: int = 0
     labelled: bool = field(default=True, init=False)
-    failures: dict[str, str] = field(default_factory=dict, init=False)
-    left_out: dict[str, str] = field(default_factory=dict, init=False)
+    failures: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         splits = "+".join(dict.fromkeys(self.manifest.splits.tolist()))
@@ -106,6 +123,13 @@ class DatasetFaces:
     def images(self) -> int:
         """How many images there are, of those drawn."""
         return len(self.rows)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The dataset, where it is, and the images drawn with their labels."""
+        drawn = zip(self.manifest.names[self.rows].tolist(), self.manifest.labels[self.rows].tolist(), strict=True)
+        place = str(self.manifest.root.resolve())
+        return {"title": self.title, "folder": place, "images": _digest(f"{name}\0{label}" for name, label in drawn)}
 
     def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
         """The dataset's classes, once the models were checked to know them."""
@@ -120,24 +144,27 @@ class DatasetFaces:
         whole = len(self.rows) == len(self.manifest)
         return protocol_of(recognizer.model.card.labels, self.manifest) + ("" if whole else drawn)
 
-    def batches(self, recognizers: Sequence[Recognizer], side: int) -> Iterator[FaceBatch]:
+    def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces in the order of the dataset."""
-        for start in range(0, len(self.rows), CHUNK):
+        needs_landmarks = any(each.model.needs_landmarks for each in recognizers)
+        for start in range(taken.images, len(self.rows), CHUNK):
             rows = self.rows[start : start + CHUNK]
             faces = [load_face(self.manifest, int(row), side) for row in rows]
             names = [str(self.manifest.names[row]) for row in rows]
-            self.failures |= {name: face for name, face in zip(names, faces, strict=True) if isinstance(face, str)}
+            failures = {name: face for name, face in zip(names, faces, strict=True) if isinstance(face, str)}
             good = [(n, f, int(row)) for n, f, row in zip(names, faces, rows, strict=True) if not isinstance(f, str)]
-            if any(each.model.needs_landmarks for each in recognizers):
-                lacking = {n for n, face, _ in good if np.isnan(face.landmarks).any()}
-                self.left_out |= dict.fromkeys(sorted(lacking), "the dataset gives no landmarks of this face")
-                good = [each for each in good if each[0] not in lacking]
+            left_out = {n: _TOO_SMALL for n, face, _ in good if face.side < MIN_FACE_SIDE}
+            lacking = {n for n, face, _ in good if needs_landmarks and np.isnan(face.landmarks).any()}
+            left_out |= dict.fromkeys(sorted(lacking), "the dataset gives no landmarks of this face")
+            good = [each for each in good if each[0] not in left_out]
             yield FaceBatch(
                 names=tuple(name for name, _, _ in good),
                 pixels=_stack([face.pixels for _, face, _ in good], (side, side, 3), np.uint8),
                 landmarks=_stack([face.landmarks for _, face, _ in good], (5, 2), np.float32),
                 labels=self.manifest.labels[[row for _, _, row in good]],
                 images=len(rows),
+                failures=failures,
+                left_out=left_out,
             )
 
 
@@ -151,6 +178,7 @@ class PhotoFaces:
         min_confidence: leave out faces of which the detector is less sure, 0..1.
         limit: take so many faces at most, from photos in random order; None for all.
         seed: of that order.
+        failures: inputs in which no photo was found: why, by name.
     """
 
     paths: Sequence[Path]
@@ -158,9 +186,8 @@ class PhotoFaces:
     min_confidence: float = MIN_CONFIDENCE
     limit: int | None = None
     seed: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
     labelled: bool = field(default=False, init=False)
-    failures: dict[str, str] = field(default_factory=dict, init=False)
-    left_out: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.title = "own photos" if self.detect else "own face crops"
@@ -172,6 +199,16 @@ class PhotoFaces:
     def images(self) -> int:
         """How many photos there are."""
         return len(self.paths)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The photos in their order, and how faces are found in them."""
+        return {
+            "photos": _digest(str(path.absolute()) for path in self._order),
+            "detect": self.detect,
+            "min_confidence": self.min_confidence if self.detect else None,
+            "limit": self.limit,
+        }
 
     def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
         """The model's labels, once the baseline was checked to have the same."""
@@ -194,29 +231,28 @@ class PhotoFaces:
         )
         return f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
 
-    def batches(self, recognizers: Sequence[Recognizer], side: int) -> Iterator[FaceBatch]:
-        """The faces in the order in which the photos are read."""
-        left = sys.maxsize if self.limit is None else self.limit
+    def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
+        """The faces in the order in which the photos are read, all of a photo together."""
+        left = sys.maxsize if self.limit is None else self.limit - taken.faces
         waiting: list[FaceBatch] = []
-        for path in self._order:
-            batch = _part(self._read(path, recognizers[0], side), 0, left)
-            waiting.append(batch)
-            left -= len(batch.names)
+        for path in self._order[taken.images :]:
             if left == 0:
                 break
+            batch = _first(self._read(path, recognizers[0], side), left)
+            waiting.append(batch)
+            left -= len(batch.names)
             if len(waiting) >= CHUNK or sum(len(each.names) for each in waiting) >= CHUNK:
-                yield from _in_chunks(_join(waiting))
+                yield _join(waiting)
                 waiting = []
         if waiting:
-            yield from _in_chunks(_join(waiting))
+            yield _join(waiting)
 
     def _read(self, path: Path, recognizer: Recognizer, side: int) -> FaceBatch:
         nothing = FaceBatch((), np.empty((0, side, side, 3), np.uint8), np.empty((0, 5, 2), np.float32), None, 1)
         try:
             image = read_image(path)
         except ImageError as error:
-            self.failures[str(path)] = str(error)
-            return nothing
+            return replace(nothing, failures={str(path): str(error)})
         if self.detect:
             found = recognizer.detector.detect(image)
             found = found[found.scores >= self.min_confidence]
@@ -224,10 +260,12 @@ class PhotoFaces:
         else:
             found, sides = Detections.empty(), np.array([min(image.shape[:2])], np.float32)
         if len(sides) == 0:
-            self.left_out[str(path)] = "no face found"
+            return replace(nothing, left_out={str(path): "no face found"})
         names = [str(path) if len(sides) == 1 else f"{path}, face {number + 1}" for number in range(len(sides))]
-        small = f"a face below {MIN_FACE_SIDE} pixels, too small to be judged"
-        self.left_out |= {name: small for name, each in zip(names, sides, strict=True) if each < MIN_FACE_SIDE}
+        nothing = replace(
+            nothing,
+            left_out={name: _TOO_SMALL for name, each in zip(names, sides, strict=True) if each < MIN_FACE_SIDE},
+        )
         names = [name for name, each in zip(names, sides, strict=True) if each >= MIN_FACE_SIDE]
         if not names:
             return nothing
@@ -241,6 +279,8 @@ class PhotoFaces:
             landmarks=aligned_landmarks(found),
         )
 
+
+_TOO_SMALL = f"a face below {MIN_FACE_SIDE} pixels, too small to be judged"
 
 _UNKNOWN = np.full((1, 5, 2), np.nan, np.float32)
 
@@ -275,21 +315,18 @@ def _join(batches: Sequence[FaceBatch]) -> FaceBatch:
         landmarks=np.concatenate([batch.landmarks for batch in batches]),
         labels=None,
         images=sum(batch.images for batch in batches),
+        failures={name: reason for batch in batches for name, reason in batch.failures.items()},
+        left_out={name: reason for batch in batches for name, reason in batch.left_out.items()},
     )
 
 
-def _part(batch: FaceBatch, start: int, stop: int) -> FaceBatch:
-    """Some faces of an unlabelled batch; its images count with the first."""
-    return replace(
-        batch,
-        names=batch.names[start:stop],
-        pixels=batch.pixels[start:stop],
-        landmarks=batch.landmarks[start:stop],
-        images=batch.images if start == 0 else 0,
-    )
+def _first(batch: FaceBatch, count: int) -> FaceBatch:
+    """The first faces of an unlabelled batch."""
+    return replace(batch, names=batch.names[:count], pixels=batch.pixels[:count], landmarks=batch.landmarks[:count])
 
 
-def _in_chunks(batch: FaceBatch) -> Iterator[FaceBatch]:
-    """A batch in parts of at most `CHUNK` faces."""
-    for start in range(0, max(1, len(batch.names)), CHUNK):
-        yield _part(batch, start, start + CHUNK)
+def _digest(lines: Iterable[str]) -> str:
+    content = hashlib.sha256()
+    for line in lines:
+        content.update(f"{line}\n".encode(errors="surrogatepass"))
+    return content.hexdigest()

@@ -20,7 +20,8 @@ from regionfer.evaluation.report import (
     write_files,
 )
 from regionfer.evaluation.scores import Interval
-from regionfer.evaluation.stress import CLEAN, OVERALL, Condition, Mean, Point, Stress
+from regionfer.evaluation.stress import OVERALL, Mean, Point, Stress
+from regionfer.evaluation.stress_answers import CLEAN, Condition
 from regionfer.evaluation.tables import Table, interval_text, percent
 
 if TYPE_CHECKING:
