@@ -84,7 +84,7 @@ class TestPage:
         assert [answer.split()[0] for answer in answers] == [said, beside]
 
     def test_without_pictures(self, recognizer, make_manifest):
-        page = to_html(stress(recognizer, DatasetFaces(make_manifest()), kinds=["hand"]))
+        page = to_html(stress(recognizer, DatasetFaces(make_manifest(30, pixels=_textured(30))), kinds=["hand"]))
         assert "<img" not in page
         assert "baseline" not in page.lower()
 
