@@ -4,7 +4,7 @@ import pytest
 
 import regionfer.parts as module
 from regionfer.errors import DatasetError, OutputError
-from regionfer.parts import Parts
+from regionfer.parts import Parts, digest
 
 SETTINGS = {"images": "abc", "kinds": ("mask", "blur"), "limit": None}
 
@@ -65,3 +65,9 @@ def test_damaged_part(parts):
 def test_a_folder_that_cannot_be_made(tmp_path):
     with pytest.raises(OutputError, match="work: cannot be written: No such file"):
         Parts(tmp_path / "none" / "work").open(SETTINGS)
+
+
+def test_a_digest_tells_lines_apart() -> None:
+    texts = ([], ["a"], ["a", "b"], ["b", "a"], ["ab"], ["a", "\udcff"])
+    assert len({digest(lines) for lines in texts}) == len(texts)
+    assert digest(iter(["a", "b"])) == digest(["a", "b"])

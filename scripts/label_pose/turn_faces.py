@@ -61,18 +61,18 @@ def main() -> None:
     sources = read_sources(arguments.table, split)
     chosen = [sources[i] for i in rng.permutation(len(sources))]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    made = turned_faces(chosen, Path(folder), rng)
+    made, drawn = turned_faces(chosen, Path(folder), rng), 0
     with (arguments.out / "faces.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for number, (picture, pose, name) in zip(
-            track(range(arguments.count), console=Console(stderr=True)), made, strict=False
+        for drawn, (picture, pose, name) in zip(
+            track(range(1, arguments.count + 1), console=Console(stderr=True)), made, strict=False
         ):
-            picture_name = f"turned{number:05d}.png"
+            picture_name = f"turned{drawn:05d}.png"
             cv2.imwrite(str(arguments.out / picture_name), picture[..., 0])
             table.writerow((picture_name, *(f"{angle:.2f}" for angle in pose), name))
             file.flush()
-    print(f"{arguments.out}: {number + 1:,} faces")
+    print(f"{arguments.out}: {drawn:,} faces")
 
 
 def read_sources(table: Path, split: str) -> list[Source]:

@@ -6,8 +6,9 @@ result whether it was stopped or not.
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,6 +93,14 @@ class Parts:
             return read(path.read_bytes())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{path}: damaged: {error}; {advice}") from error
+
+
+def digest(lines: Iterable[str]) -> str:
+    """A hash of lines of text, for settings that would be long; names that are no valid UTF-8 are taken as well."""
+    content = sha256()
+    for line in lines:
+        content.update(f"{line}\n".encode(errors="surrogatepass"))
+    return content.hexdigest()
 
 
 def _settings(content: bytes) -> dict[str, Any]:

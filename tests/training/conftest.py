@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from regionfer.models import backbones
-from regionfer.training.data import FaceData
+from regionfer.models.classifier import ExpressionClassifier
+from regionfer.training.data import FaceData, blended_targets, class_weights
 from regionfer.training.recipe import Recipe, parse_recipe
+from regionfer.training.step import Losses, Step, part_losses
 
 CLASSES = ("neutral", "happiness", "surprise")
 
@@ -82,3 +84,22 @@ def make_faces() -> Callable[..., FaceData]:
 def classes() -> tuple[str, ...]:
     """Names of the classes of these faces."""
     return CLASSES
+
+
+def _step_losses(recipe: Recipe, classifier: ExpressionClassifier, step: Step, faces: FaceData) -> Losses:
+    return part_losses(
+        step,
+        slice(0, len(step.rows)),
+        recipe=recipe,
+        classifier=classifier,
+        network=classifier.network,
+        data=faces,
+        targets=blended_targets(faces, recipe.loss.soft_targets),
+        weights=class_weights(faces, recipe.loss.class_balance),
+    )
+
+
+@pytest.fixture(scope="session")
+def step_losses() -> Callable[..., Losses]:
+    """Take the losses of a whole step, given recipe, classifier, step and faces."""
+    return _step_losses

@@ -72,12 +72,17 @@ def test_a_few_faces_do_not_make_every_answer_sure(
     assert classifier.temperature.item() == 1
 
 
+def rare_class(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the exact posterior, and labels, of which one in ten is of the second class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(n, generator=generator) < 0.1).long()
+    evidence = torch.randn(n, 2, generator=generator) + 1.2 * torch.nn.functional.one_hot(labels, 2)
+    return 1.2 * evidence + torch.tensor([0.9, 0.1]).log(), labels
+
+
 def test_rare_classes_are_answered_as_far_as_accuracy_allows() -> None:
     """Nine in ten faces are of one class; the logits know better than their prior says."""
-    generator = torch.Generator().manual_seed(0)
-    labels = (torch.rand(4000, generator=generator) < 0.1).long()
-    evidence = torch.randn(4000, 2, generator=generator) + 1.2 * torch.nn.functional.one_hot(labels, 2)
-    logits = 1.2 * evidence + torch.tensor([0.9, 0.1]).log()  # the exact posterior
+    logits, labels = rare_class(4000)
 
     def found(max_loss: float) -> tuple[float, float]:
         temperature, shift = fit_prior_shift(logits[None], labels, max_loss)
@@ -92,11 +97,20 @@ def test_rare_classes_are_answered_as_far_as_accuracy_allows() -> None:
 
 def test_a_shift_leaves_probabilities_that_mean_what_they_say() -> None:
     """Shifted answers would be surer than they are right."""
-    generator = torch.Generator().manual_seed(0)
-    labels = (torch.rand(8000, generator=generator) < 0.1).long()
-    evidence = torch.randn(8000, 2, generator=generator) + 1.2 * torch.nn.functional.one_hot(labels, 2)
-    logits = 1.2 * evidence + torch.tensor([0.9, 0.1]).log()
+    logits, labels = rare_class(8000)
     temperature, shift = fit_prior_shift(logits[None], labels, 0.03)
     assert max(shift) > 0.2
     shifted = logits / temperature + torch.tensor(shift)
     assert fit_temperature(shifted[None], labels) == pytest.approx(1, abs=0.02)
+
+
+def test_the_second_temperature_changes_no_answer() -> None:
+    """The answers are those of one of the shifts with a single temperature."""
+    logits, labels = rare_class(8000)
+    temperature, shift = fit_prior_shift(logits[None], labels, 0.03)
+    found = (logits / temperature + torch.tensor(shift)).argmax(1)
+    strength = -(labels.bincount() / len(labels)).log()
+    shifts = [tau * (strength - strength.mean()) for tau in torch.arange(0, 1.01, 0.05).tolist()]
+    answers = [(logits / fit_temperature(logits[None], labels, each) + each).argmax(1) for each in shifts]
+    assert min(int((found != each).sum()) for each in answers) == 0
+    assert int((found != answers[0]).sum()) > 0

@@ -10,9 +10,9 @@ from torch.testing import assert_close
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.training.augmentation import moved_points
 from regionfer.training.build import build_classifier
-from regionfer.training.data import FaceData, blended_targets, class_weights
+from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
-from regionfer.training.step import Losses, Step, draw_step, part_losses
+from regionfer.training.step import Losses, Step, draw_step
 
 MakeRecipe = Callable[..., Recipe]
 MakeFaces = Callable[..., FaceData]
@@ -23,20 +23,6 @@ def step_of(recipe: Recipe, faces: FaceData, seed: int = 0) -> tuple[ExpressionC
     torch.manual_seed(0)
     classifier = build_classifier(recipe, 3)
     return classifier, draw_step(recipe, classifier, faces, ROWS, seed)
-
-
-def losses_of(recipe: Recipe, faces: FaceData) -> Losses:
-    classifier, step = step_of(recipe, faces)
-    return part_losses(
-        step,
-        slice(0, 8),
-        recipe=recipe,
-        classifier=classifier,
-        network=classifier.network,
-        data=faces,
-        targets=blended_targets(faces, recipe.loss.soft_targets),
-        weights=class_weights(faces, recipe.loss.class_balance),
-    )
 
 
 @pytest.mark.parametrize(
@@ -52,12 +38,20 @@ def losses_of(recipe: Recipe, faces: FaceData) -> Losses:
     ids=["margin", "class balance", "soft targets", "dropout", "covering", "biased"],
 )
 def test_a_setting_changes_its_part_of_the_loss(
-    changes: dict[str, object], part: str, make_recipe: MakeRecipe, make_faces: MakeFaces
+    changes: dict[str, object],
+    part: str,
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    step_losses: Callable[..., Losses],
 ) -> None:
     faces = make_faces(16)
     faces.targets.mul_(0.7).add_(0.1)  # votes that disagree
-    before = losses_of(make_recipe(augmentation={"occlude": 0.0}), faces)
-    after = losses_of(make_recipe(**({"augmentation": {"occlude": 0.0}} | changes)), faces)
+
+    def losses_of(recipe: Recipe) -> Losses:
+        return step_losses(recipe, *step_of(recipe, faces), faces)
+
+    before = losses_of(make_recipe(augmentation={"occlude": 0.0}))
+    after = losses_of(make_recipe(**({"augmentation": {"occlude": 0.0}} | changes)))
     assert not torch.isclose(getattr(before, part), getattr(after, part), rtol=1e-3)
 
 
@@ -67,7 +61,9 @@ def test_the_total_is_the_weighted_sum(make_recipe: MakeRecipe) -> None:
     assert parts.total(recipe).item() == 1 + 5 + 25 + 1000
 
 
-def test_bf16_is_for_the_network_alone(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:
+def test_bf16_is_for_the_network_alone(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, step_losses: Callable[..., Losses]
+) -> None:
     """In bfloat16 the places a picture is sampled at would be off by parts of a pixel."""
     seen: dict[str, tuple[Tensor, torch.dtype]] = {}
     for precision in ("fp32", "bf16"):
@@ -78,15 +74,7 @@ def test_bf16_is_for_the_network_alone(make_recipe: MakeRecipe, make_faces: Make
             seen.setdefault(name, (inputs[0].clone(), output.dtype))
 
         classifier.network.backbone.stages[0][0].register_forward_hook(watch)
-        part_losses(
-            step,
-            slice(0, 8),
-            recipe=recipe,
-            classifier=classifier,
-            network=classifier.network,
-            data=faces,
-            targets=faces.targets,
-        )
+        step_losses(recipe, classifier, step, faces)
     assert seen["bf16"][1] == torch.bfloat16
     assert seen["fp32"][1] == torch.float32
     assert_close(seen["bf16"][0], seen["fp32"][0], atol=1e-3, rtol=0)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -31,8 +32,8 @@ def taught(
     """Train a teacher; targets of faces with it, given its weight."""
     train(make_recipe(), make_faces(), None, tmp_path / "teacher", classes=classes)
 
-    def targets(weight: float, faces: FaceData, names: tuple[str, ...] = classes, teachers: int = 1) -> Tensor:
-        recipe = TeacherRecipe(checkpoints=(tmp_path / "teacher" / BEST,) * teachers, weight=weight)
+    def targets(weight: float, faces: FaceData, names: tuple[str, ...] = classes) -> Tensor:
+        recipe = TeacherRecipe(checkpoints=(tmp_path / "teacher" / BEST,), weight=weight)
         return taught_targets(faces.targets, recipe, Accelerator(cpu=True), faces, names, tmp_path)
 
     return targets
@@ -47,6 +48,14 @@ def test_a_teachers_answers_to_the_faces_as_they_are_are_mixed_in(
     assert_close(taught(0.25, faces), 0.75 * faces.targets + 0.25 * torch.from_numpy(answers))
     assert_close(taught(0.0, faces), faces.targets)
     assert_close(taught(0.25, faces).sum(1), torch.ones(20))
+
+
+def test_faces_that_teach_no_expression_are_not_looked_at(taught: Callable[..., Tensor], make_faces: MakeFaces) -> None:
+    faces = make_faces(20, seed=3)
+    turned = faces.with_turned(faces.faces[:5].numpy(), np.arange(5), torch.zeros(5, 3))
+    targets = taught(0.5, turned)
+    assert torch.equal(targets[:20], taught(0.5, faces))
+    assert not targets[20:].any()
 
 
 def test_answers_are_kept_for_a_resumed_run_and_are_those_of_these_faces(

@@ -14,11 +14,12 @@ from regionfer.errors import DatasetError, RecipeError
 from regionfer.training.build import build_classifier
 from regionfer.training.data import FaceData, blended_targets
 from regionfer.training.recipe import Recipe
-from regionfer.training.step import draw_step, part_losses
+from regionfer.training.step import Losses, draw_step
 from regionfer.training.turned import read_turned
 
 MakeRecipe = Callable[..., Recipe]
 MakeFaces = Callable[..., FaceData]
+StepLosses = Callable[..., Losses]
 
 
 def write_turned(folder: Path, lines: tuple[str, ...]) -> Path:
@@ -56,12 +57,15 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         read_turned(tmp_path, ["a.png"], 16)
 
 
-def test_they_need_a_pose_head(make_recipe: MakeRecipe) -> None:
+@pytest.mark.parametrize("attributes", [{"heads": True}, {"pose": "pose.csv"}], ids=["no poses", "no heads"])
+def test_they_need_a_pose_head(attributes: dict[str, object], make_recipe: MakeRecipe) -> None:
     with pytest.raises(RecipeError, match=r"attributes\.turned teaches head pose"):
-        make_recipe(attributes={"heads": True, "turned": "turned"})
+        make_recipe(attributes={**attributes, "turned": "turned"})
 
 
-def test_they_teach_the_pose_and_no_expression(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:
+def test_they_teach_the_pose_and_no_expression(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, step_losses: StepLosses
+) -> None:
     plain = replace(make_faces(8), poses=torch.full((8, 3), torch.nan), seen=torch.full((8,), torch.nan))
     drawn = np.zeros((8, 16, 16, 3), np.uint8)
     data = plain.with_turned(drawn, np.arange(8)[::-1].copy(), torch.tensor([[70.0, 0, 0]]).repeat(8, 1))
@@ -79,15 +83,7 @@ def test_they_teach_the_pose_and_no_expression(make_recipe: MakeRecipe, make_fac
     losses = {}
     for name, rows in (("plain", torch.arange(8)), ("turned", torch.arange(8, 16))):
         step = draw_step(recipe, classifier, data, rows, 0)
-        losses[name] = part_losses(
-            step,
-            slice(0, 8),
-            recipe=recipe,
-            classifier=classifier,
-            network=classifier.network,
-            data=data,
-            targets=blended_targets(data, 1.0),
-        )
+        losses[name] = step_losses(recipe, classifier, step, data)
         assert step.attributes is not None
         assert step.attributes.poses.isfinite().any() == (name == "turned")
     assert losses["plain"].cross_entropy > 0.1

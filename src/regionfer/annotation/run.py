@@ -1,9 +1,8 @@
 """Describe all faces of a folder or dataset, in parts, so that an interrupted run goes on where it stopped."""
 
 import csv
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from regionfer.annotation.inputs import Inputs, is_crops
 from regionfer.annotation.table import AttributeTable, TableCard, check_table_path
 from regionfer.errors import DatasetError, writing
 from regionfer.onnx_model import hash_of
-from regionfer.parts import Parts
+from regionfer.parts import Parts, digest
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
 PART = 256
@@ -176,20 +175,13 @@ def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
     lines = zip(inputs.names, inputs.labels, inputs.splits, strict=True)
     return {
         "folder": card.root,
-        "images": _digest(f"{name}\0{label}\0{split}" for name, label, split in lines),
+        "images": digest(f"{name}\0{label}\0{split}" for name, label, split in lines),
         "model": card.model_sha256,
         "detect": card.detect,
         "min_confidence": card.min_confidence,
         "threshold": card.threshold,
         "part": PART,
     }
-
-
-def _digest(lines: Iterable[str]) -> str:
-    content = hashlib.sha256()
-    for line in lines:
-        content.update(f"{line}\n".encode(errors="surrogatepass"))
-    return content.hexdigest()
 
 
 def _write_losses(table: Path, misses: Mapping[str, str], failures: Mapping[str, str]) -> Path | None:

@@ -1,8 +1,7 @@
 """The faces of a stress test: a labelled dataset's, or those found in one's own photos."""
 
-import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +18,7 @@ from regionfer.faces import Detections
 from regionfer.faces.alignment import align_faces, aligned_landmarks
 from regionfer.images import read_image
 from regionfer.onnx_model import Classifier
+from regionfer.parts import digest
 from regionfer.recognizer import MIN_CONFIDENCE, MIN_FACE_SIDE, Recognizer
 
 CHUNK = 64
@@ -129,7 +129,7 @@ class DatasetFaces:
         """The dataset, where it is, and the images drawn with their labels."""
         drawn = zip(self.manifest.names[self.rows].tolist(), self.manifest.labels[self.rows].tolist(), strict=True)
         place = str(self.manifest.root.resolve())
-        return {"title": self.title, "folder": place, "images": _digest(f"{name}\0{label}" for name, label in drawn)}
+        return {"title": self.title, "folder": place, "images": digest(f"{name}\0{label}" for name, label in drawn)}
 
     def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
         """The dataset's classes, once the models were checked to know them."""
@@ -204,7 +204,7 @@ class PhotoFaces:
     def settings(self) -> Mapping[str, Any]:
         """The photos in their order, and how faces are found in them."""
         return {
-            "photos": _digest(str(path.absolute()) for path in self._order),
+            "photos": digest(str(path.absolute()) for path in self._order),
             "detect": self.detect,
             "min_confidence": self.min_confidence if self.detect else None,
             "limit": self.limit,
@@ -323,10 +323,3 @@ def _join(batches: Sequence[FaceBatch]) -> FaceBatch:
 def _first(batch: FaceBatch, count: int) -> FaceBatch:
     """The first faces of an unlabelled batch."""
     return replace(batch, names=batch.names[:count], pixels=batch.pixels[:count], landmarks=batch.landmarks[:count])
-
-
-def _digest(lines: Iterable[str]) -> str:
-    content = hashlib.sha256()
-    for line in lines:
-        content.update(f"{line}\n".encode(errors="surrogatepass"))
-    return content.hexdigest()

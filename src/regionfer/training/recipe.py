@@ -202,8 +202,8 @@ class Recipe(_Section):
     def _consistent(self) -> "Recipe":
         if self.regions.generator == "none" and self.model.aggregation != "mean":
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
-        if self.attributes.turned and not self.attributes.pose:
-            raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.pose")
+        if self.attributes.turned and not (self.attributes.heads and self.attributes.pose):
+            raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.heads and .pose")
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         return self

@@ -7,7 +7,7 @@ training instead of one each step.
 Source: knowledge distillation (Hinton et al., 2015, arXiv:1503.02531).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -61,23 +61,24 @@ def taught_targets(
     """
     if not recipe.checkpoints:
         return targets
-    kept = _kept(out / ANSWERS)
+    known = _kept(out / ANSWERS)
     rows = np.flatnonzero(targets.sum(1).numpy() > 0)
     looked_at = training.rows(rows)
     faces = sha256(looked_at.faces.numpy().tobytes()).hexdigest()
-    answers: dict[str, Tensor] = {}
+    answers = []
     for path in recipe.checkpoints:
         teacher = _teacher(path, classes).to(accelerator.device)
         key = f"{sha256(path.read_bytes()).hexdigest()} {faces}"
-        if key not in kept:
+        if key not in known:
             report(f"{path}: looks at {len(rows):,} training faces")
-        answers[key] = kept[key] if key in kept else torch.from_numpy(predict_shared(accelerator, teacher, looked_at))
-        agreed = (answers[key].argmax(1) == targets[rows].argmax(1)).float().mean()
+            known[key] = torch.from_numpy(predict_shared(accelerator, teacher, looked_at))
+            if accelerator.is_main_process:
+                replace_file(out / ANSWERS, partial(save_file, known))
+        answers.append(known[key])
+        agreed = (answers[-1].argmax(1) == targets[rows].argmax(1)).float().mean()
         report(f"{path}: teaches, and answers {agreed:.1%} of the training faces as they are labelled")
-        if accelerator.is_main_process:
-            replace_file(out / ANSWERS, partial(save_file, {**kept, **answers}))
     taught = targets.clone()
-    taught[rows] = (1 - recipe.weight) * targets[rows] + recipe.weight * torch.stack(list(answers.values())).mean(0)
+    taught[rows] = (1 - recipe.weight) * targets[rows] + recipe.weight * torch.stack(answers).mean(0)
     return taught
 
 
@@ -90,9 +91,9 @@ def _teacher(path: Path, classes: tuple[str, ...]) -> ExpressionClassifier:
     return load_classifier(checkpoint, str(path))
 
 
-def _kept(path: Path) -> Mapping[str, Tensor]:
+def _kept(path: Path) -> dict[str, Tensor]:
     """Answers by teacher and faces; none where there are none, or the file is damaged."""
     try:
-        return load_file(path)
+        return dict(load_file(path))
     except (OSError, SafetensorError):
         return {}
