@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from regionfer.occluders import KINDS, Occluder, draw_occluder
+from regionfer.occluders import KINDS, Occluder, draw_cover, draw_occluder
 from regionfer.regions import TYPICAL_LANDMARKS
 
 SIDE = 64
@@ -84,3 +84,15 @@ def test_hands_have_the_colour_of_the_skin() -> None:
 def test_what_cannot_be_drawn_is_refused(kind: str, strength: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw(kind, strength)
+
+
+def test_covers_are_of_many_kinds_and_drawn_from_the_seed() -> None:
+    covers = [draw_cover(np.random.default_rng(seed), SIDE) for seed in range(60)]
+    assert {cover.shape for cover in covers} == {(SIDE, SIDE, 3)}
+    assert {cover.dtype for cover in covers} == {np.dtype(np.uint8)}
+    np.testing.assert_array_equal(covers[5], draw_cover(np.random.default_rng(5), SIDE))
+    spreads = np.array([cover.std(axis=(0, 1)).mean() for cover in covers])
+    assert (spreads == 0).any()  # one colour
+    assert (spreads > 40).any()  # a pattern
+    grey = np.array([np.ptp(cover, axis=-1).max() == 0 for cover in covers])
+    assert 10 < grey.sum() < 50

@@ -172,6 +172,33 @@ def draw_occluder(
     return Occluder(np.clip(canvas.alpha, 0, 1).astype(np.float32), canvas.colour)
 
 
+def draw_cover(rng: np.random.Generator, size: int) -> Colour:
+    """Draw what leaves nothing of a face: one colour, a slope of light, blotches, stripes or noise, grey or coloured.
+
+    Args:
+        rng: source of all randomness; the same state draws the same.
+        size: side of the picture, pixels.
+
+    Returns:
+        (S, S, 3) uint8 RGB.
+    """
+    colours = rng.integers(0, 256, (2, 1 if rng.uniform() < 0.5 else 3)).astype(np.float32)
+    kind = rng.integers(4)
+    mix: Alpha
+    if kind == 0:  # one colour
+        mix = np.zeros((size, size), dtype=np.float32)
+    elif kind == 1:  # a slope, or stripes of any width
+        angle, waves = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(0.25), np.log(size / 3)))
+        y, x = np.mgrid[:size, :size] / size
+        mix = (0.5 + 0.5 * np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle)))).astype(np.float32)
+    else:  # noise, from blotches to single pixels
+        cells = int(np.exp(rng.uniform(np.log(2), np.log(size))))
+        mix = cv2.resize(rng.random((cells, cells), np.float32), (size, size)).astype(np.float32)
+    grain = rng.normal(0, rng.uniform(0, 30), (size, size, 1)) if rng.uniform() < 0.5 else 0.0
+    picture = colours[0] + mix[..., None] * (colours[1] - colours[0]) + grain
+    return np.broadcast_to(np.clip(picture, 0, 255), (size, size, 3)).astype(np.uint8)
+
+
 def _mask(canvas: Canvas, strength: float) -> None:
     """A face mask from the chin up to below the mouth, over the nose, or to the eyes."""
     top = 0.85 - 0.65 * strength

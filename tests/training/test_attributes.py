@@ -85,6 +85,18 @@ def test_what_is_known_of_covered_seen_and_other_faces(make_faces: MakeFaces) ->
     assert found.occluded_weight[2] == 0
 
 
+def test_a_hidden_face_is_covered_and_says_nothing_of_its_pose(make_faces: MakeFaces) -> None:
+    faces = with_attributes(make_faces(40))
+    variation = draw_variation(AugmentationRecipe.model_validate(STILL | {"hide": 0.5}), 40, torch.Generator())
+    found = attribute_targets(AttributesRecipe(heads=True), faces, torch.arange(40), variation)
+    hidden = variation.alpha.amin((1, 2)) == 1
+    assert found is not None
+    assert 10 < hidden.sum() < 30
+    assert found.occluded[hidden].tolist() == [1] * int(hidden.sum())
+    assert found.poses[hidden].isnan().all()
+    assert found.poses[~hidden].isfinite().all()
+
+
 def test_the_parts_of_a_step_have_the_loss_of_the_whole(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:
     recipe, faces = make_recipe(attributes=HEADS), with_attributes(make_faces(16))
     classifier = build_classifier(recipe, 3)

@@ -11,6 +11,8 @@ from regionfer.models.resampling import crop_regions
 from regionfer.regions import TYPICAL_LANDMARKS
 from regionfer.training.augmentation import (
     COVER_SIDE,
+    FULL_SIDE,
+    SIDES,
     Variation,
     draw_variation,
     drop_factors,
@@ -172,3 +174,38 @@ def test_the_same_seed_draws_the_same_variation() -> None:
     assert torch.equal(one.affine, two.affine)
     assert torch.equal(one.cover, two.cover)
     assert not torch.equal(one.affine, other.affine)
+
+
+def test_a_hidden_face_leaves_nothing_of_itself() -> None:
+    variation = draw(40, hide=0.5)
+    hidden = variation.alpha.amin((1, 2)) == 1
+    assert 10 < hidden.sum() < 30
+    assert variation.alpha[~hidden].max() == 0
+    once, again = (varied(noise(40) * shade, 24, variation) for shade in (1.0, 0.5))
+    assert_close(once[hidden], again[hidden])
+    assert (once[~hidden] != again[~hidden]).any((1, 2, 3)).all()
+
+
+def test_a_coarse_face_keeps_no_more_detail_than_its_side_says() -> None:
+    faces = noise(60, side=48)
+    variation = draw(60, coarse=0.5)
+    coarse = variation.side < FULL_SIDE
+    assert {*variation.side[coarse].tolist()} == {*SIDES}
+    assert 20 < coarse.sum() < 40
+    pictures = varied(faces, 48, variation)
+    assert_close(pictures[~coarse], faces[~coarse], atol=1e-3, rtol=0)
+    assert_close(pictures[coarse].mean((1, 2, 3)), faces[coarse].mean((1, 2, 3)), atol=2.0, rtol=0)
+    left = pictures.std((1, 2, 3))
+    assert left[variation.side == 12].max() < left[variation.side == 32].min()
+
+
+def test_faces_of_less_detail_than_that_are_left_alone() -> None:
+    faces = noise(20, side=12)
+    assert_close(varied(faces, 12, draw(20, coarse=1.0)), faces, atol=1e-3, rtol=0)
+
+
+def test_recipes_without_hidden_and_coarse_faces_draw_what_they_did() -> None:
+    plain, more = draw(30, rotation=20, occlude=0.5), draw(30, rotation=20, occlude=0.5, hide=0.5, coarse=0.5)
+    kept = more.alpha.amin((1, 2)) < 1
+    assert_close(plain.affine, more.affine)
+    assert_close(plain.alpha[kept], more.alpha[kept])

@@ -18,6 +18,9 @@ FACE = (0.15, 0.1, 0.85, 1.0)
 LEAST = 0.01
 """Share of that box from which on a face counts as covered."""
 
+HIDDEN = 0.9
+"""Share of that box from which on nothing shows how the face is turned."""
+
 UNSEEN_WEIGHT = 0.1
 """Weight of a face that nothing was drawn over and nobody looked at. Most of them are uncovered, but about a fifth are
 not, and with full weight the heads would learn to tell drawn hands from real ones."""
@@ -57,6 +60,7 @@ def attribute_targets(
     weight = torch.where(looked, recipe.seen_weight, UNSEEN_WEIGHT)
     weight = torch.where(drawn, 1.0, torch.where(beside, 0.0, weight))
     poses = unknown[:, None].expand(-1, 3) if data.poses is None else turned_poses(data.poses[rows], variation.affine)
+    poses = torch.where((share > HIDDEN)[:, None], torch.nan, poses)
     return AttributeTargets(
         alpha=variation.alpha,
         occluded=(drawn | (seen == 1)).float(),

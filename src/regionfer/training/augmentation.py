@@ -14,12 +14,18 @@ from torch import Tensor
 
 from regionfer.models.classifier import MIRRORED
 from regionfer.models.resampling import crop_regions
-from regionfer.occluders import draw_occluder
+from regionfer.occluders import draw_cover, draw_occluder
 from regionfer.regions import TYPICAL_LANDMARKS
 from regionfer.training.recipe import AugmentationRecipe
 
 COVER_SIDE = 48
 """Side at which what covers a face is drawn, pixels over the whole picture: about as sharp as the faces themselves."""
+
+SIDES = 12, 16, 20, 24, 32
+"""What may be left of a face that is made coarse, pixels: below them, people cannot tell expressions apart either."""
+
+FULL_SIDE = COVER_SIDE
+"""Stands for a face that is left as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,7 @@ class Variation:
         brightness: (B,) shift, share of the full range.
         alpha: (B, T, T) opacity, 0..1, of what lies over the varied picture.
         cover: (B, T, T, 3) uint8 RGB, its colour.
+        side: (B,) pixels over the face that are left of it, at most ``FULL_SIDE``, which leaves it as it is.
     """
 
     affine: Tensor
@@ -39,6 +46,7 @@ class Variation:
     brightness: Tensor
     alpha: Tensor
     cover: Tensor
+    side: Tensor
 
     def rows(self, rows: slice) -> "Variation":
         """The variation of some of the faces."""
@@ -90,14 +98,16 @@ def draw_variation(
     typical = torch.tensor(TYPICAL_LANDMARKS).expand(faces, -1, -1)
     places = moved_points(typical if landmarks is None else landmarks, affine)
     seed = int(torch.randint(2**62, (1,), generator=generator))
-    alpha, cover = _covers(recipe, covered, places, skins, np.random.default_rng(seed))
-    return Variation(
-        affine=affine,
-        contrast=1 + uniform(-recipe.contrast, recipe.contrast),
-        brightness=uniform(-recipe.brightness, recipe.brightness),
-        alpha=alpha,
-        cover=cover,
-    )
+    rng = np.random.default_rng(seed)
+    alpha, cover = _covers(recipe, covered, places, skins, rng)
+    contrast = 1 + uniform(-recipe.contrast, recipe.contrast)
+    brightness = uniform(-recipe.brightness, recipe.brightness)
+    # Drawn last, so that recipes without them draw what they did before there were any.
+    for row in chance(recipe.hide).nonzero()[:, 0].tolist():
+        alpha[row], cover[row] = 1, torch.from_numpy(draw_cover(rng, COVER_SIDE))
+    sides = torch.tensor(SIDES)[torch.randint(len(SIDES), (faces,), generator=generator)]
+    side = torch.where(chance(recipe.coarse), sides, FULL_SIDE)
+    return Variation(affine, contrast, brightness, alpha, cover, side)
 
 
 def _covers(
@@ -128,12 +138,27 @@ def vary(planes: Tensor, size: int, variation: Variation, cover: Tensor) -> Tens
     """
     if planes.shape[-1] > size:  # grid_sample does not smooth when it shrinks
         planes = crop_regions(planes, planes.new_tensor([[0.0, 0.0, 1.0, 1.0]]), size)[:, 0]
+    planes = _coarse(planes, variation.side)
     grid = F.affine_grid(variation.affine, [len(planes), 1, size, size], align_corners=False)
     pictures = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
     mean = pictures.mean((1, 2, 3), keepdim=True)
     pictures = (pictures - mean) * _column(variation.contrast) + mean + 255 * _column(variation.brightness)
     over = F.interpolate(torch.cat([variation.alpha.unsqueeze(1), cover], dim=1), size=(size, size), mode="bilinear")
     return pictures.clamp(0, 255).lerp(over[:, 1:], over[:, :1])
+
+
+def _coarse(planes: Tensor, sides: Tensor) -> Tensor:
+    """Faces (B, C, H, W) with as much detail left as so many pixels (B,) hold; at ``FULL_SIDE`` as they are."""
+    left = {*sides.tolist()}
+    if left == {FULL_SIDE}:
+        return planes
+    planes = planes.clone()
+    for side in left:
+        if side < min(FULL_SIDE, planes.shape[-1]):
+            rows = sides == side
+            small = F.interpolate(planes[rows], size=(side, side), mode="area")
+            planes[rows] = F.interpolate(small, size=planes.shape[-2:], mode="bilinear", align_corners=False)
+    return planes
 
 
 def moved_points(points: Tensor, affine: Tensor) -> Tensor:

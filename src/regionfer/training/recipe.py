@@ -98,6 +98,10 @@ class AugmentationRecipe(_Section):
     """probability that something covers a part of the face"""
     occluders: Annotated[tuple[str, ...], Field(min_length=1)] = KINDS
     """what may cover it, each as likely as the others"""
+    hide: Share = 0.0
+    """probability that no face is left, but a colour, a pattern or noise, to be answered by chance"""
+    coarse: Share = 0.0
+    """probability that no more of the face is left than 12 to 32 pixels hold, over its side"""
 
     @field_validator("occluders")
     @classmethod
