@@ -74,6 +74,7 @@ class TestCheck:
     @pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1), (["--strict", "--no-images"], 0)])
     def test_warnings(self, run, faces, options, code):
         shutil.copy(faces / "calm" / "0.png", faces / "calm" / "copy.png")
+        Image.fromarray(np.full((30, 30, 3), 9, np.uint8)).save(faces / "pain" / "2.png")
         result = run("check", "folder", "--data", faces, *options)
         assert result.exit_code == code
         assert ("calm/0.png = calm/copy.png" in result.stdout) is ("--no-images" not in options)
@@ -84,6 +85,21 @@ class TestCheck:
         result = run("check", "folder", "--data", faces)
         assert r"fr\udcfch.png" in result.stdout
         assert r"fr\udcfch.png" in run("check", "folder", "--data", faces, "--json").stdout
+
+    def test_a_line_of_ferplus_that_is_there_twice(self, run, trees, tmp_path):
+        copy = shutil.copytree(trees / "ferplus", tmp_path / "ferplus")
+        with (copy / "FER2013Test" / "label.csv").open("r+") as file:
+            line = file.readline()
+            file.seek(0, os.SEEK_END)
+            file.write(line)
+        result = run("check", "ferplus", "--data", copy)
+        assert "20 of 3,573" in result.stdout
+        assert "label.csv: 1 line names an image again and says the same; the first line counts" in result.stdout
+        assert f"    {line.split(',')[0]}: line 21 after line 1" in result.stdout
+        assert "6 errors, 1 warning" in result.stdout
+        prepared = run("prepare", "ferplus", "--data", copy, "-o", tmp_path / "out")
+        assert prepared.exit_code == 0
+        assert "warning: " in prepared.stderr
 
     def test_unreadable(self, run, faces):
         (faces / "pain" / "1.png").write_bytes(b"no picture")

@@ -183,6 +183,18 @@ def test_strict_does_not_train_without_all_images(torn_table: Path, tmp_path: Pa
     assert [path.name for path in out.iterdir()] == ["unreadable.csv"]
 
 
+def test_labels_that_contradict_each_other_are_refused(torn_table: Path, recipe: Path, tmp_path: Path) -> None:
+    rows = torn_table.read_text().splitlines()
+    image, label, *rest = rows[1].split(",")
+    other = next(name for name in OWN if name != label)
+    torn_table.write_text("\n".join([*rows, ",".join([image, other, *rest])]))
+    arguments = ("--data", torn_table, "--dataset", "csv", "--out", tmp_path / "run")
+    result = run("train", recipe, *arguments)
+    assert result.exit_code == 2
+    assert f"again and contradicts the line before; the first line counts ({image}: line" in result.stderr
+    assert "mend this before training on it" in result.stderr
+
+
 def test_export_of_what_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
     result = run("export", tmp_path / "none.safetensors", tmp_path / "m.onnx")
     assert result.exit_code == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import min_confidence_option
+from regionfer.cli import min_confidence_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -159,6 +159,7 @@ def prepare(
         raise click.UsageError("--given takes landmarks as they are: leave out --detect and --no-detect")
     named: Mapping[bool | None, FaceSource | None] = {None: None, True: "detect", False: "crops"}
     manifest = corpus.read()
+    tell_findings(manifest.findings)
     try:
         with open_bar("images") as progress:
             card = prepare_faces(

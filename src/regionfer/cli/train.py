@@ -44,7 +44,7 @@ def command(
 
     Images that are listed and absent, or cannot be read, are left out, counted, and listed in unreadable.csv there.
     """
-    from regionfer.cli import tell_failures
+    from regionfer.cli import tell_failures, tell_findings
     from regionfer.training.loop import BEST, train
     from regionfer.training.recipe import load_recipe
     from regionfer.training.sources import load_sources, write_failures
@@ -53,6 +53,7 @@ def command(
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     sources = load_sources(settings, data)
     folder = Path(out or f"runs/{settings.name}")
+    tell_findings(sources.findings)
     if sources.failures:
         listed = f"all in {write_failures(sources.failures, folder)}"
         tell_failures(list(sources.failures.values()), listed)

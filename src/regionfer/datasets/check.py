@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.datasets.findings import Finding
+from regionfer.datasets.findings import EXAMPLES, Finding
 from regionfer.datasets.manifest import SPLITS, Manifest, files_in, load_image, missing_images
 from regionfer.datasets.official import OFFICIAL, OfficialSplit
+from regionfer.datasets.own import PROTOCOL as OWN
 from regionfer.errors import ImageError
 from regionfer.images import IMAGE_SUFFIXES
-
-EXAMPLES = 5
-"""Names that a finding gives, at most."""
 
 CHUNK = 256
 """Images that are read before the next ones are asked for."""
@@ -126,6 +124,7 @@ def check_manifest(
     missing = missing_images(manifest)
     seen = _read_all(manifest, ~missing, workers, progress) if read_images else _Seen({}, {}, None, 0)
     findings = [
+        *manifest.findings,
         *_absent_splits(splits, official if expected is None else expected),
         *(finding for split in splits for finding in _count_findings(split)),
         *_missing_findings(manifest, missing),
@@ -215,10 +214,24 @@ def _unreadable_findings(unreadable: Mapping[int, str]) -> Iterator[Finding]:
 
 
 def _name_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Of corpora whose readers keep each line: AffectNet's published counts are of lines."""
+    if manifest.protocol == OWN:
+        return  # an image is there once for each of its faces
     names, counts = np.unique(np.concatenate([manifest.names, manifest.dropped.names]), return_counts=True)
-    if (counts > 1).any():
-        text = f"{_images(int((counts > 1).sum()))} listed more than once"
-        yield Finding("listed twice", text, count=int((counts - 1).sum()), examples=_some(names[counts > 1].tolist()))
+    again = names[counts > 1]
+    if not len(again):
+        return
+    said: dict[str, set[tuple[str, int]]] = {name: set() for name in again.tolist()}
+    for row in np.flatnonzero(np.isin(manifest.names, again)):
+        said[str(manifest.names[row])].add((str(manifest.splits[row]), int(manifest.labels[row])))
+    contradicting = [name for name, values in said.items() if len(values) > 1]
+    if contradicting:
+        text = f"{_images(len(contradicting))} listed again with another label or in another split"
+        yield Finding("contradiction", text, "error", count=len(contradicting), examples=_some(contradicting))
+    if same := [name for name, values in said.items() if len(values) < 2]:
+        yield Finding(
+            "listed twice", f"{_images(len(same))} listed more than once", count=len(same), examples=_some(same)
+        )
 
 
 def _unlisted_findings(manifest: Manifest) -> Iterator[Finding]:
@@ -278,7 +291,8 @@ def _duplicate_findings(manifest: Manifest, digests: Mapping[int, bytes]) -> Ite
     groups: dict[bytes, list[int]] = defaultdict(list)
     for row, digest in digests.items():
         groups[digest].append(row)
-    repeated = [rows for rows in groups.values() if len(rows) > 1]
+    # An image that is listed again is no copy of itself, except with another label or in another split.
+    repeated = [rows for rows in groups.values() if len(set(manifest.names[rows].tolist())) > 1]
     across = [rows for rows in repeated if len(set(manifest.splits[rows].tolist())) > 1]
     contradicting = [rows for rows in repeated if len(set(manifest.labels[rows].tolist())) > 1]
     kinds = (
@@ -288,8 +302,9 @@ def _duplicate_findings(manifest: Manifest, digests: Mapping[int, bytes]) -> Ite
     )
     for kind, groups_of_kind, text in kinds:
         if groups_of_kind:
-            count = sum(map(len, groups_of_kind))
-            pairs = [" = ".join(manifest.names[rows].tolist()) for rows in groups_of_kind]
+            names = [list(dict.fromkeys(manifest.names[rows].tolist())) for rows in groups_of_kind]
+            count = sum(map(len, names))
+            pairs = [" = ".join(group) for group in names]
             yield Finding(kind, f"{count:,} images {text}", "warning", count=count, examples=_some(pairs))
 
 
