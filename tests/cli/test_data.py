@@ -63,6 +63,16 @@ class TestCheck:
         assert "3,191 of 3,191" in result.stdout
         assert "warning: test: not there" in result.stdout
 
+    def test_images_with_divided_votes_alone(self, run, trees, tmp_path):
+        arguments = ("ferplus-votes", "--data", trees / "ferplus", "--split", "train-divided")
+        result = run("check", *arguments)
+        assert "1 of 3,366" in result.stdout
+        assert run("prepare", *arguments, "-o", tmp_path / "out").exit_code == 0
+        prepared = run("check", "prepared", "--data", tmp_path / "out", "--split", "train-divided")
+        assert "1 of 3,366" in prepared.stdout
+        refused = run("check", "ferplus", "--data", trees / "ferplus", "--split", "train-divided")
+        assert "FERPlus has no split train-divided here; found: train, valid, test" in refused.stderr
+
     def test_json(self, run, trees):
         result = run("check", "sfew", "--data", trees / "sfew", "--split", "valid", "--json")
         assert result.exit_code == 1

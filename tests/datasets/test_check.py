@@ -120,6 +120,31 @@ class TestOfficial:
         assert [(split.listed, split.kept) for split in report.splits] == [(28_558, 25_045), (3_579, 3_191)]
         assert findings(report) <= {("warning", "split"), ("error", "missing"), ("warning", "missing dropped")}
 
+    def test_divided_votes_as_distributed(self, ferplus_root):
+        report = check_manifest(read_dataset("ferplus-votes", ferplus_root), read_images=False)
+        assert [(split.split, split.listed, split.kept) for split in report.splits] == [
+            ("train", 28_558, 25_045),
+            ("train-divided", 3_366, 3_366),
+            ("valid", 3_579, 3_191),
+            ("valid-divided", 367, 367),
+        ]
+        assert report.splits[0].dropped["divided votes, a split of their own"] == 3_366
+        assert findings(report) <= {("warning", "split"), ("error", "missing"), ("warning", "missing dropped")}
+        assert "divided votes" in report.protocol
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [("train-divided", ["train-divided"]), ("train", ["train", "train-divided"])],
+        ids=["alone", "with the others"],
+    )
+    def test_divided_votes_of_a_split(self, trees, wanted, found):
+        manifest = read_dataset("ferplus-votes", trees / "ferplus", splits=[wanted])
+        report = check_manifest(manifest, expected=[wanted], read_images=False)
+        assert [split.split for split in report.splits] == found
+        assert {finding.kind for finding in report.findings} == {"count"}
+        alone = next(finding for finding in report.findings if finding.text.startswith("train-divided"))
+        assert alone.text == "train-divided: expected 3,366 images, as of the tables as distributed, found 1"
+
     def test_a_split_that_is_not_there(self, trees):
         manifest = read_dataset("rafdb", trees / "rafdb", splits=["train"])
         assert ("warning", "split") in findings(check_manifest(manifest))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Joined: TypeAlias = dict["FoundList", "Subset"]
 _Failed: TypeAlias = dict["FoundList", str]
 
-SPLIT_CHOICE = click.Choice(["train", "valid", "test"])
+SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,14 @@ def _takes_corpus(function: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.argument("name"),
         click.option("--data", required=True, metavar="DIR", help="Folder of the corpus; for csv, the table."),
-        click.option("--split", "splits", multiple=True, type=SPLIT_CHOICE, help="Only this split; may be repeated."),
+        click.option(
+            "--split",
+            "splits",
+            multiple=True,
+            type=click.Choice([*SPLITS, *(f"{split}-divided" for split in SPLITS)]),
+            metavar="SPLIT",
+            help="Only this split: train, valid or test; of ferplus-votes also train-divided etc. May be repeated.",
+        ),
         click.option(
             "--photos",
             is_flag=True,
@@ -182,7 +189,7 @@ def prepare(
 @click.argument("folder", required=False)
 @click.option("--dataset", "name", metavar="NAME", help="Join the lists to this dataset, and report what does not fit.")
 @click.option("--data", metavar="DIR", help="Folder of the dataset.")
-@click.option("--split", type=SPLIT_CHOICE, help="Split to join to; the one the authors used if not given.")
+@click.option("--split", type=click.Choice(SPLITS), help="Split to join to; the one the authors used if not given.")
 @click.option("--strict", is_flag=True, help="Let every finding fail, but for notes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context

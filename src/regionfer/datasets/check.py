@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.findings import EXAMPLES, Finding
-from regionfer.datasets.manifest import SPLITS, Manifest, files_in, load_image, missing_images
-from regionfer.datasets.official import OFFICIAL, OfficialSplit
+from regionfer.datasets.manifest import DIVIDED, Manifest, files_in, load_image, missing_images
+from regionfer.datasets.official import DERIVED, OFFICIAL, OfficialSplit
 from regionfer.datasets.own import PROTOCOL as OWN
 from regionfer.errors import ImageError
 from regionfer.images import IMAGE_SUFFIXES
@@ -32,7 +32,7 @@ class SplitReport:
 
     Attributes:
         split: its name.
-        listed: images that the corpus lists.
+        listed: images that the corpus lists in it; those with divided votes, too, where they have a split of their own.
         kept: images that the protocol keeps.
         classes: images kept by class.
         dropped: images left out by reason.
@@ -120,7 +120,8 @@ def check_manifest(
         progress: told how many images are done.
     """
     official = OFFICIAL.get(manifest.dataset, {})
-    splits = tuple(_split_report(manifest, split, official.get(split)) for split in SPLITS if split in manifest.splits)
+    figures = {**DERIVED.get(manifest.dataset, {}), **official}
+    splits = tuple(_split_report(manifest, split, figures.get(split)) for split in manifest.split_names())
     missing = missing_images(manifest)
     seen = _read_all(manifest, ~missing, workers, progress) if read_images else _Seen({}, {}, None, 0)
     findings = [
@@ -137,7 +138,7 @@ def check_manifest(
     order = {"error": 0, "warning": 1, "note": 2}
     return CheckReport(
         dataset=manifest.dataset,
-        protocol=manifest.protocol,
+        protocol=manifest.protocol + (_APART if any(_is_divided(split.split) for split in splits) else ""),
         root=str(manifest.root),
         splits=splits,
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
@@ -146,16 +147,25 @@ def check_manifest(
     )
 
 
+_APART = ", and images with divided votes as splits of their own"
+
+
+def _is_divided(split: str) -> bool:
+    return split.endswith(DIVIDED)
+
+
 def _split_report(manifest: Manifest, split: str, official: OfficialSplit | None) -> SplitReport:
     rows = manifest.splits == split
     counts = np.bincount(manifest.labels[rows], minlength=len(manifest.classes))
-    dropped = manifest.dropped.counts(split)
+    dropped = dict(manifest.dropped.counts(split))
+    if apart := int((manifest.splits == split + DIVIDED).sum()):
+        dropped["divided votes, a split of their own"] = apart
     return SplitReport(
         split=split,
         listed=int(rows.sum()) + sum(dropped.values()),
         kept=int(rows.sum()),
         classes=MappingProxyType(dict(zip(manifest.classes, counts.tolist(), strict=True))),
-        dropped=dropped,
+        dropped=MappingProxyType(dropped),
         official=official,
     )
 
@@ -169,6 +179,12 @@ def _absent_splits(splits: Sequence[SplitReport], expected: Collection[str]) -> 
 def _count_findings(split: SplitReport) -> Iterator[Finding]:
     official = split.official
     if official is None:
+        return
+    if _is_divided(split.split):
+        if split.kept != official.kept:
+            text = f"{split.split}: expected {official.kept:,} images, as of the tables as distributed"
+            text += f", found {split.kept:,}"
+            yield Finding("count", text, severity="error", count=abs(split.kept - official.kept))
         return
     if split.kept in official.also_kept:
         reason = official.also_kept[split.kept]
@@ -235,8 +251,11 @@ def _name_findings(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _unlisted_findings(manifest: Manifest) -> Iterator[Finding]:
-    if manifest.pixels is not None:
-        return
+    there = manifest.split_names()
+    if manifest.pixels is not None or any(
+        _is_divided(name) and name.removesuffix(DIVIDED) not in there for name in there
+    ):
+        return  # images with divided votes share the table of all others
     names = np.concatenate([manifest.names, manifest.dropped.names])
     others = files_in(manifest.root, names) - set(names.tolist())
     images = sorted(name for name in others if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)  # noqa: PTH122

@@ -87,6 +87,12 @@ OFFICIAL: Mapping[str, Mapping[str, OfficialSplit]] = MappingProxyType(
 )
 """By name of the corpus and split. A split that is not here has no published figures."""
 
+DERIVED: Mapping[str, Mapping[str, OfficialSplit]] = MappingProxyType(
+    {"FERPlus": {"train-divided": _split(3366), "valid-divided": _split(367)}}
+)
+"""Not published, but counted in the tables as distributed: FERPlus' images with divided votes. A corpus need not have
+these splits."""
+
 
 @dataclass(frozen=True)
 class OfficialList:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.layout import choose_splits, wrong_folder
-from regionfer.datasets.manifest import SPLITS, Dropped, Manifest
+from regionfer.datasets.manifest import Dropped, Manifest
 from regionfer.errors import DatasetError
 
 SCHEMA = 1
@@ -138,7 +138,7 @@ def read_prepared(root: str | Path, *, splits: Collection[str] | None = None) ->
         DatasetError: as `load_prepared`, or a split is missing.
     """
     manifest, _ = load_prepared(root)
-    found = {split: split for split in SPLITS if split in manifest.splits}
+    found = {split: split for split in manifest.split_names()}
     chosen = choose_splits(Path(root), manifest.dataset, found, splits)
     return manifest if splits is None else manifest.select(np.isin(manifest.splits, list(chosen)))
 
