@@ -198,7 +198,21 @@ class TestLists:
         (line,) = [line for line in result.stdout.splitlines() if "rafdb_occlusion" in line]
         assert line.split()[:4] == ["RAF-DB", "occlusion", "8", "7"]
         assert "735 entries, 734 images" in line
-        assert "no lists: readme.txt, val_raf_db_label.txt" in result.stdout
+        assert "not here: RAF-DB pose45, 558 entries, published as RAF_DB_dir/val_raf_db_list_45.txt" in result.stdout
+        assert f"{trees / 'lists' / 'FERplus_dir' / 'readme.txt'}: 0 of 1 lines name an image" in result.stdout
+
+    def test_a_folder_without_lists(self, run, tmp_path):
+        (tmp_path / "mine.csv").write_text("name,type\nfer0000001.png,hat\n")
+        result = run("lists", tmp_path)
+        assert result.exit_code == 1
+        assert "no lists; looked at:" in result.stdout
+        assert f"{tmp_path / 'mine.csv'}: expected a name a line, or a table with a header" in result.stdout
+        values = json.loads(run("lists", tmp_path, "--json").stdout)
+        assert [entry["file"] for entry in values["others"]] == [str(tmp_path / "mine.csv")]
+
+    def test_codes_that_are_not_known(self, run, tmp_path):
+        (tmp_path / "occlusion.txt").write_text("1_fer0000001.png 8 7\n")
+        assert "has the type of occlusion 7, which is none of 0 to 3" in run("lists", tmp_path).stdout
 
     def test_joined(self, run, trees):
         result = run("lists", trees / "lists", "--dataset", "rafdb", "--data", trees / "rafdb")

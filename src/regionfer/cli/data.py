@@ -204,8 +204,9 @@ def lists(
 ) -> None:
     """Say where challenge lists are published, or what a FOLDER of them has.
 
-    Of each list in FOLDER: whose it is, and its numbers beside the published ones. With --dataset and --data, each
-    line is joined to the dataset.
+    Of each list in FOLDER: whose it is, its numbers beside the published ones, and codes in it that are not known;
+    which published lists are not there; and why other files are none. With --dataset and --data, each line is joined
+    to the dataset.
 
     Exit code: 0, or 1 if a list cannot be joined, or with --strict anything does not fit.
     """
@@ -230,11 +231,16 @@ def lists(
             }
             for found in survey.lists
         ]
-        click.echo(json.dumps({"lists": values, "others": list(map(str, survey.others))}, indent=2))
+        others = [{"file": str(path), "reason": reason} for path, reason in survey.others.items()]
+        absent = [
+            {"corpus": corpus, "subset": subset, **vars(official)}
+            for (corpus, subset), official in survey.absent.items()
+        ]
+        click.echo(json.dumps({"lists": values, "others": others, "absent": absent}, indent=2))
     else:
         _print_survey(survey, joined, failed)
     issues = [issue for subset in joined.values() for issue in subset.issues if issue.severity != "note"]
-    off = any(found.as_published is False for found in survey.lists)
+    off = any(found.as_published is False or found.findings for found in survey.lists)
     ctx.exit(1 if failed or not survey.lists or (strict and (issues or off)) else 0)
 
 
@@ -328,7 +334,7 @@ def _print_published(as_json: bool) -> None:
         values = {corpus: {name: vars(found) for name, found in named.items()} for corpus, named in CHALLENGES.items()}
         click.echo(json.dumps({"address": LISTS_ADDRESS, "lists": values}, indent=2))
         return
-    click.echo("The authors of Region Attention Networks publish the lists of occluded and turned faces at")
+    click.echo("The authors of Region Attention Networks publish the lists of occluded, turned and all test faces at")
     click.echo(f"    {LISTS_ADDRESS}")
     click.echo("which names no licence, so they are not part of regionfer: clone it, or download these files.\n")
     rows = [
@@ -347,14 +353,23 @@ def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
         for found in survey.lists
     ]
     _print_columns(["corpus", "subset", "entries", "images", "published", "file"], rows)
-    for subset in joined.values():
-        click.echo(f"\n{_plain(str(subset.path))}\n{subset.summary()}")
-        for issue in subset.issues:
+    for found in survey.lists:
+        if found not in joined:  # else its issues are printed below
+            for finding in found.findings:
+                click.echo(_plain(f"{finding.severity}: {found.path}: {finding.text}"))
+    for (corpus, subset), official in survey.absent.items():
+        text = f"not here: {corpus} {subset}, {official.entries:,} entries, published as {official.path}"
+        click.echo(text)
+    for joint in joined.values():
+        click.echo(f"\n{_plain(str(joint.path))}\n{joint.summary()}")
+        for issue in joint.issues:
             _print_finding(issue)
     for text in failed.values():
         click.echo(_plain(f"\nerror: {text}"))
     if survey.others:
-        click.echo(f"\nno lists: {_plain(', '.join(path.name for path in survey.others))}")
+        click.echo("\nno lists:" if survey.lists else "no lists; looked at:")
+        for path, reason in survey.others.items():
+            click.echo(_plain(f"    {path}: {reason}"))
 
 
 def _counted(found: "FoundList") -> str:
