@@ -116,7 +116,29 @@ class TestCheck:
         result = run("check", "folder", "--data", faces)
         assert result.exit_code == 1
         assert "error: 1 image cannot be read" in result.stdout
-        assert str(faces / "pain" / "1.png") in result.stdout
+        assert "    pain/1.png: is not an image in a known format" in result.stdout
+
+    def test_a_single_image_is_one(self, run, faces, tmp_path):
+        (tmp_path / "one" / "calm").mkdir(parents=True)
+        shutil.copy(faces / "calm" / "0.png", tmp_path / "one" / "calm" / "0.png")
+        result = run("check", "folder", "--data", tmp_path / "one")
+        assert "1 image read, 30 x 30 pixels" in result.stdout
+        assert result.stdout.splitlines()[-1] == "not as it should be: 1 error, 0 warnings"
+
+    def test_what_preparation_missed(self, run, faces, tmp_path):
+        (faces / "pain" / "1.png").write_bytes(b"no picture")
+        run("prepare", "folder", "--data", faces, "-o", tmp_path / "out")
+        text = (tmp_path / "out" / "misses.csv").read_text()
+        assert "pain/1.png,train,pain,cannot be read," in text
+        assert "is not an image in a known format" in text
+        result = run("check", "prepared", "--data", tmp_path / "out")
+        assert f"in {tmp_path / 'out'}, prepared from {faces}" in result.stdout
+        assert "warning: train: 1 image gave no face when it was prepared: cannot be read" in result.stdout
+        assert result.stdout.splitlines()[-1] == "whole, but look at the warnings: 0 errors, 1 warning"
+        values = json.loads(run("check", "prepared", "--data", tmp_path / "out", "--json").stdout)
+        assert (values["splits"]["train"]["listed"], values["splits"]["train"]["kept"]) == (4, 3)
+        assert values["splits"]["train"]["misses"] == {"cannot be read": 1}
+        assert run("check", "prepared", "--data", tmp_path / "out", "--strict").exit_code == 1
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -201,7 +201,7 @@ class TestIssues:
         (issue,) = subset.issues
         assert (issue.kind, issue.line) == ("unknown", 2)
         assert issue.text == "0/fer0000001.jpg is not among the 8 images of FERPlus test"
-        assert subset.summary() == "mine: 2 entries, 1 images; 1 x not in the split"
+        assert subset.summary() == "mine: 2 entries, 1 image; 1 x not in the split"
 
     def test_left_out_by_the_protocol(self, write):
         """The authors' lists are of images with a majority; a list of somebody else need not be."""

@@ -120,7 +120,7 @@ def check(
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        _print_check(report)
+        _print_check(report, corpus)
     ctx.exit(0 if report.ok(strict=strict) else 1)
 
 
@@ -264,27 +264,33 @@ def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_J
     return joined, failed
 
 
-def _print_check(report: "CheckReport") -> None:
-    click.echo(f"{report.dataset} ({report.protocol}) in {report.root}")
+def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
+    origin = f", prepared from {report.root}" if corpus.name == "prepared" else ""
+    click.echo(_plain(f"{report.dataset} ({report.protocol}) in {corpus.data}{origin}"))
     if report.sizes is not None:
         smallest, largest = (f"{width} x {height}" for width, height in report.sizes)
         span = smallest if smallest == largest else f"{smallest} to {largest}"
-        click.echo(f"{report.images_read:,} images read, {span} pixels")
+        click.echo(f"{_number(report.images_read, 'image')} read, {span} pixels")
     rows = [["images listed", *map(_listed, report.splits)], ["kept", *map(_kept, report.splits)]]
     labels = dict.fromkeys(label for split in report.splits for label in split.classes)
     rows += [[f"  {label}", *(_class(split, label) for split in report.splits)] for label in labels]
     reasons = dict.fromkeys(reason for split in report.splits for reason in split.dropped)
     rows += [[f"dropped: {r}", *(f"{split.dropped.get(r, 0):,}" for split in report.splits)] for r in reasons]
+    reasons = dict.fromkeys(reason for split in report.splits for reason in split.misses)
+    rows += [[f"gave no face: {r}", *(f"{split.misses.get(r, 0):,}" for split in report.splits)] for r in reasons]
     _print_columns(["", *(split.split for split in report.splits)], rows)
     for finding in report.findings:
         _print_finding(finding)
     kinds = [finding.severity for finding in report.findings]
-    verdict = "not as it should be" if "error" in kinds else "as it should be"
+    if "error" in kinds:
+        verdict = "not as it should be"
+    else:
+        verdict = "whole, but look at the warnings" if "warning" in kinds else "as it should be"
     click.echo(f"{verdict}: {_number(kinds.count('error'), 'error')}, {_number(kinds.count('warning'), 'warning')}")
 
 
 def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _listed(split: "SplitReport") -> str:
@@ -316,9 +322,10 @@ def _print_finding(finding: "Finding") -> None:
 
 def _print_card(card: "PreparedCard", folder: str) -> None:
     misses = "".join(f", {count:,} x {reason}" for reason, count in card.misses.items())
-    click.echo(f"{folder}: {card.faces:,} faces of {card.images:,} images, {card.size} x {card.size} pixels{misses}")
+    faces = f"{_number(card.faces, 'face')} of {_number(card.images, 'image')}"
+    click.echo(f"{folder}: {faces}, {card.size} x {card.size} pixels{misses}")
     if card.misses:
-        click.echo(f"{folder}/misses.csv lists the images without a face")
+        click.echo(f"{folder}/misses.csv lists the images without a face, with reasons")
 
 
 def _failures(card: "PreparedCard", *, strict: bool) -> int:

@@ -114,9 +114,8 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
 def _chosen(manifest: Manifest, splits: Collection[str]) -> Manifest:
     """Splits and what is left out of them; a split brings its images of divided votes along."""
     wanted = [name for split in splits for name in (split, split + DIVIDED)]
-    dropped, rows = manifest.dropped, np.isin(manifest.dropped.splits, wanted)
-    kept = Dropped(dropped.names[rows], dropped.splits[rows], dropped.reasons[rows])
-    return replace(manifest.select(np.isin(manifest.splits, wanted)), dropped=kept)
+    rows = np.isin(manifest.splits, wanted)
+    return replace(manifest.select(rows), dropped=manifest.dropped.of_splits(wanted))
 
 
 def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -> Manifest:
@@ -127,7 +126,7 @@ def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -
     for split, folder in folders.items():
         table = folder / "label.csv"
         lines, listed, counts = _read_labels(table)
-        rows, repeated = first_lines(listed, [tuple(row) for row in counts], lines, table)
+        rows, repeated = first_lines(listed, [tuple(row) for row in counts], lines, f"{folder.name}/{table.name}")
         findings += repeated
         votes += [counts[row] for row in rows]
         names += [f"{folder.name}/{name}" for name in as_stored(folder, [listed[row] for row in rows])]
@@ -213,7 +212,7 @@ def _read_tables(root: Path, with_divided: bool) -> Manifest:
             raise
         raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
     said = [(split, *row) for split, row in zip(splits, votes, strict=True)]
-    rows, findings = first_lines(names, said, lines, votes_table)
+    rows, findings = first_lines(names, said, lines, votes_table.name)
     faces = np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE)
     return _manifest(
         root,

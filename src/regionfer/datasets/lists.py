@@ -67,7 +67,8 @@ class Subset:
     def summary(self) -> str:
         """One line: what the list has, what was found, and how many issues of each kind."""
         published = "" if self.published is None else f" ({self.published:,} published)"
-        line = f"{self.name}: {self.entries:,} entries{published}, {len(self):,} images"
+        entries = "1 entry" if self.entries == 1 else f"{self.entries:,} entries"
+        line = f"{self.name}: {entries}{published}, {'1 image' if len(self) == 1 else f'{len(self):,} images'}"
         kinds = Counter(issue.kind for issue in self.issues)
         return line + "".join(f"; {count:,} x {_KINDS[kind]}" for kind, count in kinds.items())
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -52,6 +52,11 @@ class Dropped:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def of_splits(self, splits: Collection[str]) -> "Dropped":
+        """Those of some splits."""
+        rows = np.isin(self.splits, list(splits))
+        return Dropped(self.names[rows], self.splits[rows], self.reasons[rows])
 
     def counts(self, split: str) -> Mapping[str, int]:
         """Number of images of a split by reason."""

@@ -106,7 +106,7 @@ def read_csv(
     # A photo may be there once for each face in it.
     keys = [(row["image"], *(row.get(name) for name in BOX)) for _, row in read]
     said = [(row["label"], row.get("split")) for _, row in read]
-    kept, findings = first_lines(keys, said, [line for line, _ in read], path)
+    kept, findings = first_lines(keys, said, [line for line, _ in read], path.name)
     where = [f"{path}, line {read[index][0]}" for index in kept]
     columns = {name: [read[index][1][name] for index in kept] for name in table.columns}
     names = columns.pop("image")

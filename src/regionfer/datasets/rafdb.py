@@ -66,7 +66,7 @@ def read_rafdb(
     folder = first_existing(base, (f"Image/{images}", images))
     if folder is None:
         raise wrong_folder(base, "RAF-DB basic", f"Image/{images}/ beside {table.relative_to(base)}")
-    listed, findings = _read_list(table)
+    listed, findings = _read_list(table, relative(table, root))
     rows = choose_splits(root, "RAF-DB", listed, splits)
     stems = [stem for split in rows for stem, _ in rows[split]]
     labels = np.array([label for split in rows for _, label in rows[split]], dtype=np.int64)
@@ -88,7 +88,7 @@ def read_rafdb(
     )
 
 
-def _read_list(table: Path) -> tuple[dict[str, list[tuple[str, int]]], tuple[Finding, ...]]:
+def _read_list(table: Path, place: str) -> tuple[dict[str, list[tuple[str, int]]], tuple[Finding, ...]]:
     """Stems and labels by split; of lines that name an image again, the first."""
     stems: list[str] = []
     labels: list[int] = []
@@ -108,7 +108,7 @@ def _read_list(table: Path) -> tuple[dict[str, list[tuple[str, int]]], tuple[Fin
         lines.append(line)
     if not stems:
         raise DatasetError(f"{table}: expected an image and a label a line, found an empty file")
-    rows, findings = first_lines(stems, labels, lines, table)
+    rows, findings = first_lines(stems, labels, lines, place)
     splits: dict[str, list[tuple[str, int]]] = {}
     for row in rows:
         splits.setdefault(stems[row].partition("_")[0], []).append((stems[row], labels[row]))

@@ -1,13 +1,12 @@
 """Lines of a table that name an image again."""
 
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 
 from regionfer.datasets.findings import EXAMPLES, Finding, Severity
 
 
 def first_lines(
-    keys: Sequence[Hashable], values: Sequence[Hashable], lines: Sequence[int], table: Path
+    keys: Sequence[Hashable], values: Sequence[Hashable], lines: Sequence[int], table: str
 ) -> tuple[list[int], tuple[Finding, ...]]:
     """Which rows of a table name an image for the first time, and what the other rows are.
 
@@ -15,7 +14,7 @@ def first_lines(
         keys: what tells images apart, by row: usually their names.
         values: what a row says of its image, such as its label and split.
         lines: number of the line of each row.
-        table: their file, for the findings.
+        table: their file, for the findings, as seen from the corpus' folder.
 
     Returns:
         Rows to keep, in their order; and a warning for lines that say the same again, an error for those that
@@ -41,6 +40,6 @@ def first_lines(
     )
 
 
-def _text(table: Path, rows: Sequence[str], what: str) -> str:
+def _text(table: str, rows: Sequence[str], what: str) -> str:
     each = "1 line names" if len(rows) == 1 else f"{len(rows):,} times a line names"
     return f"{table}: {each} an image again {what}; the first line counts"
