@@ -14,7 +14,7 @@ from regionfer.datasets import Finding, Manifest, load_readable_faces, read_data
 from regionfer.errors import DatasetError, OutputError, RecipeError
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.data import FaceData
-from regionfer.training.recipe import Recipe
+from regionfer.training.recipe import Recipe, require_files
 from regionfer.training.turned import read_turned
 
 UNREADABLE = "unreadable.csv"
@@ -54,9 +54,11 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     """Read and decode the faces that a recipe asks for; images that cannot be read are left out and listed.
 
     Raises:
+        RecipeError: it names tables that are not there.
         DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks a split, or
             none of its images can be read; or its labels contradict each other, or are of one class only.
     """
+    require_files(recipe, "attributes")
     manifest = _sound(read_dataset(recipe.data.dataset, root))
     size = recipe.input.face_size
     read = load_readable_faces(_splits(manifest, recipe.data.train), size)
