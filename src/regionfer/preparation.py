@@ -398,7 +398,17 @@ def _cut(path: Path, faces: NDArray[np.uint8], count: int) -> None:
 def _write_misses(path: Path, manifest: Manifest, states: NDArray[np.uint8]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", "split", "label", "reason"))
+        writer.writerow(("image", "split", "label", "reason", "detail"))
         for row in np.flatnonzero(states != _State.DONE):
-            label = manifest.classes[manifest.labels[row]]
-            writer.writerow((manifest.names[row], manifest.splits[row], label, _REASONS[_State(int(states[row]))]))
+            label, state = manifest.classes[manifest.labels[row]], _State(int(states[row]))
+            detail = _why_unreadable(manifest, int(row)) if state is _State.UNREADABLE else ""
+            writer.writerow((manifest.names[row], manifest.splits[row], label, _REASONS[state], detail))
+
+
+def _why_unreadable(manifest: Manifest, row: int) -> str:
+    """What is wrong with a file; states do not keep it, and these are few."""
+    try:
+        load_image(manifest, row)
+    except ImageError as error:
+        return str(error).removeprefix(f"{manifest.root / str(manifest.names[row])}: ")
+    return ""

@@ -63,6 +63,16 @@ class TestCheck:
         assert "3,191 of 3,191" in result.stdout
         assert "warning: test: not there" in result.stdout
 
+    def test_images_with_divided_votes_alone(self, run, trees, tmp_path):
+        arguments = ("ferplus-votes", "--data", trees / "ferplus", "--split", "train-divided")
+        result = run("check", *arguments)
+        assert "1 of 3,366" in result.stdout
+        assert run("prepare", *arguments, "-o", tmp_path / "out").exit_code == 0
+        prepared = run("check", "prepared", "--data", tmp_path / "out", "--split", "train-divided")
+        assert "1 of 3,366" in prepared.stdout
+        refused = run("check", "ferplus", "--data", trees / "ferplus", "--split", "train-divided")
+        assert "FERPlus has no split train-divided here; found: train, valid, test" in refused.stderr
+
     def test_json(self, run, trees):
         result = run("check", "sfew", "--data", trees / "sfew", "--split", "valid", "--json")
         assert result.exit_code == 1
@@ -74,6 +84,7 @@ class TestCheck:
     @pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1), (["--strict", "--no-images"], 0)])
     def test_warnings(self, run, faces, options, code):
         shutil.copy(faces / "calm" / "0.png", faces / "calm" / "copy.png")
+        Image.fromarray(np.full((30, 30, 3), 9, np.uint8)).save(faces / "pain" / "2.png")
         result = run("check", "folder", "--data", faces, *options)
         assert result.exit_code == code
         assert ("calm/0.png = calm/copy.png" in result.stdout) is ("--no-images" not in options)
@@ -85,12 +96,49 @@ class TestCheck:
         assert r"fr\udcfch.png" in result.stdout
         assert r"fr\udcfch.png" in run("check", "folder", "--data", faces, "--json").stdout
 
+    def test_a_line_of_ferplus_that_is_there_twice(self, run, trees, tmp_path):
+        copy = shutil.copytree(trees / "ferplus", tmp_path / "ferplus")
+        with (copy / "FER2013Test" / "label.csv").open("r+") as file:
+            line = file.readline()
+            file.seek(0, os.SEEK_END)
+            file.write(line)
+        result = run("check", "ferplus", "--data", copy)
+        assert "20 of 3,573" in result.stdout
+        assert "label.csv: 1 line names an image again and says the same; the first line counts" in result.stdout
+        assert f"    {line.split(',')[0]}: line 21 after line 1" in result.stdout
+        assert "6 errors, 1 warning" in result.stdout
+        prepared = run("prepare", "ferplus", "--data", copy, "-o", tmp_path / "out")
+        assert prepared.exit_code == 0
+        assert "warning: " in prepared.stderr
+
     def test_unreadable(self, run, faces):
         (faces / "pain" / "1.png").write_bytes(b"no picture")
         result = run("check", "folder", "--data", faces)
         assert result.exit_code == 1
         assert "error: 1 image cannot be read" in result.stdout
-        assert str(faces / "pain" / "1.png") in result.stdout
+        assert "    pain/1.png: is not an image in a known format" in result.stdout
+
+    def test_a_single_image_is_one(self, run, faces, tmp_path):
+        (tmp_path / "one" / "calm").mkdir(parents=True)
+        shutil.copy(faces / "calm" / "0.png", tmp_path / "one" / "calm" / "0.png")
+        result = run("check", "folder", "--data", tmp_path / "one")
+        assert "1 image read, 30 x 30 pixels" in result.stdout
+        assert result.stdout.splitlines()[-1] == "not as it should be: 1 error, 0 warnings"
+
+    def test_what_preparation_missed(self, run, faces, tmp_path):
+        (faces / "pain" / "1.png").write_bytes(b"no picture")
+        run("prepare", "folder", "--data", faces, "-o", tmp_path / "out")
+        text = (tmp_path / "out" / "misses.csv").read_text()
+        assert "pain/1.png,train,pain,cannot be read," in text
+        assert "is not an image in a known format" in text
+        result = run("check", "prepared", "--data", tmp_path / "out")
+        assert f"in {tmp_path / 'out'}, prepared from {faces}" in result.stdout
+        assert "warning: train: 1 image gave no face when it was prepared: cannot be read" in result.stdout
+        assert result.stdout.splitlines()[-1] == "whole, but look at the warnings: 0 errors, 1 warning"
+        values = json.loads(run("check", "prepared", "--data", tmp_path / "out", "--json").stdout)
+        assert (values["splits"]["train"]["listed"], values["splits"]["train"]["kept"]) == (4, 3)
+        assert values["splits"]["train"]["misses"] == {"cannot be read": 1}
+        assert run("check", "prepared", "--data", tmp_path / "out", "--strict").exit_code == 1
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -172,7 +220,21 @@ class TestLists:
         (line,) = [line for line in result.stdout.splitlines() if "rafdb_occlusion" in line]
         assert line.split()[:4] == ["RAF-DB", "occlusion", "8", "7"]
         assert "735 entries, 734 images" in line
-        assert "no lists: readme.txt, val_raf_db_label.txt" in result.stdout
+        assert "not here: RAF-DB pose45, 558 entries, published as RAF_DB_dir/val_raf_db_list_45.txt" in result.stdout
+        assert f"{trees / 'lists' / 'FERplus_dir' / 'readme.txt'}: 0 of 1 lines name an image" in result.stdout
+
+    def test_a_folder_without_lists(self, run, tmp_path):
+        (tmp_path / "mine.csv").write_text("name,type\nfer0000001.png,hat\n")
+        result = run("lists", tmp_path)
+        assert result.exit_code == 1
+        assert "no lists; looked at:" in result.stdout
+        assert f"{tmp_path / 'mine.csv'}: expected a name a line, or a table with a header" in result.stdout
+        values = json.loads(run("lists", tmp_path, "--json").stdout)
+        assert [entry["file"] for entry in values["others"]] == [str(tmp_path / "mine.csv")]
+
+    def test_codes_that_are_not_known(self, run, tmp_path):
+        (tmp_path / "occlusion.txt").write_text("1_fer0000001.png 8 7\n")
+        assert "has the type of occlusion 7, which is none of 0 to 3" in run("lists", tmp_path).stdout
 
     def test_joined(self, run, trees):
         result = run("lists", trees / "lists", "--dataset", "rafdb", "--data", trees / "rafdb")

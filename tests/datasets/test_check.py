@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regionfer.datasets import Manifest, read_dataset, read_ferplus, read_folder
+from regionfer.datasets import Dropped, Manifest, read_csv, read_dataset, read_ferplus, read_folder
 from regionfer.datasets.check import check_manifest
 from regionfer.datasets.manifest import one_hot
 from regionfer.datasets.official import OFFICIAL
@@ -85,9 +85,9 @@ class TestImages:
         }
 
     def test_same_bytes_in_another_shape_are_another_image(self, tmp_path):
-        (tmp_path / "a").mkdir()
         for name, shape in {"wide": (2, 8), "high": (8, 2)}.items():
-            Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / "a" / f"{name}.png")
+            (tmp_path / name).mkdir()
+            Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / name / "1.png")
         assert check_manifest(read_folder(tmp_path)).findings == ()
 
     def test_images_may_be_left_unread(self, folder):
@@ -111,7 +111,8 @@ class TestOfficial:
     )
     def test_small_trees_differ_in_counts_only(self, trees, name, tree, splits):
         report = check_manifest(read_dataset(name, trees / tree))
-        assert findings(report) <= {("error", "count"), ("error", "class count")}
+        expected = {("error", "count"), ("error", "class count")}
+        assert findings(report) <= expected | ({("note", "no labels")} if name == "sfew" else set())
         assert sum(finding.kind == "count" for finding in report.findings) >= splits
         assert set(OFFICIAL[report.dataset]) == {split.split for split in report.splits}
 
@@ -119,6 +120,31 @@ class TestOfficial:
         report = check_manifest(read_ferplus(ferplus_root), read_images=False)
         assert [(split.listed, split.kept) for split in report.splits] == [(28_558, 25_045), (3_579, 3_191)]
         assert findings(report) <= {("warning", "split"), ("error", "missing"), ("warning", "missing dropped")}
+
+    def test_divided_votes_as_distributed(self, ferplus_root):
+        report = check_manifest(read_dataset("ferplus-votes", ferplus_root), read_images=False)
+        assert [(split.split, split.listed, split.kept) for split in report.splits] == [
+            ("train", 28_558, 25_045),
+            ("train-divided", 3_366, 3_366),
+            ("valid", 3_579, 3_191),
+            ("valid-divided", 367, 367),
+        ]
+        assert report.splits[0].dropped["divided votes, a split of their own"] == 3_366
+        assert findings(report) <= {("warning", "split"), ("error", "missing"), ("warning", "missing dropped")}
+        assert "divided votes" in report.protocol
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [("train-divided", ["train-divided"]), ("train", ["train", "train-divided"])],
+        ids=["alone", "with the others"],
+    )
+    def test_divided_votes_of_a_split(self, trees, wanted, found):
+        manifest = read_dataset("ferplus-votes", trees / "ferplus", splits=[wanted])
+        report = check_manifest(manifest, expected=[wanted], read_images=False)
+        assert [split.split for split in report.splits] == found
+        assert {finding.kind for finding in report.findings} == {"count"}
+        alone = next(finding for finding in report.findings if finding.text.startswith("train-divided"))
+        assert alone.text == "train-divided: expected 3,366 images, as of the tables as distributed, found 1"
 
     def test_a_split_that_is_not_there(self, trees):
         manifest = read_dataset("rafdb", trees / "rafdb", splits=["train"])
@@ -180,13 +206,115 @@ def test_absent_images_that_the_protocol_leaves_out(trees, tmp_path):
     assert finding.text == "test: 1 image absent of those that the protocol leaves out"
 
 
-def test_listed_twice(trees, tmp_path):
-    copy = shutil.copytree(trees / "rafdb", tmp_path / "rafdb")
-    with (copy / "basic/EmoLabel/list_patition_label.txt").open("a") as file:
-        file.write("test_0001.jpg 1\n")
-    report = check_manifest(read_dataset("rafdb", copy), read_images=False)
-    (finding,) = [finding for finding in report.findings if finding.kind == "listed twice"]
-    assert finding.examples == ("basic/Image/aligned/test_0001_aligned.jpg",)
+def test_unreadable_images_that_the_protocol_leaves_out(trees, tmp_path):
+    copy = shutil.copytree(trees / "ferplus", tmp_path / "ferplus")
+    name = str(read_ferplus(copy, splits=["test"]).dropped.names[0])
+    (copy / name).write_bytes(b"no picture")
+    report = check_manifest(read_ferplus(copy))
+    (finding,) = [finding for finding in report.findings if "unreadable" in finding.kind]
+    assert (finding.kind, finding.severity, finding.count) == ("unreadable dropped", "warning", 1)
+    assert finding.examples[0].startswith(f"{name}: is not an image")
+    assert report.images_read == sum(split.listed for split in report.splits) == 60
+
+
+def test_misses_are_no_second_fault_of_the_counts():
+    labels = np.zeros(3_136, dtype=np.int64)
+    manifest = Manifest(
+        dataset="FERPlus",
+        protocol="majority",
+        root=None,
+        names=np.array([str(k) for k in range(len(labels))]),
+        labels=labels,
+        targets=one_hot(labels, 8),
+        splits=np.full(len(labels), "test"),
+        pixels=np.zeros((len(labels), 1, 1), np.uint8),
+        dropped=Dropped.of([(f"d{k}", "test", "no majority") for k in range(436)]),
+        misses=Dropped.of([("lost", "test", "cannot be read")]),
+    )
+    report = check_manifest(manifest, expected=["test"], read_images=False)
+    assert findings(report) == {("warning", "miss")}
+    assert (report.splits[0].listed, report.splits[0].kept) == (3_573, 3_136)
+
+
+class TestListedTwice:
+    @pytest.fixture
+    def rafdb(self, trees, tmp_path):
+        """A function that appends a line to a copy's list, and checks it."""
+        copy = shutil.copytree(trees / "rafdb", tmp_path / "rafdb")
+        table = copy / "basic/EmoLabel/list_patition_label.txt"
+
+        def append(change=lambda line: line):
+            lines = table.read_text().splitlines()
+            table.write_text("\n".join([*lines, change(lines[-1])]))
+            return check_manifest(read_dataset("rafdb", copy))
+
+        return append
+
+    def test_once_as_one_finding(self, rafdb):
+        report = rafdb()
+        assert sum(split.listed for split in report.splits) == 28
+        (finding,) = [finding for finding in report.findings if "count" not in finding.kind]
+        assert (finding.kind, finding.severity, finding.count) == ("listed twice", "warning", 1)
+        assert finding.examples == ("test_0014: line 29 after line 28",)
+
+    def test_with_another_label(self, rafdb):
+        report = rafdb(lambda line: f"{line.split()[0]} {int(line.split()[1]) % 7 + 1}")
+        (finding,) = [finding for finding in report.findings if "count" not in finding.kind]
+        assert (finding.kind, finding.severity) == ("contradiction", "error")
+
+    @pytest.mark.parametrize(
+        ("expression", "expected"), [("7", ("contradiction", "error")), (None, ("listed twice", "warning"))]
+    )
+    def test_lines_of_affectnet_stay(self, trees, tmp_path, expression, expected):
+        copy = shutil.copytree(trees / "affectnet", tmp_path / "affectnet")
+        lines = (copy / "validation.csv").read_text().splitlines()
+        cells = lines[1].split(",")
+        cells[6] = expression or cells[6]
+        (copy / "validation.csv").write_text("\n".join([*lines, ",".join(cells)]))
+        report = check_manifest(read_dataset("affectnet-8", copy))
+        found = [(finding.kind, finding.severity) for finding in report.findings if "count" not in finding.kind]
+        assert found == [expected]
+
+
+class TestOwn:
+    def test_one_class(self, folder):
+        shutil.rmtree(folder / "train" / "pain")
+        report = check_manifest(read_folder(folder))
+        assert not report.ok()
+        (finding,) = report.findings
+        assert (finding.kind, finding.text) == ("one class", "only one class, 'calm': there is nothing to tell it from")
+
+    def test_empty_folders(self, folder):
+        (folder / "train" / "hope").mkdir()
+        (folder / "valid" / "calm").mkdir(parents=True)
+        report = check_manifest(read_folder(folder))
+        assert report.ok()
+        (finding,) = report.findings
+        assert (finding.kind, finding.severity, finding.count) == ("empty folder", "warning", 2)
+        assert finding.examples == ("valid/", "train/hope/")
+
+    def test_a_class_that_a_split_lacks(self, folder):
+        shutil.copytree(folder / "train" / "calm", folder / "valid" / "calm")
+        kinds = {finding.kind: finding for finding in check_manifest(read_folder(folder)).findings}
+        assert set(kinds) == {"no images", "duplicate", "leak"}
+        assert kinds["no images"].text == "valid: no image of pain"
+
+    def test_faces_of_one_photo_are_no_repeats(self, tmp_path):
+        Image.fromarray(noise(0)).save(tmp_path / "1.png")
+        rows = ["1.png,calm,train,0,0,9,9", "1.png,pain,train,9,9,19,19", "1.png,pain,train,9,9,19,19"]
+        (tmp_path / "faces.csv").write_text("\n".join(["image,label,split,x1,y1,x2,y2", *rows]))
+        report = check_manifest(read_csv(tmp_path / "faces.csv"))
+        assert report.splits[0].listed == 2
+        (finding,) = report.findings
+        assert (finding.kind, finding.examples) == ("listed twice", ("1.png: line 4 after line 3",))
+
+    def test_a_table_that_contradicts_itself(self, tmp_path):
+        Image.fromarray(noise(0)).save(tmp_path / "1.png")
+        Image.fromarray(noise(1)).save(tmp_path / "2.png")
+        rows = ["1.png,calm,train", "2.png,pain,train", "1.png,calm,test"]
+        (tmp_path / "faces.csv").write_text("\n".join(["image,label,split", *rows]))
+        report = check_manifest(read_csv(tmp_path / "faces.csv"))
+        assert [(finding.kind, finding.severity) for finding in report.findings] == [("contradiction", "error")]
 
 
 def test_to_dict(trees):
@@ -201,5 +329,6 @@ def test_to_dict(trees):
         "classes": dict.fromkeys(values["splits"]["test"]["classes"], 2),
         "official_classes": None,
         "dropped": {"no majority": 2, "not a face": 1, "unknown": 1},
+        "misses": {},
     }
     assert values["sizes"] == {"smallest": [48, 48], "largest": [48, 48]}

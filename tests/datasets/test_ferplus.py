@@ -189,11 +189,37 @@ def test_the_wrong_folder(tmp_path, make, found):
         read_ferplus(make(tmp_path))
 
 
-def test_an_image_listed_twice_is_refused(tmp_path):
-    (tmp_path / "FER2013Test").mkdir()
-    line = 'a.png,"(0, 0, 48, 48)",9,1,0,0,0,0,0,0,0,0\n'
-    (tmp_path / "FER2013Test" / "label.csv").write_text(2 * line)
-    with pytest.raises(
-        DatasetError, match=r"label\.csv, line 2: expected the name of another image, found 'a\.png' again"
-    ):
-        read_ferplus(tmp_path)
+class TestRepeatedLines:
+    LINES = ('a.png,"(0, 0, 48, 48)",9,1,0,0,0,0,0,0,0,0\n', 'b.png,"(0, 0, 48, 48)",0,9,1,0,0,0,0,0,0,0\n')
+
+    def read(self, tmp_path, more):
+        (tmp_path / "FER2013Test").mkdir()
+        (tmp_path / "FER2013Test" / "label.csv").write_text("".join(self.LINES) + more)
+        return read_ferplus(tmp_path)
+
+    def test_the_same_votes_again(self, tmp_path):
+        manifest = self.read(tmp_path, self.LINES[0])
+        assert manifest.names.tolist() == ["FER2013Test/a.png", "FER2013Test/b.png"]
+        (finding,) = manifest.findings
+        assert (finding.kind, finding.severity, finding.count) == ("listed twice", "warning", 1)
+        assert finding.examples == ("a.png: line 3 after line 1",)
+        assert finding.text.endswith("label.csv: 1 line names an image again and says the same; the first line counts")
+
+    def test_other_votes(self, tmp_path):
+        manifest = self.read(tmp_path, self.LINES[1].replace("b.png", "a.png") + self.LINES[1])
+        assert manifest.labels.tolist() == [0, 1]
+        assert [(finding.kind, finding.severity) for finding in manifest.findings] == [
+            ("contradiction", "error"),
+            ("listed twice", "warning"),
+        ]
+
+    def test_in_the_original_tables(self, trees, tmp_path):
+        copy = shutil.copytree(trees / "ferplus-tables", tmp_path / "copy")
+        whole = read_ferplus(copy)
+        for name in ("fer2013.csv", "fer2013new.csv"):
+            lines = (copy / name).read_text().splitlines()
+            (copy / name).write_text("\n".join([*lines, lines[1]]))
+        manifest = read_ferplus(copy)
+        assert manifest.names.tolist() == whole.names.tolist()
+        np.testing.assert_array_equal(manifest.pixels, whole.pixels)
+        assert [finding.kind for finding in manifest.findings] == ["listed twice"]

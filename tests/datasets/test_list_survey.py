@@ -13,11 +13,50 @@ def test_trees(trees):
         ("FERPlus", "occlusion"): (8, 8),
         ("FERPlus", "pose30"): (6, 6),
         ("FERPlus", "pose45"): (4, 4),
-        ("FERPlus", "dlib_ferplus_val_center_crop_range_list"): (16, 16),
+        ("FERPlus", "test"): (16, 16),
         ("RAF-DB", "occlusion"): (8, 7),
         ("RAF-DB", "pose30"): (5, 5),
     }
-    assert [path.name for path in survey.others] == ["readme.txt", "val_raf_db_label.txt"]
+    reasons = {path.name: reason for path, reason in survey.others.items()}
+    assert list(reasons) == ["readme.txt", "val_raf_db_label.txt"]
+    assert "found 'This folder has lists.'" in reasons["readme.txt"]
+    assert "is this the file of labels?" in reasons["val_raf_db_label.txt"]
+    assert set(survey.absent) == {("AffectNet", "pose45"), ("RAF-DB", "pose45")}
+    assert not any(found.findings for found in survey.lists)
+
+
+@pytest.mark.parametrize(("lines", "as_published"), [(3137, True), (3136, False)])
+@pytest.mark.parametrize("name", ["mine.txt", "dlib_ferplus_val_center_crop_range_list.txt"])
+def test_the_list_of_all_test_images(tmp_path, name, lines, as_published):
+    (tmp_path / name).write_text("".join(f"0/fer{k:07d} 6\n" for k in range(lines)))
+    (found,) = survey_lists(tmp_path).lists
+    assert (found.subset, found.as_published) == ("test", as_published)
+
+
+def test_codes_that_are_not_known(tmp_path):
+    (tmp_path / "occlusion.txt").write_text("".join(f"{k % 9}_fer{k:07d}.png 8 {k % 5}\n" for k in range(90)))
+    survey = survey_lists(tmp_path)
+    assert [(finding.count, finding.text) for finding in survey.lists[0].findings] == [
+        (10, "10 lines have the label 8, which is none of 0 to 7"),
+        (18, "18 lines have the type of occlusion 4, which is none of 0 to 3"),
+    ]
+    assert set(survey.absent) == {("FERPlus", name) for name in ("test", "pose30", "pose45")}
+    assert survey_lists(tmp_path / "occlusion.txt").absent == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name,type\nfer0000001.png,hat\n", "found the columns name, type; call the column 'name' so"),
+        ("picture\nfer0000001.png\n", "found the columns picture; call the column 'picture' so"),
+        ("fer0000001.png;happy\n", "a column 'image'; found the columns fer0000001.png, happy"),
+        ("# nothing yet\n", "an empty file"),
+    ],
+)
+def test_a_table_without_images(tmp_path, text, reason):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    assert reason in survey_lists(path).others[path]
 
 
 @pytest.mark.parametrize(("lines", "as_published"), [(605, True), (604, False)])
@@ -43,7 +82,8 @@ def test_a_text_that_mentions_an_image_is_no_list(tmp_path):
 
 
 def test_no_lists(tmp_path):
-    with pytest.raises(DatasetError, match="an empty folder, or one without tables"):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(DatasetError, match=r"files that end in \.txt, .*found: photo\.png"):
         survey_lists(tmp_path)
     with pytest.raises(DatasetError, match="no such folder"):
         survey_lists(tmp_path / "nowhere")

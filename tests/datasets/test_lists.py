@@ -201,7 +201,7 @@ class TestIssues:
         (issue,) = subset.issues
         assert (issue.kind, issue.line) == ("unknown", 2)
         assert issue.text == "0/fer0000001.jpg is not among the 8 images of FERPlus test"
-        assert subset.summary() == "mine: 2 entries, 1 images; 1 x not in the split"
+        assert subset.summary() == "mine: 2 entries, 1 image; 1 x not in the split"
 
     def test_left_out_by_the_protocol(self, write):
         """The authors' lists are of images with a majority; a list of somebody else need not be."""
@@ -378,7 +378,7 @@ class TestTrees:
             subset = read_subset(trees / "lists" / "FERplus_dir" / f"{name}.txt", manifest)
             assert (len(subset), kinds(subset)) == (images, ["count"])
         views = read_subset(trees / "lists" / "FERplus_dir" / "dlib_ferplus_val_center_crop_range_list.txt", manifest)
-        assert (len(views), kinds(views)) == (16, [])
+        assert (len(views), kinds(views)) == (16, ["count"])
 
     @pytest.mark.parametrize("photos", [False, True], ids=["aligned", "photos"])
     def test_rafdb(self, trees, photos):
@@ -394,3 +394,27 @@ class TestTrees:
         assert (len(subset), kinds(subset)) == (8, ["count"])
         pose = read_subset(trees / "lists" / "AffectNet_dir" / "pose_30_affectnet_list.txt", manifest)
         assert (len(pose), kinds(pose)) == (6, ["duplicate", "duplicate", "count"])
+
+
+def test_a_table_without_the_column_image(trees, tmp_path):
+    path = tmp_path / "hats.csv"
+    path.write_text("name,type\nfer0000042.png,hat\n")
+    with pytest.raises(
+        DatasetError, match=r"hats.csv: .*a header that has a column 'image'; found the columns name, type"
+    ):
+        read_subset(path, read_ferplus(trees / "ferplus").split("test"))
+
+
+def test_types_of_occlusion_that_are_not_known(trees, tmp_path):
+    manifest = read_ferplus(trees / "ferplus").split("test")
+    names = [name.rpartition("/")[2] for name in manifest.names[:2]]
+    (tmp_path / "some.txt").write_text("".join(f"{manifest.labels[k]}_{names[k]} 8 {3 + k}\n" for k in range(2)))
+    (issue,) = read_subset(tmp_path / "some.txt", manifest).issues
+    assert (issue.kind, issue.text) == ("code", "1 line has the type of occlusion 4, which is none of 0 to 3")
+
+
+def test_lines_beyond_the_published_are_told_of_once(tmp_path):
+    names = [f"fer{k:07d}" for k in range(605)]
+    (tmp_path / "occlusion.txt").write_text("".join(f"0_{name}.png 8 2\n" for name in [*names, names[0]]))
+    subset = read_subset(tmp_path / "occlusion.txt", manifest_of([f"{name}.png" for name in names], ["neutral"] * 605))
+    assert kinds(subset) == ["duplicate"]

@@ -35,6 +35,15 @@ def test_photos(trees):
     assert len(manifest) == 28  # Test, whose labels are not given, is not there
 
 
+def test_images_without_labels_are_told_of(trees):
+    (finding,) = read_sfew(trees / "sfew").findings
+    assert (finding.kind, finding.severity, finding.count) == ("no labels", "note", 2)
+    assert finding.text.startswith("test: images without labels (2 in Test/)")
+    assert read_sfew(trees / "sfew", splits=["valid"]).findings == ()
+    with pytest.raises(DatasetError, match=r"images without labels \(2 in Test/\).*leave the split test out"):
+        read_sfew(trees / "sfew", photos=True, splits=["test"])
+
+
 def test_a_labelled_test_split(trees, tmp_path):
     shutil.copytree(trees / "sfew" / "Train", tmp_path / "Test")
     assert set(read_sfew(tmp_path, photos=True).splits) == {"test"}

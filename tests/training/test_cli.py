@@ -183,6 +183,35 @@ def test_strict_does_not_train_without_all_images(torn_table: Path, tmp_path: Pa
     assert [path.name for path in out.iterdir()] == ["unreadable.csv"]
 
 
+def test_files_that_a_recipe_names_and_that_are_missing_are_one_error(own_faces: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recipes" / "tiny.toml"
+    path.parent.mkdir()
+    text = RECIPE.replace("[model]", '[model]\npretrained = "runs/warmup/last.safetensors"')
+    path.write_text(text + '[attributes]\nheads = true\npose = "runs/pose.csv"\n')
+    result = run("train", path, "--data", own_faces, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    weights, poses = tmp_path / "runs" / "warmup" / "last.safetensors", tmp_path / "runs" / "pose.csv"
+    assert f"model.pretrained names {weights}, which is not there (training the recipe warmup makes it)" in line
+    assert f"attributes.pose names {poses}, which is not there (scripts/label_pose/label_pose.py makes it" in line
+    assert line.endswith("Relative paths are taken from the recipe folder's parent")
+    started = run("train", path, "--data", own_faces, "--out", tmp_path / "run", "--from", "default")
+    assert "model.pretrained" not in started.stderr
+    assert "attributes.pose names" in started.stderr
+
+
+def test_labels_that_contradict_each_other_are_refused(torn_table: Path, recipe: Path, tmp_path: Path) -> None:
+    rows = torn_table.read_text().splitlines()
+    image, label, *rest = rows[1].split(",")
+    other = next(name for name in OWN if name != label)
+    torn_table.write_text("\n".join([*rows, ",".join([image, other, *rest])]))
+    arguments = ("--data", torn_table, "--dataset", "csv", "--out", tmp_path / "run")
+    result = run("train", recipe, *arguments)
+    assert result.exit_code == 2
+    assert f"again and contradicts the line before; the first line counts ({image}: line" in result.stderr
+    assert "mend this before training on it" in result.stderr
+
+
 def test_export_of_what_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
     result = run("export", tmp_path / "none.safetensors", tmp_path / "m.onnx")
     assert result.exit_code == 2

@@ -9,11 +9,14 @@ names for all the work (model, output), is wrong; 130 interrupted.
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from regionfer.errors import RegionferError
+
+if TYPE_CHECKING:
+    from regionfer.datasets.findings import Finding
 
 COMMANDS = {
     "predict": "regionfer.cli.predict",
@@ -86,6 +89,14 @@ def tell_failures(errors: Sequence[str], listed: str) -> None:
         click.echo(error, err=True)
     if len(errors) > SHOWN:
         click.echo(f"... and {len(errors) - SHOWN:,} more, {listed}", err=True)
+
+
+def tell_findings(findings: "Sequence[Finding]") -> None:
+    """A line for each thing amiss in a dataset that was passed over; notes are left to 'regionfer data check'."""
+    for finding in findings:
+        if finding.severity != "note":
+            examples = f" ({', '.join(finding.examples)})" if finding.examples else ""
+            click.echo(f"{finding.severity}: {finding.text}{examples}", err=True)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

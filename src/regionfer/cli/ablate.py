@@ -67,12 +67,13 @@ def command(
 
     from regionfer.ablation.ablate import Settings, ablate
     from regionfer.ablation.plan import load_ablation
-    from regionfer.cli import tell_failures
+    from regionfer.cli import tell_failures, tell_findings
     from regionfer.training.sources import load_sources, write_failures
 
     plan = load_ablation(ablation, {} if precision is None else {"precision": precision})
     sources = load_sources(plan.backbone, data)
     folder = Path(out or f"runs/{plan.name}")
+    tell_findings(sources.findings)
     if sources.failures:
         listed = f"all in {write_failures(sources.failures, folder)}"
         tell_failures(list(sources.failures.values()), listed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import min_confidence_option
+from regionfer.cli import min_confidence_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Joined: TypeAlias = dict["FoundList", "Subset"]
 _Failed: TypeAlias = dict["FoundList", str]
 
-SPLIT_CHOICE = click.Choice(["train", "valid", "test"])
+SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,14 @@ def _takes_corpus(function: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.argument("name"),
         click.option("--data", required=True, metavar="DIR", help="Folder of the corpus; for csv, the table."),
-        click.option("--split", "splits", multiple=True, type=SPLIT_CHOICE, help="Only this split; may be repeated."),
+        click.option(
+            "--split",
+            "splits",
+            multiple=True,
+            type=click.Choice([*SPLITS, *(f"{split}-divided" for split in SPLITS)]),
+            metavar="SPLIT",
+            help="Only this split: train, valid or test; of ferplus-votes also train-divided etc. May be repeated.",
+        ),
         click.option(
             "--photos",
             is_flag=True,
@@ -113,7 +120,7 @@ def check(
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        _print_check(report)
+        _print_check(report, corpus)
     ctx.exit(0 if report.ok(strict=strict) else 1)
 
 
@@ -159,6 +166,7 @@ def prepare(
         raise click.UsageError("--given takes landmarks as they are: leave out --detect and --no-detect")
     named: Mapping[bool | None, FaceSource | None] = {None: None, True: "detect", False: "crops"}
     manifest = corpus.read()
+    tell_findings(manifest.findings)
     try:
         with open_bar("images") as progress:
             card = prepare_faces(
@@ -181,7 +189,7 @@ def prepare(
 @click.argument("folder", required=False)
 @click.option("--dataset", "name", metavar="NAME", help="Join the lists to this dataset, and report what does not fit.")
 @click.option("--data", metavar="DIR", help="Folder of the dataset.")
-@click.option("--split", type=SPLIT_CHOICE, help="Split to join to; the one the authors used if not given.")
+@click.option("--split", type=click.Choice(SPLITS), help="Split to join to; the one the authors used if not given.")
 @click.option("--strict", is_flag=True, help="Let every finding fail, but for notes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
@@ -196,8 +204,9 @@ def lists(
 ) -> None:
     """Say where challenge lists are published, or what a FOLDER of them has.
 
-    Of each list in FOLDER: whose it is, and its numbers beside the published ones. With --dataset and --data, each
-    line is joined to the dataset.
+    Of each list in FOLDER: whose it is, its numbers beside the published ones, and codes in it that are not known;
+    which published lists are not there; and why other files are none. With --dataset and --data, each line is joined
+    to the dataset.
 
     Exit code: 0, or 1 if a list cannot be joined, or with --strict anything does not fit.
     """
@@ -222,11 +231,16 @@ def lists(
             }
             for found in survey.lists
         ]
-        click.echo(json.dumps({"lists": values, "others": list(map(str, survey.others))}, indent=2))
+        others = [{"file": str(path), "reason": reason} for path, reason in survey.others.items()]
+        absent = [
+            {"corpus": corpus, "subset": subset, **vars(official)}
+            for (corpus, subset), official in survey.absent.items()
+        ]
+        click.echo(json.dumps({"lists": values, "others": others, "absent": absent}, indent=2))
     else:
         _print_survey(survey, joined, failed)
     issues = [issue for subset in joined.values() for issue in subset.issues if issue.severity != "note"]
-    off = any(found.as_published is False for found in survey.lists)
+    off = any(found.as_published is False or found.findings for found in survey.lists)
     ctx.exit(1 if failed or not survey.lists or (strict and (issues or off)) else 0)
 
 
@@ -250,27 +264,33 @@ def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_J
     return joined, failed
 
 
-def _print_check(report: "CheckReport") -> None:
-    click.echo(f"{report.dataset} ({report.protocol}) in {report.root}")
+def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
+    origin = f", prepared from {report.root}" if corpus.name == "prepared" else ""
+    click.echo(_plain(f"{report.dataset} ({report.protocol}) in {corpus.data}{origin}"))
     if report.sizes is not None:
         smallest, largest = (f"{width} x {height}" for width, height in report.sizes)
         span = smallest if smallest == largest else f"{smallest} to {largest}"
-        click.echo(f"{report.images_read:,} images read, {span} pixels")
+        click.echo(f"{_number(report.images_read, 'image')} read, {span} pixels")
     rows = [["images listed", *map(_listed, report.splits)], ["kept", *map(_kept, report.splits)]]
     labels = dict.fromkeys(label for split in report.splits for label in split.classes)
     rows += [[f"  {label}", *(_class(split, label) for split in report.splits)] for label in labels]
     reasons = dict.fromkeys(reason for split in report.splits for reason in split.dropped)
     rows += [[f"dropped: {r}", *(f"{split.dropped.get(r, 0):,}" for split in report.splits)] for r in reasons]
+    reasons = dict.fromkeys(reason for split in report.splits for reason in split.misses)
+    rows += [[f"gave no face: {r}", *(f"{split.misses.get(r, 0):,}" for split in report.splits)] for r in reasons]
     _print_columns(["", *(split.split for split in report.splits)], rows)
     for finding in report.findings:
         _print_finding(finding)
     kinds = [finding.severity for finding in report.findings]
-    verdict = "not as it should be" if "error" in kinds else "as it should be"
+    if "error" in kinds:
+        verdict = "not as it should be"
+    else:
+        verdict = "whole, but look at the warnings" if "warning" in kinds else "as it should be"
     click.echo(f"{verdict}: {_number(kinds.count('error'), 'error')}, {_number(kinds.count('warning'), 'warning')}")
 
 
 def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _listed(split: "SplitReport") -> str:
@@ -302,9 +322,10 @@ def _print_finding(finding: "Finding") -> None:
 
 def _print_card(card: "PreparedCard", folder: str) -> None:
     misses = "".join(f", {count:,} x {reason}" for reason, count in card.misses.items())
-    click.echo(f"{folder}: {card.faces:,} faces of {card.images:,} images, {card.size} x {card.size} pixels{misses}")
+    faces = f"{_number(card.faces, 'face')} of {_number(card.images, 'image')}"
+    click.echo(f"{folder}: {faces}, {card.size} x {card.size} pixels{misses}")
     if card.misses:
-        click.echo(f"{folder}/misses.csv lists the images without a face")
+        click.echo(f"{folder}/misses.csv lists the images without a face, with reasons")
 
 
 def _failures(card: "PreparedCard", *, strict: bool) -> int:
@@ -320,7 +341,7 @@ def _print_published(as_json: bool) -> None:
         values = {corpus: {name: vars(found) for name, found in named.items()} for corpus, named in CHALLENGES.items()}
         click.echo(json.dumps({"address": LISTS_ADDRESS, "lists": values}, indent=2))
         return
-    click.echo("The authors of Region Attention Networks publish the lists of occluded and turned faces at")
+    click.echo("The authors of Region Attention Networks publish the lists of occluded, turned and all test faces at")
     click.echo(f"    {LISTS_ADDRESS}")
     click.echo("which names no licence, so they are not part of regionfer: clone it, or download these files.\n")
     rows = [
@@ -339,14 +360,23 @@ def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
         for found in survey.lists
     ]
     _print_columns(["corpus", "subset", "entries", "images", "published", "file"], rows)
-    for subset in joined.values():
-        click.echo(f"\n{_plain(str(subset.path))}\n{subset.summary()}")
-        for issue in subset.issues:
+    for found in survey.lists:
+        if found not in joined:  # else its issues are printed below
+            for finding in found.findings:
+                click.echo(_plain(f"{finding.severity}: {found.path}: {finding.text}"))
+    for (corpus, subset), official in survey.absent.items():
+        text = f"not here: {corpus} {subset}, {official.entries:,} entries, published as {official.path}"
+        click.echo(text)
+    for joint in joined.values():
+        click.echo(f"\n{_plain(str(joint.path))}\n{joint.summary()}")
+        for issue in joint.issues:
             _print_finding(issue)
     for text in failed.values():
         click.echo(_plain(f"\nerror: {text}"))
     if survey.others:
-        click.echo(f"\nno lists: {_plain(', '.join(path.name for path in survey.others))}")
+        click.echo("\nno lists:" if survey.lists else "no lists; looked at:")
+        for path, reason in survey.others.items():
+            click.echo(_plain(f"    {path}: {reason}"))
 
 
 def _counted(found: "FoundList") -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from regionfer.cli import tell_findings
 from regionfer.cli.figures import check_writable, print_tables, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
@@ -90,6 +91,7 @@ def command(
     if report is not None:
         prepare_report(report)
     manifest = _read_split(dataset, data, split)
+    tell_findings(manifest.findings)
     subsets = [_subset(manifest, name, path) for name, path in lists]
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
     beside = None if baseline is None else open_recognizer(baseline)

@@ -44,15 +44,18 @@ def command(
 
     Images that are listed and absent, or cannot be read, are left out, counted, and listed in unreadable.csv there.
     """
-    from regionfer.cli import tell_failures
+    from regionfer.cli import tell_failures, tell_findings
     from regionfer.training.loop import BEST, train
-    from regionfer.training.recipe import load_recipe
+    from regionfer.training.recipe import load_recipe, require_files
     from regionfer.training.sources import load_sources, write_failures
 
     overrides = {"seed": seed, "precision": precision, "data.dataset": dataset}
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
+    # All at once, and before the faces are decoded. A run that goes on, or starts from a model, needs no pretraining.
+    require_files(settings, *(() if resume or start else ("model",)), "teacher", "attributes")
     sources = load_sources(settings, data)
     folder = Path(out or f"runs/{settings.name}")
+    tell_findings(sources.findings)
     if sources.failures:
         listed = f"all in {write_failures(sources.failures, folder)}"
         tell_failures(list(sources.failures.values()), listed)

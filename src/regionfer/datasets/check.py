@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.datasets.findings import Finding
-from regionfer.datasets.manifest import SPLITS, Manifest, files_in, load_image, missing_images
-from regionfer.datasets.official import OFFICIAL, OfficialSplit
+from regionfer.datasets.findings import EXAMPLES, Finding
+from regionfer.datasets.manifest import DIVIDED, Manifest, files_in, load_image, missing_images
+from regionfer.datasets.official import DERIVED, OFFICIAL, OfficialSplit
+from regionfer.datasets.own import PROTOCOL as OWN
 from regionfer.errors import ImageError
-from regionfer.images import IMAGE_SUFFIXES
-
-EXAMPLES = 5
-"""Names that a finding gives, at most."""
+from regionfer.images import IMAGE_SUFFIXES, read_image
 
 CHUNK = 256
 """Images that are read before the next ones are asked for."""
@@ -34,10 +32,11 @@ class SplitReport:
 
     Attributes:
         split: its name.
-        listed: images that the corpus lists.
+        listed: images that the corpus lists in it; those with divided votes, too, where they have a split of their own.
         kept: images that the protocol keeps.
         classes: images kept by class.
         dropped: images left out by reason.
+        misses: of a prepared corpus, images that gave no face, by reason.
         official: the published figures, or None.
     """
 
@@ -46,6 +45,7 @@ class SplitReport:
     kept: int
     classes: Mapping[str, int]
     dropped: Mapping[str, int]
+    misses: Mapping[str, int]
     official: OfficialSplit | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +59,7 @@ class SplitReport:
             "classes": dict(self.classes),
             "official_classes": dict(official.classes) or None if official is not None else None,
             "dropped": dict(self.dropped),
+            "misses": dict(self.misses),
         }
 
 
@@ -122,15 +123,18 @@ def check_manifest(
         progress: told how many images are done.
     """
     official = OFFICIAL.get(manifest.dataset, {})
-    splits = tuple(_split_report(manifest, split, official.get(split)) for split in SPLITS if split in manifest.splits)
+    figures = {**DERIVED.get(manifest.dataset, {}), **official}
+    splits = tuple(_split_report(manifest, split, figures.get(split)) for split in manifest.split_names())
     missing = missing_images(manifest)
-    seen = _read_all(manifest, ~missing, workers, progress) if read_images else _Seen({}, {}, None, 0)
+    seen = _read_all(manifest, ~missing, workers, progress) if read_images else _Seen({}, {}, {}, None, 0)
     findings = [
+        *manifest.findings,
         *_absent_splits(splits, official if expected is None else expected),
         *(finding for split in splits for finding in _count_findings(split)),
         *_missing_findings(manifest, missing),
         *_missing_dropped_findings(manifest),
-        *_unreadable_findings(seen.unreadable),
+        *_unreadable_findings(seen),
+        *_miss_findings(manifest),
         *_name_findings(manifest),
         *_duplicate_findings(manifest, seen.digests),
         *_unlisted_findings(manifest),
@@ -138,7 +142,7 @@ def check_manifest(
     order = {"error": 0, "warning": 1, "note": 2}
     return CheckReport(
         dataset=manifest.dataset,
-        protocol=manifest.protocol,
+        protocol=manifest.protocol + (_APART if any(_is_divided(split.split) for split in splits) else ""),
         root=str(manifest.root),
         splits=splits,
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
@@ -147,16 +151,27 @@ def check_manifest(
     )
 
 
+_APART = ", and images with divided votes as splits of their own"
+
+
+def _is_divided(split: str) -> bool:
+    return split.endswith(DIVIDED)
+
+
 def _split_report(manifest: Manifest, split: str, official: OfficialSplit | None) -> SplitReport:
     rows = manifest.splits == split
     counts = np.bincount(manifest.labels[rows], minlength=len(manifest.classes))
-    dropped = manifest.dropped.counts(split)
+    dropped = dict(manifest.dropped.counts(split))
+    if apart := int((manifest.splits == split + DIVIDED).sum()):
+        dropped["divided votes, a split of their own"] = apart
+    misses = manifest.misses.counts(split)
     return SplitReport(
         split=split,
-        listed=int(rows.sum()) + sum(dropped.values()),
+        listed=int(rows.sum()) + sum(dropped.values()) + sum(misses.values()),
         kept=int(rows.sum()),
         classes=MappingProxyType(dict(zip(manifest.classes, counts.tolist(), strict=True))),
-        dropped=dropped,
+        dropped=MappingProxyType(dropped),
+        misses=misses,
         official=official,
     )
 
@@ -171,19 +186,27 @@ def _count_findings(split: SplitReport) -> Iterator[Finding]:
     official = split.official
     if official is None:
         return
-    if split.kept in official.also_kept:
-        reason = official.also_kept[split.kept]
-        text = f"{split.split}: {split.kept:,} images, not the official {official.kept:,}: {reason}"
+    lost = sum(split.misses.values())  # reported by themselves
+    if _is_divided(split.split):
+        if split.kept + lost != official.kept:
+            text = f"{split.split}: expected {official.kept:,} images, as of the tables as distributed"
+            text += f", found {split.kept:,}"
+            yield Finding("count", text, severity="error", count=abs(split.kept - official.kept))
+        return
+    if split.kept + lost in official.also_kept:
+        reason = official.also_kept[split.kept + lost]
+        text = f"{split.split}: {split.kept + lost:,} images, not the official {official.kept:,}: {reason}"
         yield Finding("count", text, severity="note")
         return
     if official.listed is not None and split.listed != official.listed:
-        text = f"{split.split}: expected {official.listed:,} images listed, found {split.listed:,}"
+        text = f"{split.split}: expected {_images(official.listed)} listed, found {split.listed:,}"
         yield Finding("count", text, severity="error", count=abs(split.listed - official.listed))
-    if split.kept != official.kept and official.listed != official.kept:
+    if split.kept + lost != official.kept and official.listed != official.kept:
         text = f"{split.split}: expected {official.kept:,} images by the protocol, found {split.kept:,}"
         yield Finding("count", text, severity="error", count=abs(split.kept - official.kept))
     wrong = {name: count for name, count in official.classes.items() if split.classes.get(name, 0) != count}
-    if wrong:
+    short = [count - split.classes.get(name, 0) for name, count in wrong.items()]
+    if wrong and not (min(short) > 0 and sum(short) == lost):
         pairs = ", ".join(f"{name} {split.classes.get(name, 0):,} of {count:,}" for name, count in wrong.items())
         yield Finding("class count", f"{split.split}: {pairs}", severity="error", count=len(wrong))
 
@@ -197,33 +220,69 @@ def _missing_findings(manifest: Manifest, missing: NDArray[np.bool_]) -> Iterato
 
 def _missing_dropped_findings(manifest: Manifest) -> Iterator[Finding]:
     """Images that no figure needs; but without them the copy is not the one that was distributed."""
+    dropped, missing = manifest.dropped, ~_dropped_there(manifest)
     if manifest.pixels is not None:
         return
-    dropped = manifest.dropped
-    there = files_in(manifest.root, dropped.names)
-    missing = np.array([str(name) not in there for name in dropped.names], dtype=np.bool_)
     for split in np.unique(dropped.splits[missing]):
         names = dropped.names[missing & (dropped.splits == split)]
         text = f"{split}: {_images(len(names))} absent of those that the protocol leaves out"
         yield Finding("missing dropped", text, count=len(names), examples=_some(names.tolist()))
 
 
-def _unreadable_findings(unreadable: Mapping[int, str]) -> Iterator[Finding]:
-    if unreadable:
-        text = f"{_images(len(unreadable))} cannot be read"
-        yield Finding("unreadable", text, "error", count=len(unreadable), examples=_some(list(unreadable.values())))
+def _dropped_there(manifest: Manifest) -> NDArray[np.bool_]:
+    """Which images that the protocol leaves out have a file; none where images come in a table."""
+    if manifest.pixels is not None:
+        return np.zeros(len(manifest.dropped), dtype=np.bool_)
+    there = files_in(manifest.root, manifest.dropped.names)
+    return np.array([str(name) in there for name in manifest.dropped.names], dtype=np.bool_)
+
+
+def _unreadable_findings(seen: "_Seen") -> Iterator[Finding]:
+    if some := seen.unreadable:
+        text = f"{_images(len(some))} cannot be read"
+        yield Finding("unreadable", text, "error", count=len(some), examples=_some(list(some.values())))
+    if some := seen.unreadable_dropped:
+        text = f"{_images(len(some))} cannot be read of those that the protocol leaves out"
+        yield Finding("unreadable dropped", text, count=len(some), examples=_some(list(some.values())))
+
+
+def _miss_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Images that gave no face when the corpus was prepared, by split and reason."""
+    misses = manifest.misses
+    for split in np.unique(misses.splits).tolist():
+        for reason, count in misses.counts(split).items():
+            names = misses.names[(misses.splits == split) & (misses.reasons == reason)]
+            text = f"{split}: {_images(count)} gave no face when it was prepared: {reason} (misses.csv lists them)"
+            yield Finding("miss", text, count=count, examples=_some(names.tolist()))
 
 
 def _name_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Of corpora whose readers keep each line: AffectNet's published counts are of lines."""
+    if manifest.protocol == OWN:
+        return  # an image is there once for each of its faces
     names, counts = np.unique(np.concatenate([manifest.names, manifest.dropped.names]), return_counts=True)
-    if (counts > 1).any():
-        text = f"{_images(int((counts > 1).sum()))} listed more than once"
-        yield Finding("listed twice", text, count=int((counts - 1).sum()), examples=_some(names[counts > 1].tolist()))
+    again = names[counts > 1]
+    if not len(again):
+        return
+    said: dict[str, set[tuple[str, int]]] = {name: set() for name in again.tolist()}
+    for row in np.flatnonzero(np.isin(manifest.names, again)):
+        said[str(manifest.names[row])].add((str(manifest.splits[row]), int(manifest.labels[row])))
+    contradicting = [name for name, values in said.items() if len(values) > 1]
+    if contradicting:
+        text = f"{_images(len(contradicting))} listed again with another label or in another split"
+        yield Finding("contradiction", text, "error", count=len(contradicting), examples=_some(contradicting))
+    if same := [name for name, values in said.items() if len(values) < 2]:
+        yield Finding(
+            "listed twice", f"{_images(len(same))} listed more than once", count=len(same), examples=_some(same)
+        )
 
 
 def _unlisted_findings(manifest: Manifest) -> Iterator[Finding]:
-    if manifest.pixels is not None:
-        return
+    there = manifest.split_names()
+    if manifest.pixels is not None or any(
+        _is_divided(name) and name.removesuffix(DIVIDED) not in there for name in there
+    ):
+        return  # images with divided votes share the table of all others
     names = np.concatenate([manifest.names, manifest.dropped.names])
     others = files_in(manifest.root, names) - set(names.tolist())
     images = sorted(name for name in others if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)  # noqa: PTH122
@@ -233,25 +292,33 @@ def _unlisted_findings(manifest: Manifest) -> Iterator[Finding]:
 
 
 class _Seen(NamedTuple):
+    """What came of reading the images; the rows of ``digests`` and ``unreadable`` are the manifest's."""
+
     digests: dict[int, bytes]
     unreadable: dict[int, str]
+    unreadable_dropped: dict[int, str]
     sizes: tuple[tuple[int, int], tuple[int, int]] | None
     total: int
 
 
 def _read_all(manifest: Manifest, there: NDArray[np.bool_], workers: int | None, progress: Progress) -> _Seen:
-    """Decode all images that are there; their pixels are compared by hash, so that a copy in another format counts."""
+    """Decode all images that are there; their pixels are compared by hash, so that a copy in another format counts.
+
+    Those that the protocol leaves out are read as well, behind the others, but not compared.
+    """
+    n = len(manifest)
 
     def look(row: int) -> tuple[int, int, bytes] | str:
+        name = str(manifest.names[row] if row < n else manifest.dropped.names[row - n])
         try:
-            image = load_image(manifest, row)
+            image = load_image(manifest, row) if row < n else read_image(manifest.root / name)
         except ImageError as error:
-            return str(error)
+            return f"{name}: {str(error).removeprefix(f'{manifest.root / name}: ')}"
         height, width = image.shape[:2]
         content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=f"{width}x{height}".encode())
         return width, height, content.digest()
 
-    rows = np.flatnonzero(there).tolist()
+    rows = np.flatnonzero(np.concatenate([there, _dropped_there(manifest)])).tolist()
     digests: dict[int, bytes] = {}
     unreadable: dict[int, str] = {}
     sizes: list[tuple[int, int]] = []
@@ -267,7 +334,13 @@ def _read_all(manifest: Manifest, there: NDArray[np.bool_], workers: int | None,
                     digests[row] = result[2]
                 progress(done, len(rows))
     span = (_extent(sizes, min), _extent(sizes, max)) if sizes else None
-    return _Seen(digests, unreadable, span, len(rows))
+    return _Seen(
+        digests={row: digest for row, digest in digests.items() if row < n},
+        unreadable={row: why for row, why in unreadable.items() if row < n},
+        unreadable_dropped={row: why for row, why in unreadable.items() if row >= n},
+        sizes=span,
+        total=len(rows),
+    )
 
 
 def _extent(sizes: Sequence[tuple[int, int]], choose: Callable[..., int]) -> tuple[int, int]:
@@ -278,7 +351,8 @@ def _duplicate_findings(manifest: Manifest, digests: Mapping[int, bytes]) -> Ite
     groups: dict[bytes, list[int]] = defaultdict(list)
     for row, digest in digests.items():
         groups[digest].append(row)
-    repeated = [rows for rows in groups.values() if len(rows) > 1]
+    # An image that is listed again is no copy of itself, except with another label or in another split.
+    repeated = [rows for rows in groups.values() if len(set(manifest.names[rows].tolist())) > 1]
     across = [rows for rows in repeated if len(set(manifest.splits[rows].tolist())) > 1]
     contradicting = [rows for rows in repeated if len(set(manifest.labels[rows].tolist())) > 1]
     kinds = (
@@ -288,8 +362,9 @@ def _duplicate_findings(manifest: Manifest, digests: Mapping[int, bytes]) -> Ite
     )
     for kind, groups_of_kind, text in kinds:
         if groups_of_kind:
-            count = sum(map(len, groups_of_kind))
-            pairs = [" = ".join(manifest.names[rows].tolist()) for rows in groups_of_kind]
+            names = [list(dict.fromkeys(manifest.names[rows].tolist())) for rows in groups_of_kind]
+            count = sum(map(len, names))
+            pairs = [" = ".join(group) for group in names]
             yield Finding(kind, f"{count:,} images {text}", "warning", count=count, examples=_some(pairs))
 
 

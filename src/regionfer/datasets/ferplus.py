@@ -13,16 +13,21 @@ It leaves 25,045 training, 3,191 validation and 3,137 test images.
 
 Images of which the votes say that they show an expression, but not by majority which one, are no test for anybody; to
 learn from, their shares are as good as others. On request they come along, as splits of their own.
+
+Of lines that name an image again the first counts; the manifest's findings tell of the others.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.datasets.findings import Finding
 from regionfer.datasets.layout import as_stored, choose_splits, wrong_folder
-from regionfer.datasets.manifest import Dropped, Manifest
+from regionfer.datasets.manifest import DIVIDED, Dropped, Manifest
+from regionfer.datasets.repeats import first_lines
 from regionfer.datasets.tables import read_cells
 from regionfer.errors import DatasetError
 from regionfer.labels import LABELS, canonical_label
@@ -32,8 +37,6 @@ USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 VOTES = (*LABELS, "unknown", "not a face")
 SIDE = 48
 PROTOCOL = "majority"
-DIVIDED = "-divided"
-"""Behind the name of a split: its images whose votes are divided between expressions."""
 
 
 def majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32]]:
@@ -80,7 +83,8 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
         root: the folder with ``FER2013Train`` and so on, or with the two tables.
         splits: only these, of "train", "valid" and "test".
         with_divided: whether images without a majority come along, as splits "train-divided" and so on; their label is
-            the expression with the most votes, the first of several.
+            the expression with the most votes, the first of several. ``splits`` may then name "train-divided", for
+            these alone, and "train" brings them along.
 
     Returns:
         A manifest of all splits that are there. Images in a table come along as pixels.
@@ -89,14 +93,15 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
         DatasetError: neither layout is there, a table has a row of another form, or a split is missing.
     """
     root = Path(root)
+    bases = None if splits is None else dict.fromkeys(s.removesuffix(DIVIDED) if with_divided else s for s in splits)
     present = {split: root / folder for split, folder in FOLDERS.items() if (root / folder / "label.csv").is_file()}
     if present:
-        return _read_folders(root, choose_splits(root, "FERPlus", present, splits), with_divided)
+        manifest = _read_folders(root, choose_splits(root, "FERPlus", present, bases), with_divided)
+        return manifest if splits is None else _chosen(manifest, splits)
     if (root / "fer2013.csv").is_file() and (root / "fer2013new.csv").is_file():
         manifest = _read_tables(root, with_divided)
         found = {split: split for split in FOLDERS if split in manifest.splits}
-        chosen = list(choose_splits(root, "FERPlus", found, splits))
-        return manifest.select(np.isin(manifest.splits, chosen + [split + DIVIDED for split in chosen]))
+        return _chosen(manifest, list(choose_splits(root, "FERPlus", found, bases)) if splits is None else splits)
     if bare := [folder for folder in FOLDERS.values() if (root / folder).is_dir()]:
         raise DatasetError(f"{root / bare[0]}: expected label.csv in it, with name, box and {len(VOTES)} votes a line")
     raise wrong_folder(
@@ -106,29 +111,47 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
     )
 
 
+def _chosen(manifest: Manifest, splits: Collection[str]) -> Manifest:
+    """Splits and what is left out of them; a split brings its images of divided votes along."""
+    wanted = [name for split in splits for name in (split, split + DIVIDED)]
+    rows = np.isin(manifest.splits, wanted)
+    return replace(manifest.select(rows), dropped=manifest.dropped.of_splits(wanted))
+
+
 def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -> Manifest:
     names: list[str] = []
     votes: list[list[int]] = []
     splits: list[str] = []
+    findings: list[Finding] = []
     for split, folder in folders.items():
-        table, seen = folder / "label.csv", dict[str, None]()
-        for line, row in read_cells(table, ","):
-            if len(row) != 2 + len(VOTES):
-                raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
-            if not seen and _is_header(row, f"{table}, line {line}"):
-                continue
-            name = row[0].strip()
-            if not name:  # as in the table of the FER+ authors, who dropped this image
-                continue
+        table = folder / "label.csv"
+        lines, listed, counts = _read_labels(table)
+        rows, repeated = first_lines(listed, [tuple(row) for row in counts], lines, f"{folder.name}/{table.name}")
+        findings += repeated
+        votes += [counts[row] for row in rows]
+        names += [f"{folder.name}/{name}" for name in as_stored(folder, [listed[row] for row in rows])]
+        splits += [split] * len(rows)
+    return _manifest(root, names, votes, splits, with_divided, findings)
+
+
+def _read_labels(table: Path) -> tuple[list[int], list[str], list[list[int]]]:
+    """Line, name and votes of each row."""
+    lines: list[int] = []
+    names: list[str] = []
+    votes: list[list[int]] = []
+    for line, row in read_cells(table, ","):
+        if len(row) != 2 + len(VOTES):
+            raise DatasetError(f"{table}, line {line}: expected name, box and {len(VOTES)} votes, found {row}")
+        if not lines and _is_header(row, f"{table}, line {line}"):
+            continue
+        name = row[0].strip()
+        if name:  # without one it is an image that the FER+ authors dropped from their table
             votes.append(_counts(row[2:], table, line))
-            if name in seen:
-                raise DatasetError(f"{table}, line {line}: expected the name of another image, found {name!r} again")
-            seen[name] = None
-        if not seen:
-            raise DatasetError(f"{table}: expected a line an image, found none")
-        names += [f"{folder.name}/{name}" for name in as_stored(folder, list(seen))]
-        splits += [split] * len(seen)
-    return _manifest(root, names, votes, splits, with_divided)
+            names.append(name)
+            lines.append(line)
+    if not lines:
+        raise DatasetError(f"{table}: expected a line an image, found none")
+    return lines, names, votes
 
 
 def _is_header(row: list[str], where: str) -> bool:
@@ -159,6 +182,7 @@ def _read_tables(root: Path, with_divided: bool) -> Manifest:
     """Join the two tables line by line; images without a name were dropped by the FER+ authors."""
     pixels_table, votes_table = root / "fer2013.csv", root / "fer2013new.csv"
     names: list[str] = []
+    lines: list[int] = []
     votes: list[list[int]] = []
     splits: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
@@ -179,6 +203,7 @@ def _read_tables(root: Path, with_divided: bool) -> Manifest:
             if not row[1]:
                 continue
             names.append(row[1])
+            lines.append(line)
             votes.append(_counts(row[2:], votes_table, line))
             splits.append(USAGES[row[0]])
             pixels.append(_pixels(picture[1], pixels_table, line))
@@ -186,7 +211,18 @@ def _read_tables(root: Path, with_divided: bool) -> Manifest:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
-    return _manifest(root, names, votes, splits, with_divided, np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE))
+    said = [(split, *row) for split, row in zip(splits, votes, strict=True)]
+    rows, findings = first_lines(names, said, lines, votes_table.name)
+    faces = np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    return _manifest(
+        root,
+        [names[row] for row in rows],
+        [votes[row] for row in rows],
+        [splits[row] for row in rows],
+        with_divided,
+        findings,
+        faces[rows],
+    )
 
 
 def _require_header(table: Path, rows: Iterator[tuple[int, list[str]]], columns: int, expected: str) -> None:
@@ -202,6 +238,7 @@ def _manifest(
     votes: list[list[int]],
     splits: list[str],
     with_divided: bool,
+    findings: Sequence[Finding],
     pixels: NDArray[np.uint8] | None = None,
 ) -> Manifest:
     counts = np.array(votes, dtype=np.int64).reshape(-1, len(VOTES))
@@ -222,6 +259,7 @@ def _manifest(
         splits=columns[1][kept],
         pixels=None if pixels is None else pixels[kept],
         dropped=Dropped(columns[0][~kept], columns[1][~kept], _reasons(counts[~kept])),
+        findings=tuple(findings),
     )
 
 

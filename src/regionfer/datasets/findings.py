@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 
+EXAMPLES = 5
+"""Names that a finding gives, at most."""
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.tables import delimiter_of, read_table, read_text
+from regionfer.errors import DatasetError
 from regionfer.images import IMAGE_SUFFIXES
 from regionfer.labels import ALIASES, LABELS
 
@@ -42,13 +43,19 @@ class Entry:
 
 
 def read_entries(path: Path, index: "NameIndex") -> Iterator[Entry | Finding]:
-    """Each line that is neither blank nor a comment, read or as a finding."""
+    """Each line that is neither blank nor a comment, read or as a finding.
+
+    Raises:
+        DatasetError: the file cannot be read, or is a table without a column ``image``.
+    """
     text = read_text(path)
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if lines and _is_header(lines[0][1]):
         yield from _table_entries(path)
         return
+    if lines:
+        _refuse_another_table(path, lines[0][1], index)
     for number, line in lines:
         yield _read_line(number, line, index)
 
@@ -56,6 +63,24 @@ def read_entries(path: Path, index: "NameIndex") -> Iterator[Entry | Finding]:
 def _is_header(line: str) -> bool:
     cells = [cell.strip().strip('"').casefold() for cell in line.split(delimiter_of(line))]
     return "image" in cells
+
+
+_OTHER_NAMES = ("name", "file", "filename", "file_name", "path", "image_name", "image_path", "img", "photo", "picture")
+"""What tables call the column of images that is to be called ``image``."""
+
+
+def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
+    """Raise if a file begins as a table does, but without the column ``image``."""
+    cells = [cell.strip().strip('"') for cell in line.split(delimiter_of(line))]
+    named = [cell for cell in cells if cell.casefold() in _OTHER_NAMES]
+    numbers = all(is_number(cell) for cell in cells[1:] if cell)
+    if index.find(line) or (not named and (len(cells) < 2 or numbers)):
+        return
+    advice = f"; call the column {named[0]!r} so, if it names the images" if named else ""
+    raise DatasetError(
+        f"{path}: expected a name a line, or a table with a header that has a column 'image'; "
+        f"found the columns {', '.join(cells)[:200]}{advice}"
+    )
 
 
 def _table_entries(path: Path) -> Iterator[Entry | Finding]:

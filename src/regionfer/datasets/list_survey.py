@@ -2,15 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from regionfer.datasets.findings import Finding
+from regionfer.datasets.layout import wrong_folder
 from regionfer.datasets.list_entries import Entry, NameIndex, read_entries
-from regionfer.datasets.lists import guess_name
-from regionfer.datasets.official import OfficialList, official_list
+from regionfer.datasets.lists import code_findings, guess_name
+from regionfer.datasets.official import CHALLENGES, OfficialList, official_list
 from regionfer.errors import DatasetError
 
 NAME_FORMS: Mapping[str, str] = MappingProxyType(
@@ -32,6 +34,7 @@ class FoundList:
         entries: lines that name an image.
         images: different images among them.
         unreadable: lines of another form.
+        findings: numbers in it that no list of the corpus has.
         official: the published list of that subset, or None.
     """
 
@@ -42,6 +45,7 @@ class FoundList:
     images: int
     unreadable: int
     official: OfficialList | None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def as_published(self) -> bool | None:
@@ -62,15 +66,23 @@ class FoundList:
             "published_entries": None if self.official is None else self.official.entries,
             "published_images": None if self.official is None else self.official.images,
             "as_published": self.as_published,
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder has: lists, and text files that are none."""
+    """What a folder has.
+
+    Attributes:
+        lists: files that are lists.
+        others: why each other text file is none.
+        absent: published lists that are not there, by corpus and subset, of the corpora of which a list is there.
+    """
 
     lists: tuple[FoundList, ...]
-    others: tuple[Path, ...]
+    others: Mapping[Path, str]
+    absent: Mapping[tuple[str, str], OfficialList]
 
 
 def survey_lists(folder: str | Path) -> Survey:
@@ -85,33 +97,48 @@ def survey_lists(folder: str | Path) -> Survey:
     folder = Path(folder)
     files = [folder] if folder.is_file() else sorted(_text_files(folder))
     if not files:
-        found = "an empty folder, or one without tables" if folder.is_dir() else "no such folder"
-        raise DatasetError(f"{folder}: expected a folder of lists ({', '.join(_SUFFIXES)}); found: {found}")
-    results = [(path, _recognise(path)) for path in files]
+        raise wrong_folder(
+            folder, "a folder of lists", f"files that end in {', '.join(_SUFFIXES)}, here or further down"
+        )
+    results = {path: _recognise(path) for path in files}
+    lists = tuple(found for found in results.values() if isinstance(found, FoundList))
     return Survey(
-        lists=tuple(found for _, found in results if found is not None),
-        others=tuple(path for path, found in results if found is None),
+        lists=lists,
+        others=MappingProxyType({path: found for path, found in results.items() if isinstance(found, str)}),
+        absent=MappingProxyType(_absent(lists) if folder.is_dir() else {}),
     )
+
+
+def _absent(lists: Sequence[FoundList]) -> dict[tuple[str, str], OfficialList]:
+    there = {(found.corpus, found.subset) for found in lists}
+    return {
+        (corpus, subset): official
+        for corpus in dict.fromkeys(found.corpus for found in lists)
+        for subset, official in CHALLENGES.get(corpus, {}).items()
+        if (corpus, subset) not in there
+    }
 
 
 def _text_files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
-def _recognise(path: Path) -> FoundList | None:
+def _recognise(path: Path) -> FoundList | str:
+    """The list, or why the file is none."""
     index = NameIndex()
     try:
         lines = list(read_entries(path, index))
-    except DatasetError:  # a file of another kind, in another encoding or with another header
-        return None
-    stems = [index.split(line.path).stem for line in lines if isinstance(line, Entry)]
+    except DatasetError as error:  # a file of another kind, in another encoding or with another header
+        return str(error).removeprefix(f"{path}: ")
+    entries = [line for line in lines if isinstance(line, Entry)]
+    stems = [index.split(entry.path).stem for entry in entries]
     corpora = Counter(corpus for stem in stems for corpus, form in NAME_FORMS.items() if re.fullmatch(form, stem))
-    if not corpora:
-        return None
-    (corpus, named), *_ = corpora.most_common(1)
-    if 2 * named < len(lines):
-        return None
-    subset = guess_name(path)
+    if not lines:
+        return "an empty file"
+    (corpus, named), *_ = corpora.most_common(1) or [("", 0)]
+    if not corpora or 2 * named < len(lines):
+        return _no_names(lines, named)
+    subset = _subset(path, entries)
     return FoundList(
         path=path,
         corpus=corpus,
@@ -120,4 +147,21 @@ def _recognise(path: Path) -> FoundList | None:
         images=len(set(stems)),
         unreadable=len(lines) - len(stems),
         official=official_list(corpus, subset),
+        findings=tuple(code_findings(entries, corpus)),
     )
+
+
+def _no_names(lines: Sequence[Entry | Finding], named: int) -> str:
+    """Why lines are no list of a corpus."""
+    first = lines[0]
+    found = f"line {first.line}: {first.path if isinstance(first, Entry) else first.text}"
+    return f"{named:,} of {len(lines):,} lines name an image as {', '.join(NAME_FORMS)} do; {found}"
+
+
+def _subset(path: Path, entries: Sequence[Entry]) -> str:
+    """What a list is of. Lists of whole splits give the number of views of each image, whatever they are called."""
+    name = guess_name(path)
+    whole = all(entry.attributes.get("views") for entry in entries)
+    if whole and name == path.stem:
+        return "train" if "train" in name.casefold() else "test"
+    return name

@@ -5,7 +5,7 @@ lists, so the coding is taken that agrees with the manifest on the most lines.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from regionfer.datasets.codes import CODINGS, native_coding
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.list_entries import Entry, NameIndex, is_number, read_entries
 from regionfer.datasets.manifest import Manifest
-from regionfer.datasets.official import OfficialList, official_list
+from regionfer.datasets.official import LIST_LABELS, LIST_TYPES, OfficialList, official_list
 from regionfer.errors import DatasetError
 from regionfer.labels import ALIASES
 
@@ -59,13 +59,16 @@ class Subset:
         return len(self.rows)
 
     def count(self, kind: str) -> int:
-        """Number of issues of a kind: "duplicate", "unknown", "ambiguous", "label", "unreadable", "coding", "count"."""
+        """Number of issues of a kind: "duplicate", "unknown", "ambiguous", "label", "unreadable", "code",
+        "coding", "count".
+        """
         return sum(issue.kind == kind for issue in self.issues)
 
     def summary(self) -> str:
         """One line: what the list has, what was found, and how many issues of each kind."""
         published = "" if self.published is None else f" ({self.published:,} published)"
-        line = f"{self.name}: {self.entries:,} entries{published}, {len(self):,} images"
+        entries = "1 entry" if self.entries == 1 else f"{self.entries:,} entries"
+        line = f"{self.name}: {entries}{published}, {'1 image' if len(self) == 1 else f'{len(self):,} images'}"
         kinds = Counter(issue.kind for issue in self.issues)
         return line + "".join(f"; {count:,} x {_KINDS[kind]}" for kind, count in kinds.items())
 
@@ -87,6 +90,7 @@ _KINDS = {
     "ambiguous": "fits several images",
     "label": "label contradicts",
     "unreadable": "unreadable line",
+    "code": "unknown code",
     "coding": "other coding of labels",
     "count": "count differs from the published",
 }
@@ -120,6 +124,7 @@ def read_subset(path: str | Path, manifest: Manifest, *, name: str | None = None
     found, repeated = _without_repeats(found)
     issues += repeated
     issues += _label_issues(found, manifest)
+    issues += code_findings(entries, manifest.dataset, labels=False)  # those contradict the manifest already
     issues.sort(key=lambda issue: issue.line or 0)
     name = name or guess_name(path)
     official = official_list(manifest.dataset, guess_name(path, name))
@@ -165,9 +170,13 @@ def guess_name(path: Path, name: str | None = None) -> str:
         for angle in ("30", "45"):
             if "pose" in lowered and angle in lowered:
                 return f"pose{angle}"
-    # RAF-DB's pose lists do not say that they are about pose.
-    raf = {"val_raf_db_list": "pose30", "val_raf_db_list_45": "pose45"}
-    return raf.get(path.stem.casefold(), name or path.stem)
+    # RAF-DB's pose lists do not say that they are about pose, and FERPlus' test list calls itself val.
+    others = {
+        "val_raf_db_list": "pose30",
+        "val_raf_db_list_45": "pose45",
+        "dlib_ferplus_val_center_crop_range_list": "test",
+    }
+    return others.get(path.stem.casefold(), name or path.stem)
 
 
 _Found = list[tuple[int, Entry]]
@@ -238,6 +247,23 @@ def _label_issues(found: _Found, manifest: Manifest) -> list[Finding]:
     return issues
 
 
+def code_findings(entries: Iterable[Entry], dataset: str, *, labels: bool = True) -> Iterator[Finding]:
+    """Numbers of labels and of types of occlusion that no list of a corpus has; nothing of a corpus without lists."""
+    corpus = "AffectNet" if dataset.startswith("AffectNet") else dataset
+    entries = tuple(entries)
+    kinds = (
+        ("label", [entry.label for entry in entries], LIST_LABELS.get(corpus) if labels else None),
+        ("type of occlusion", [entry.attributes.get("type", "") for entry in entries], LIST_TYPES.get(corpus)),
+    )
+    for kind, codes, known in kinds:
+        counts = Counter(code for code in codes if known is not None and is_number(code) and int(code) not in known)
+        for code, count in counts.items():
+            assert known is not None
+            lines = "1 line has" if count == 1 else f"{count:,} lines have"
+            text = f"{lines} the {kind} {code}, which is none of {known[0]} to {known[-1]}"
+            yield Finding("code", text, count=count)
+
+
 def _claimed(label: str, coding: Mapping[int, str]) -> str:
     if is_number(label):
         return coding.get(int(label), "")
@@ -271,7 +297,8 @@ def _choose_coding(found: _Found, truth: Sequence[str], manifest: Manifest) -> t
 
 
 def _whole_issues(found: _Found, manifest: Manifest, entries: int, official: OfficialList | None) -> Iterator[Finding]:
-    if official is None or (entries, len(found)) == (official.entries, official.images):
+    # Lines beyond the published ones are repeated or not found, and each is reported as that.
+    if official is None or (len(found) == official.images and entries >= official.entries):
         return
     yield Finding(
         "count",

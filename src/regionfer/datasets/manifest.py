@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,11 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.datasets.findings import Finding
 from regionfer.errors import DatasetError, ImageError
 from regionfer.images import read_image
 from regionfer.labels import LABELS
 
 SPLITS = ("train", "valid", "test")
+
+DIVIDED = "-divided"
+"""Behind the name of a split: its images whose votes are divided between expressions, where a corpus has them apart."""
 
 Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
 
@@ -49,6 +53,11 @@ class Dropped:
     def __len__(self) -> int:
         return len(self.names)
 
+    def of_splits(self, splits: Collection[str]) -> "Dropped":
+        """Those of some splits."""
+        rows = np.isin(self.splits, list(splits))
+        return Dropped(self.names[rows], self.splits[rows], self.reasons[rows])
+
     def counts(self, split: str) -> Mapping[str, int]:
         """Number of images of a split by reason."""
         reasons, counts = np.unique(self.reasons[self.splits == split], return_counts=True)
@@ -79,6 +88,7 @@ class Manifest:
         crops: the images are face crops. Otherwise they are photos, in which the face has to be found first.
         dropped: images that the corpus lists and the protocol leaves out; they stay when rows are selected.
         misses: of a prepared corpus, images that gave no face when it was prepared; they stay likewise.
+        findings: what its reader found amiss and passed over; they stay likewise.
     """
 
     dataset: str
@@ -96,6 +106,7 @@ class Manifest:
     crops: bool = True
     dropped: Dropped = field(default_factory=Dropped.of)
     misses: Dropped = field(default_factory=Dropped.of)
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.names)
@@ -133,6 +144,12 @@ class Manifest:
             present = ", ".join(sorted(set(self.splits.tolist()))) or "none"
             raise DatasetError(f"{self.root}: {self.dataset} has no split {name!r} here; found: {present}")
         return self.select(rows)
+
+    def split_names(self) -> tuple[str, ...]:
+        """Splits that have a row, training first, each before its images of divided votes."""
+        usual = [name for split in SPLITS for name in (split, split + DIVIDED)]
+        there = {str(split) for split in np.unique(self.splits)}
+        return (*(name for name in usual if name in there), *sorted(there.difference(usual)))
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Number of images by split and class."""

@@ -87,10 +87,16 @@ OFFICIAL: Mapping[str, Mapping[str, OfficialSplit]] = MappingProxyType(
 )
 """By name of the corpus and split. A split that is not here has no published figures."""
 
+DERIVED: Mapping[str, Mapping[str, OfficialSplit]] = MappingProxyType(
+    {"FERPlus": {"train-divided": _split(3366), "valid-divided": _split(367)}}
+)
+"""Not published, but counted in the tables as distributed: FERPlus' images with divided votes. A corpus need not have
+these splits."""
+
 
 @dataclass(frozen=True)
 class OfficialList:
-    """A challenge list as published.
+    """A list of the authors as published: a challenge's, or of a whole split ("test").
 
     Attributes:
         path: its file in the authors' repository.
@@ -111,6 +117,7 @@ LISTS_ADDRESS = "https://github.com/kaiwang960112/Challenge-condition-FER-datase
 CHALLENGES: Mapping[str, Mapping[str, OfficialList]] = MappingProxyType(
     {
         "FERPlus": {
+            "test": OfficialList("FERplus_dir/dlib_ferplus_val_center_crop_range_list.txt", "test", 3137, 3137),
             "occlusion": OfficialList("FERplus_dir/jianfei_occlusion_list.txt", "test", 605, 605),
             "pose30": OfficialList("FERplus_dir/pose_30_ferplus_list.txt", "test", 1170, 1170),
             "pose45": OfficialList("FERplus_dir/pose_45_ferplus_list.txt", "test", 633, 633),
@@ -128,6 +135,13 @@ CHALLENGES: Mapping[str, Mapping[str, OfficialList]] = MappingProxyType(
     }
 )
 """By corpus and name of the subset."""
+
+
+LIST_LABELS: Mapping[str, range] = MappingProxyType({"FERPlus": range(8), "AffectNet": range(8), "RAF-DB": range(8)})
+"""Numbers that the lists of a corpus have for labels. RAF-DB's pose lists begin at 0, its others at 1."""
+
+LIST_TYPES: Mapping[str, range] = MappingProxyType({"FERPlus": range(4), "RAF-DB": range(1, 5)})
+"""Numbers that the lists of a corpus have for types of occlusion."""
 
 
 def official_list(dataset: str, subset: str) -> OfficialList | None:

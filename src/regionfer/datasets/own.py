@@ -6,7 +6,7 @@ share of each class is held out as "valid".
 Table: a CSV with a header and columns ``image`` (a path, relative to the table), ``label``, and, where wanted,
 ``split`` (train, valid, test; val and validation are understood), ``x1``, ``y1``, ``x2``, ``y2`` (the face in the
 photo, pixels). Each further column becomes an attribute, by which subsets are formed: an empty cell, 0, no or false is
-outside.
+outside. Of lines that name the same image, and the same face in it, the first counts.
 
 If all labels are expressions that regionfer knows, by any of their names, they take its names and its order. Otherwise
 they stay as written, in alphabetical order.
@@ -20,8 +20,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.datasets.findings import EXAMPLES, Finding
 from regionfer.datasets.layout import choose_splits, folder_names, image_names, joined, relative, wrong_folder
 from regionfer.datasets.manifest import SPLITS, Manifest, one_hot
+from regionfer.datasets.repeats import first_lines
 from regionfer.datasets.tables import read_table
 from regionfer.errors import DatasetError
 from regionfer.labels import LABELS, canonical_label
@@ -33,6 +35,7 @@ SPLIT_NAMES: Mapping[str, str] = MappingProxyType(
 )
 """Names of splits, in lower case, that are understood."""
 
+PROTOCOL = "own labels"
 VALID_SHARE = 0.2
 BOX = ("x1", "y1", "x2", "y2")
 
@@ -61,12 +64,14 @@ def read_folder(
     root = Path(root)
     placed = list(_placed(root))
     if not placed:
-        raise wrong_folder(root, "a folder per class", "CLASS/*.jpg, or train/CLASS/*.jpg and valid/CLASS/*.jpg")
+        expected = "CLASS/*.jpg, or train/CLASS/*.jpg and valid/CLASS/*.jpg, with images in them"
+        raise wrong_folder(root, "a folder per class", expected)
     names, written, rows = (list(column) for column in zip(*placed, strict=True))
     known, labels = _labels(written, [str(root / name) for name in names], classes)
     if not any(rows):
         rows = _held_out(names, labels, valid_share)
-    return _manifest(root, root.resolve().name, names, labels, known, rows, splits, crops=not photos)
+    empty = list(_empty_folders(root, names))
+    return _manifest(root, root.resolve().name, names, labels, known, rows, splits, crops=not photos, findings=empty)
 
 
 def read_csv(
@@ -91,17 +96,20 @@ def read_csv(
     """
     path = _find_table(Path(root))
     table = read_table(path, ("image", "label"))
-    columns: dict[str, list[str]] = {name: [] for name in table.columns}
-    where: list[str] = []
+    read: list[tuple[int, Mapping[str, str]]] = []
     for line, row in table.rows:
-        where.append(f"{path}, line {line}")
         if not row["image"] or not row["label"]:
-            raise DatasetError(f"{where[-1]}: expected an image and a label, found {dict(row)}")
-        for name, value in row.items():
-            columns[name].append(value)
-    if not where:
+            raise DatasetError(f"{path}, line {line}: expected an image and a label, found {dict(row)}")
+        read.append((line, dict(row, image=PurePosixPath(row["image"].replace("\\", "/")).as_posix())))
+    if not read:
         raise DatasetError(f"{path}: expected a row an image, found only the header")
-    names = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in columns.pop("image")]
+    # A photo may be there once for each face in it.
+    keys = [(row["image"], *(row.get(name) for name in BOX)) for _, row in read]
+    said = [(row["label"], row.get("split")) for _, row in read]
+    kept, findings = first_lines(keys, said, [line for line, _ in read], path.name)
+    where = [f"{path}, line {read[index][0]}" for index in kept]
+    columns = {name: [read[index][1][name] for index in kept] for name in table.columns}
+    names = columns.pop("image")
     known, labels = _labels(columns.pop("label"), where, classes)
     named = columns.pop("split", None)
     rows = _held_out(names, labels, valid_share) if named is None else list(_read_splits(named, where))
@@ -118,6 +126,7 @@ def read_csv(
         crops=not photos and boxes is None,
         boxes=boxes,
         attributes=attributes,
+        findings=findings,
     )
 
 
@@ -133,10 +142,11 @@ def _manifest(
     crops: bool,
     boxes: NDArray[np.float32] | None = None,
     attributes: Mapping[str, NDArray[np.str_]] = MappingProxyType({}),
+    findings: Sequence[Finding] = (),
 ) -> Manifest:
     manifest = Manifest(
         dataset=dataset,
-        protocol="own labels",
+        protocol=PROTOCOL,
         root=root,
         names=np.array(names, dtype=np.str_),
         labels=labels,
@@ -146,11 +156,25 @@ def _manifest(
         boxes=boxes,
         attributes=MappingProxyType(dict(attributes)),
         crops=crops,
+        findings=(*findings, *_class_findings(rows, labels, classes)),
     )
     if wanted is None:
         return manifest
     found = {split: split for split in SPLITS if split in set(rows)}
     return manifest.select(np.isin(manifest.splits, list(choose_splits(root, dataset, found, wanted))))
+
+
+def _class_findings(rows: Sequence[str], labels: NDArray[np.int64], classes: tuple[str, ...]) -> Iterator[Finding]:
+    """Classes of which there is nothing to tell apart, or nothing in a split."""
+    if len(classes) == 1:
+        text = f"only one class, {classes[0]!r}: there is nothing to tell it from"
+        yield Finding("one class", text, "error")
+    there = np.array(rows, dtype=np.str_)
+    for split in SPLITS:
+        counts = np.bincount(labels[there == split], minlength=len(classes))
+        if counts.any() and not counts.all():
+            names = [classes[index] for index in np.flatnonzero(counts == 0)]
+            yield Finding("no images", f"{split}: no image of {', '.join(names)}", count=len(names))
 
 
 def _placed(root: Path) -> Iterator[tuple[str, str, str]]:
@@ -163,6 +187,18 @@ def _placed(root: Path) -> Iterator[tuple[str, str, str]]:
             yield from ((image, label, split) for image, label in _in_classes(root, root / name))
     else:
         yield from ((image, label, "") for image, label in _in_classes(root, root))
+
+
+def _empty_folders(root: Path, names: Sequence[str]) -> Iterator[Finding]:
+    """Folders beside those that images were found in, and have none themselves."""
+    used = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    beside = sorted({str(PurePosixPath(name).parent.parent) for name in names} | {"."})
+    found = [joined("" if place == "." else place, name) for place in beside for name in folder_names(root / place)]
+    empty = [name for name in dict.fromkeys(found) if name not in used]
+    if empty:
+        text = "1 folder" if len(empty) == 1 else f"{len(empty):,} folders"
+        text += " without an image; images are looked for directly in the folder of a class"
+        yield Finding("empty folder", text, count=len(empty), examples=tuple(f"{name}/" for name in empty[:EXAMPLES]))
 
 
 def _in_classes(root: Path, folder: Path) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@
 ``faces.npy``      (n, S, S, 3) uint8 RGB, mapped into memory when it is read
 ``manifest.npz``   the columns of the manifest: names, labels, targets, splits, landmarks in face pixels, attributes
 ``prepared.json``  schema version, corpus, protocol, classes, size and how faces were found
-``misses.csv``     images that gave no face: image, split, label, reason
+``misses.csv``     images that gave no face: image, split, label, reason; and, of damaged ones, what is wrong
 =================  ===================================================================================================
 """
 
@@ -12,7 +12,7 @@ import csv
 import json
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.layout import choose_splits, wrong_folder
-from regionfer.datasets.manifest import SPLITS, Dropped, Manifest
+from regionfer.datasets.manifest import Dropped, Manifest
 from regionfer.errors import DatasetError
 
 SCHEMA = 1
@@ -138,9 +138,12 @@ def read_prepared(root: str | Path, *, splits: Collection[str] | None = None) ->
         DatasetError: as `load_prepared`, or a split is missing.
     """
     manifest, _ = load_prepared(root)
-    found = {split: split for split in SPLITS if split in manifest.splits}
+    found = {split: split for split in manifest.split_names()}
     chosen = choose_splits(Path(root), manifest.dataset, found, splits)
-    return manifest if splits is None else manifest.select(np.isin(manifest.splits, list(chosen)))
+    if splits is None:
+        return manifest
+    part = manifest.select(np.isin(manifest.splits, list(chosen)))
+    return replace(part, dropped=manifest.dropped.of_splits(chosen), misses=manifest.misses.of_splits(chosen))
 
 
 def save_columns(path: Path, manifest: Manifest) -> None:

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.codes import RAFDB, SEVEN
+from regionfer.datasets.findings import Finding
 from regionfer.datasets.layout import choose_splits, first_existing, image_names, joined, relative, wrong_folder
 from regionfer.datasets.manifest import Manifest, one_hot
+from regionfer.datasets.repeats import first_lines
 from regionfer.datasets.tables import read_text
 from regionfer.errors import DatasetError
 
@@ -64,7 +66,7 @@ def read_rafdb(
     folder = first_existing(base, (f"Image/{images}", images))
     if folder is None:
         raise wrong_folder(base, "RAF-DB basic", f"Image/{images}/ beside {table.relative_to(base)}")
-    listed = _read_list(table)
+    listed, findings = _read_list(table, relative(table, root))
     rows = choose_splits(root, "RAF-DB", listed, splits)
     stems = [stem for split in rows for stem, _ in rows[split]]
     labels = np.array([label for split in rows for _, label in rows[split]], dtype=np.int64)
@@ -82,12 +84,15 @@ def read_rafdb(
         landmarks=annotations.landmarks if photos else None,
         attributes=MappingProxyType(annotations.people),
         crops=not photos,
+        findings=findings,
     )
 
 
-def _read_list(table: Path) -> dict[str, list[tuple[str, int]]]:
-    """Stems and labels by split."""
-    splits: dict[str, list[tuple[str, int]]] = {}
+def _read_list(table: Path, place: str) -> tuple[dict[str, list[tuple[str, int]]], tuple[Finding, ...]]:
+    """Stems and labels by split; of lines that name an image again, the first."""
+    stems: list[str] = []
+    labels: list[int] = []
+    lines: list[int] = []
     for line, text in enumerate(read_text(table).splitlines(), start=1):
         words = text.split()
         if not words:
@@ -98,11 +103,16 @@ def _read_list(table: Path) -> dict[str, list[tuple[str, int]]]:
         if words[1] not in _CODES:
             expected = ", ".join(f"{code} {label}" for code, label in _CODES.items())
             raise DatasetError(f"{table}, line {line}: label {words[1]!r} is not one of {expected}")
-        stem = Path(words[0]).stem.removesuffix("_aligned")
-        splits.setdefault(split, []).append((stem, SEVEN.index(_CODES[words[1]])))
-    if not splits:
+        stems.append(Path(words[0]).stem.removesuffix("_aligned"))
+        labels.append(SEVEN.index(_CODES[words[1]]))
+        lines.append(line)
+    if not stems:
         raise DatasetError(f"{table}: expected an image and a label a line, found an empty file")
-    return splits
+    rows, findings = first_lines(stems, labels, lines, place)
+    splits: dict[str, list[tuple[str, int]]] = {}
+    for row in rows:
+        splits.setdefault(stems[row].partition("_")[0], []).append((stems[row], labels[row]))
+    return splits, findings
 
 
 _CODES = {str(code): label for code, label in enumerate(RAFDB, start=1)}

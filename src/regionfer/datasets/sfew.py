@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from regionfer.datasets.codes import SEVEN
+from regionfer.datasets.findings import Finding
 from regionfer.datasets.layout import choose_splits, folder_names, image_names, relative, wrong_folder
 from regionfer.datasets.manifest import Manifest, one_hot
 from regionfer.errors import DatasetError
@@ -47,6 +48,9 @@ def read_sfew(
     names: list[str] = []
     labels: list[int] = []
     rows: list[str] = []
+    unlabelled = [] if "test" in found else list(_unlabelled_test(root))
+    if unlabelled and splits is not None and "test" in splits:
+        raise DatasetError(f"{root}: {unlabelled[0].text}; leave the split test out")
     for split, folder in choose_splits(root, "SFEW 2.0", found, splits).items():
         for name, label in _images(root, folder):
             names.append(name)
@@ -63,19 +67,36 @@ def read_sfew(
         splits=np.array(rows, dtype=np.str_),
         classes=SEVEN,
         crops=not photos,
+        findings=tuple(unlabelled if splits is None else ()),
     )
+
+
+def _unlabelled_test(root: Path) -> Iterator[Finding]:
+    """What is there of the test images, which the authors gave out without labels."""
+    folders = [root / place for place in _places("test", "original") + _places("test", "aligned")]
+    counts = {relative(folder, root): len(image_names(folder)) for folder in folders}
+    if there := {place: count for place, count in counts.items() if count}:
+        where = ", ".join(f"{count:,} in {place}/" for place, count in there.items())
+        text = f"test: images without labels ({where}), as SFEW's authors give them out; they are not counted"
+        yield Finding("no labels", text, "note", count=sum(there.values()))
 
 
 def _find(root: Path, split: str, images: str) -> Path | None:
     """The folder that has a split's folders of classes."""
-    name = FOLDERS[split]
-    aligned = f"{name}_Aligned_Faces"
-    archives = (aligned, f"{aligned}_new/{aligned}", f"{aligned}_new", f"{aligned}/{aligned}")
-    places = [f"{parent}{archive}" for parent in (f"{name}/", "") for archive in archives]
-    for place in places if images == "aligned" else [name]:
+    for place in _places(split, images):
         if any(_class(folder) for folder in folder_names(root / place)):
             return root / place
     return None
+
+
+def _places(split: str, images: str) -> list[str]:
+    """Where a split may be below the root."""
+    name = FOLDERS[split]
+    if images == "original":
+        return [name]
+    aligned = f"{name}_Aligned_Faces"
+    archives = (aligned, f"{aligned}_new/{aligned}", f"{aligned}_new", f"{aligned}/{aligned}")
+    return [f"{parent}{archive}" for parent in (f"{name}/", "") for archive in archives]
 
 
 def _images(root: Path, folder: Path) -> Iterator[tuple[str, int]]:

@@ -32,7 +32,9 @@ def read_table(path: Path) -> Mapping[str, Row]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot read the table: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot read the table: {error}") from error
     if "name" not in (reader.fieldnames or ()):
         raise DatasetError(f"{path}: expected a column 'name', found {', '.join(reader.fieldnames or ()) or 'nothing'}")

@@ -220,14 +220,22 @@ FILES = (
     ("attributes", "pose"),
     ("attributes", "turned"),
 )
-"""Keys that name a file, or several."""
+"""Keys that name a file, or several, or a folder."""
+
+_MAKERS: Mapping[str, str] = MappingProxyType(
+    {
+        "attributes.seen": "docs/recipes.md says what is in such a table",
+        "attributes.pose": "scripts/label_pose/label_pose.py makes it, see docs/faces.md",
+        "attributes.turned": "scripts/label_pose/turn_faces.py makes it, see docs/training.md",
+    }
+)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
     """Read a recipe from TOML.
 
     Args:
-        path: the file. A relative ``model.pretrained`` is taken from the parent of the recipe's folder.
+        path: the file. Relative paths in it, see `FILES`, are taken from the parent of its folder.
         overrides: values that replace the file's, by key, such as "seed" or "data.dataset".
 
     Raises:
@@ -258,6 +266,33 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         if isinstance(place, dict):  # else the check below says what is wrong with it
             place[name] = value
     return parse_recipe(values, source=str(path))
+
+
+def require_files(recipe: Recipe, *sections: str) -> None:
+    """Raise unless the files are there that a recipe names in some sections.
+
+    Raises:
+        RecipeError: some are not; it names each with its key, and says what makes it.
+    """
+    faults = []
+    for section, key in FILES:
+        value = getattr(getattr(recipe, section), key) if section in sections else None
+        for path in value if isinstance(value, tuple) else (value,):
+            if path is not None and not path.exists():
+                maker = _MAKERS.get(f"{section}.{key}") or _maker_of_weights(path)
+                faults.append(f"{section}.{key} names {path}, which is not there ({maker})")
+    if faults:
+        raise RecipeError(
+            f"recipe {recipe.name}: {'; '.join(faults)}. Relative paths are taken from the recipe folder's parent"
+        )
+
+
+def _maker_of_weights(path: Path) -> str:
+    if path.suffix == ".json":
+        return "scripts/fetch_pretrained.sh gets it, docs/pretraining.md says from where"
+    if path.suffix == ".safetensors" and path.parent.parent.name == "runs":
+        return f"training the recipe {path.parent.name} makes it"
+    return "docs/pretraining.md says from where to get it"
 
 
 def portable(recipe: Recipe) -> Recipe:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from regionfer.datasets import Manifest, load_readable_faces, read_dataset
+from regionfer.datasets import Finding, Manifest, load_readable_faces, read_dataset
 from regionfer.errors import DatasetError, OutputError, RecipeError
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.data import FaceData
-from regionfer.training.recipe import Recipe
+from regionfer.training.recipe import Recipe, require_files
 from regionfer.training.turned import read_turned
 
 UNREADABLE = "unreadable.csv"
@@ -31,6 +31,7 @@ class Sources:
         classes: class names, in the order of the labels.
         facts: what they are, for the checkpoint and the model card.
         failures: why each image that is listed and cannot be read is not among them, by its name.
+        findings: what its reader found amiss in the dataset and passed over.
     """
 
     training: FaceData
@@ -38,6 +39,7 @@ class Sources:
     classes: tuple[str, ...]
     facts: dict[str, Any]
     failures: Mapping[str, str]
+    findings: tuple[Finding, ...] = ()
 
     def describe(self) -> str:
         """One line for a person."""
@@ -52,10 +54,12 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     """Read and decode the faces that a recipe asks for; images that cannot be read are left out and listed.
 
     Raises:
+        RecipeError: it names tables that are not there.
         DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks a split, or
-            none of its images can be read.
+            none of its images can be read; or its labels contradict each other, or are of one class only.
     """
-    manifest = read_dataset(recipe.data.dataset, root)
+    require_files(recipe, "attributes")
+    manifest = _sound(read_dataset(recipe.data.dataset, root))
     size = recipe.input.face_size
     read = load_readable_faces(_splits(manifest, recipe.data.train), size)
     held_out = load_readable_faces(manifest.split(recipe.data.valid), size) if recipe.data.valid else None
@@ -77,7 +81,17 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
         classes=manifest.classes,
         facts=facts,
         failures=failures,
+        findings=manifest.findings,
     )
+
+
+def _sound(manifest: Manifest) -> Manifest:
+    """Refuse labels that nothing can be learned from; 'regionfer data check' reports the same and goes on."""
+    for finding in manifest.findings:
+        if finding.severity == "error":
+            examples = f" ({'; '.join(finding.examples)})" if finding.examples else ""
+            raise DatasetError(f"{manifest.root}: {finding.text}{examples}; mend this before training on it")
+    return manifest
 
 
 def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) -> tuple[FaceData, Mapping[str, str]]:
