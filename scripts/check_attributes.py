@@ -5,7 +5,8 @@
 Covered: faces of FERPlus Valid that somebody looked at (columns name and kind). Turned: the same split against the
 table of poses that scripts/label_pose wrote. Prints areas under the ROC curve with 95 % intervals, and the share of
 wrong answers among the surest 80 and 90 % on clear, covered, frontal and turned faces. Give a model that learned from
-none of these faces.
+none of these faces. ``--lists DIR`` also writes those groups as lists that `regionfer evaluate --subset` reads, whose
+report draws risk and calibration of each.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("seen", type=Path)
     parser.add_argument("pose", type=Path)
+    parser.add_argument("--lists", type=Path, help="folder to write lists of these groups to")
     arguments = parser.parse_args()
     model = ExpressionModel.load(arguments.model)
     manifest = read_dataset("ferplus", arguments.data).split("valid")
@@ -62,6 +64,8 @@ def main() -> None:
             for share in (0.8, 0.9)
         )
         share = accuracy(manifest.labels[some], output.probabilities[some].argmax(1))
+        if arguments.lists is not None and not some.all():
+            write_list(arguments.lists / f"{name.replace(',', '').replace(' ', '-')}.csv", manifest.names[some])
         print(f"{name} (n = {some.sum():,}): accuracy {share:.2%} ({low:.1%} to {high:.1%}), {risks}")
 
 
@@ -70,6 +74,12 @@ def rows_of(path: Path, names: list[str]) -> list[Mapping[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         table = {PurePosixPath(row["name"]).name: row for row in csv.DictReader(file)}
     return [table.get(PurePosixPath(name).name, {}) for name in names]
+
+
+def write_list(path: Path, names: NDArray[np.str_]) -> None:
+    """A list of images, one column."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["image", *names.tolist()]) + "\n", encoding="utf-8")
 
 
 def print_auc(name: str, positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> None:
