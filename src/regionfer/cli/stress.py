@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli import min_confidence_option, tell_failures
-from regionfer.cli.figures import check_writable, print_tables, write_json
+from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
 
@@ -164,6 +164,7 @@ def command(
         parts.remove()
     if json_file != "-":
         print_tables((f"{result.model.name}: {result.title}", f"protocol: {result.protocol}"), [mean_table(result)])
+    tell_learned(result.learned)
     _tell(result)
     ctx.exit(1 if result.failures else 0)
 
