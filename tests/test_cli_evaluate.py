@@ -106,6 +106,13 @@ class TestEvaluate:
         assert line.startswith("warning: taught 0.0.1 learned from FERPlus test, as its card says")
         assert "warning" not in run().stderr
 
+    def test_progress_in_a_log(self, run, monkeypatch):
+        assert "images (" not in run().stderr  # done too soon for a line
+        monkeypatch.setattr("regionfer.progress.EVERY", 0)
+        monkeypatch.setattr("regionfer.evaluation.answers._CHUNK", 8)
+        told = [line for line in run().stderr.splitlines() if " of 24 images (" in line]
+        assert [line.partition(",")[0] for line in told] == ["8 of 24 images (33 %)", "16 of 24 images (67 %)"]
+
     def test_max_risk(self, run, trusted_path, tmp_path):
         result = run("--model", trusted_path, "--max-risk", "0.05", "--json", tmp_path / "f.json")
         assert result.exit_code == 0, result.output

@@ -91,6 +91,8 @@ def _metric_line(metric: Mapping[str, Any]) -> str:
     baseline = metric.get("baseline")
     if isinstance(baseline, Mapping) and "accuracy" in baseline:
         parts.append(f"plain backbone {_accuracy(baseline)}")
+    if "note" in metric:
+        parts.append(str(metric["note"]))
     return ", ".join(parts)
 
 

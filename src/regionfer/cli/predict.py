@@ -165,10 +165,15 @@ class _Run:
 
 def _follow(run: _Run, outcomes: "Iterator[Outcome]", progress: "Progress") -> int:
     """Take all outcomes, and return the exit code."""
+    from regionfer.progress import ProgressLines
+
+    bar, lines = progress.tasks[0], ProgressLines("photos", progress.console.print)
     try:
         for outcome in outcomes:
             run.take(outcome)
-            progress.advance(progress.task_ids[0])
+            progress.advance(bar.id)
+            if not progress.console.is_terminal:
+                lines.update(bar.completed, bar.total or 0)
     except KeyboardInterrupt:
         return 130
     return 1 if run.failures else 0
@@ -176,7 +181,7 @@ def _follow(run: _Run, outcomes: "Iterator[Outcome]", progress: "Progress") -> i
 
 @contextmanager
 def _progress(total: int) -> "Iterator[Progress]":
-    """A bar on stderr, if that is a terminal; its console prints lines above the bar."""
+    """A bar on stderr, if that is a terminal; its console prints lines, above the bar if there is one."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

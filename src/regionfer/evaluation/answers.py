@@ -166,7 +166,7 @@ def check_faces(recognizer: Recognizer, manifest: Manifest) -> None:
     model = recognizer.model
     if model.needs_landmarks and manifest.landmarks is None:
         raise ModelError(
-            f"{model!r}: its regions follow landmarks, and {manifest.dataset} comes without; "
+            f"{model}: its regions follow landmarks, and {manifest.dataset} comes without; "
             "prepare the dataset with 'regionfer data prepare', or choose a model with fixed regions"
         )
     if not manifest.crops and manifest.boxes is None:
@@ -215,7 +215,7 @@ def find_columns(recognizer: Recognizer, manifest: Manifest) -> NDArray[np.intp]
         return match_classes(labels, manifest.classes)
     except ModelError as error:
         raise ModelError(
-            f"{recognizer.model!r}: {error} of {manifest.dataset}; it knows {', '.join(labels)}: "
+            f"{recognizer.model}: {error} of {manifest.dataset}; it knows {', '.join(labels)}: "
             "evaluate it on a dataset of these classes, or train it on this one"
         ) from error
 

@@ -225,7 +225,7 @@ class PhotoFaces:
         for each in recognizers:
             if each.model.needs_landmarks and not self.detect:
                 raise ModelError(
-                    f"{each.model!r}: its regions follow landmarks, which are found in photos only; leave out "
+                    f"{each.model}: its regions follow landmarks, which are found in photos only; leave out "
                     "--no-detect, or choose a model with fixed regions"
                 )
         labels = recognizers[0].model.card.labels
@@ -313,7 +313,7 @@ def _check_same(labels: Sequence[str], baseline: Classifier) -> None:
         match_classes(labels, baseline.card.labels)
     except ModelError as error:
         raise ModelError(
-            f"{baseline!r}: a baseline needs the model's labels, {', '.join(labels)}; "
+            f"{baseline}: a baseline needs the model's labels, {', '.join(labels)}; "
             f"this one has {', '.join(baseline.card.labels)}"
         ) from error
 
