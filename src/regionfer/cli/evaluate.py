@@ -48,7 +48,7 @@ def _split_names(
 @click.option(
     "--baseline",
     metavar="M[,M2...]",
-    help=f"Compare with this model face by face; {DEFAULT!r} is the one that comes with regionfer.",
+    help=f"Compare with this model face by face; {DEFAULT!r} and 'accurate' come with regionfer.",
 )
 @click.option(
     "--max-risk",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import min_confidence_option
+from regionfer.cli import check_detecting, min_confidence_option
 from regionfer.cli.models import batch_size_option, model_option, open_recognizer, weights_option
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def command(
     from regionfer.images import find_images
     from regionfer.output import PictureFolder, check_table, open_table
 
+    check_detecting(ctx, not no_detect)
     if output is not None and check_table(output):
         click.echo(f"{output}: is there already, and is replaced", err=True)
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
