@@ -134,7 +134,7 @@ class TestPredict:
             (
                 "trusted",
                 "0.001",
-                "tiny.onnx', tiny 0.0.1): max_risk 0.001 cannot be kept, or is too small to be seen, on the 500",
+                "tiny.onnx: max_risk 0.001 cannot be kept, or is too small to be seen, on the 500",
             ),
             ("tiny", "0.1", "it has no risk-coverage curve"),
             ("trusted", "10", "10.0 is not in the range 0<=x<=1"),

@@ -95,6 +95,24 @@ class TestEvaluate:
         assert figures["comparison"]["baseline"] == "other 0.0.1"
         assert "McNemar p" in result.stdout
 
+    def test_weights_are_told(self, run, tiny_path, save_model, make_card):
+        other = save_model(make_card(name="other"), seed=3)
+        result = run("--model", f"{tiny_path},{other}", "--weights", "0.6,0.4")
+        assert result.stdout.splitlines()[0] == "0.6 x tiny 0.0.1 + 0.4 x other 0.0.1 on FERPlus, test"
+
+    def test_a_model_that_learned_from_the_split(self, run, save_model, make_card):
+        taught = save_model(make_card(name="taught", training={"dataset": "FERPlus", "splits": ["test"]}))
+        (line,) = [line for line in run("--model", taught).stderr.splitlines() if line.startswith("warning: ")]
+        assert line.startswith("warning: taught 0.0.1 learned from FERPlus test, as its card says")
+        assert "warning" not in run().stderr
+
+    def test_progress_in_a_log(self, run, monkeypatch):
+        assert "images (" not in run().stderr  # done too soon for a line
+        monkeypatch.setattr("regionfer.progress.EVERY", 0)
+        monkeypatch.setattr("regionfer.evaluation.answers._CHUNK", 8)
+        told = [line for line in run().stderr.splitlines() if " of 24 images (" in line]
+        assert [line.partition(",")[0] for line in told] == ["8 of 24 images (33 %)", "16 of 24 images (67 %)"]
+
     def test_max_risk(self, run, trusted_path, tmp_path):
         result = run("--model", trusted_path, "--max-risk", "0.05", "--json", tmp_path / "f.json")
         assert result.exit_code == 0, result.output
@@ -109,6 +127,21 @@ class TestEvaluate:
         assert f"report: {tmp_path / 'report' / 'report.html'}" in result.stderr
         page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
         assert page.count("data:image/png;base64,") == 6 + 16  # mistakes, and faces of one colour, which are none
+
+    @pytest.mark.parametrize("before", [None, "{}"])
+    def test_a_failed_run_leaves_the_json_as_it_was(self, run, tmp_path, before):
+        path = tmp_path / "f.json"
+        if before is not None:
+            path.write_text(before)
+        assert run("--json", path, "--subset", "masked").exit_code == 2
+        assert (path.read_text() if path.exists() else None) == before
+        assert list(tmp_path.glob("*.partial")) == []
+
+    def test_json_behind_a_link(self, run, tmp_path):
+        (tmp_path / "link.json").symlink_to(tmp_path / "f.json")
+        assert run("--json", tmp_path / "link.json").exit_code == 0
+        assert (tmp_path / "link.json").is_symlink()
+        assert json.loads((tmp_path / "f.json").read_text())["n"] == COUNT
 
     @pytest.mark.parametrize("strict", [False, True])
     def test_absent_and_damaged(self, run, ferplus, tmp_path, strict):

@@ -147,6 +147,22 @@ class TestLoad:
         assert model.providers == ("CPUExecutionProvider",)
         assert "tiny 0.0.1" in repr(model)
 
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("best.safetensors", r"a training checkpoint, .*: regionfer export .*/best\.safetensors best\.onnx$"),
+            ("best.pth", "a PyTorch file; regionfer reads the .onnx models"),
+        ],
+    )
+    def test_another_kind_of_weights(self, tmp_path, name, message):
+        (tmp_path / name).write_bytes(b"weights")
+        with pytest.raises(ModelError, match=f"{name}: {message}"):
+            ExpressionModel.load(tmp_path / name)
+
+    def test_in_messages_it_is_its_file(self, tiny_model, tiny_path):
+        assert str(tiny_model) == str(tiny_path)
+        assert str(FusedModel([tiny_model, tiny_model])) == f"{tiny_path} + {tiny_path}"
+
     def test_own_labels(self, save_model, make_card):
         model = ExpressionModel.load(save_model(make_card(labels=("calm", "tense"))))
         assert model.run(some_faces(3)).probabilities.shape == (3, 2)
@@ -160,6 +176,7 @@ class TestLoad:
             pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(500), "not an ONNX model", id="picture"),
             pytest.param("truncated", "not an ONNX model", id="truncated"),
             pytest.param("folder", "cannot be read as a model file", id="folder"),
+            pytest.param(b"PK\x03\x04....best/data.pkl", "a PyTorch file; regionfer reads", id="torch"),
         ],
     )
     def test_not_a_model(self, tmp_path, tiny_path, content, message):

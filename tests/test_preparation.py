@@ -245,8 +245,17 @@ class TestResuming:
             prepare(photos, interrupted, detector=Boxes(LEFT), size=20)
         with pytest.raises(DatasetError, match=r"was prepared with size 20, not 30; choose another folder"):
             prepare(photos, interrupted, detector=Boxes(LEFT), size=30)
-        with pytest.raises(DatasetError, match="other images or labels"):
-            prepare(photos.select(slice(0, 5)), interrupted, detector=Boxes(LEFT), size=20)
+        for other in (photos.select(slice(0, 5)), with_boxes(photos, LEFT), with_boxes(photos, RIGHT)):
+            with pytest.raises(DatasetError, match="other images, labels, boxes or landmarks"):
+                prepare(other, interrupted, detector=Boxes(LEFT), size=20)
+
+    def test_boxes_that_changed(self, photos, tmp_path):
+        prepare(with_boxes(photos, LEFT), tmp_path / "out", detector=Boxes(LEFT), size=20)
+        again = Boxes(LEFT)
+        assert prepare(with_boxes(photos, LEFT), tmp_path / "out", detector=again, size=20).faces == 6
+        assert again.calls == 0
+        with pytest.raises(DatasetError, match="other images, labels, boxes or landmarks"):
+            prepare(with_boxes(photos, RIGHT), tmp_path / "out", detector=Boxes(LEFT), size=20)
 
     def test_finished_work_is_not_done_again(self, photos, interrupted):
         prepare(photos, interrupted, detector=Boxes(LEFT), size=20)

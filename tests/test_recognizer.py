@@ -345,7 +345,7 @@ class TestMaxRisk:
     @pytest.mark.parametrize(
         ("max_risk", "message"),
         [
-            pytest.param(0.01, r"tiny\.onnx'.*max_risk 0\.01 cannot be kept, .* give 0\.02 or more", id="too strict"),
+            pytest.param(0.01, r"tiny\.onnx: max_risk 0\.01 cannot be kept, .* give 0\.02 or more", id="too strict"),
             pytest.param(5, r"max_risk must be in 0\.\.1, got 5", id="percent"),
         ],
     )

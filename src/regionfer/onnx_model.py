@@ -52,6 +52,8 @@ HEADS = ("visibility", "occlusion", "pose")
 OCCLUSION_PARTS = ("probability", "fraction", "upper", "lower", "left", "right")
 """Columns of the output ``occlusion``."""
 
+_PYTORCH = (".pth", ".pt", ".ckpt")
+
 _ANGLES = ("yaw", "pitch", "roll")
 
 
@@ -364,6 +366,9 @@ class ExpressionModel(Classifier):
     def __repr__(self) -> str:
         return f"ExpressionModel({str(self.source)!r}, {self.card.name} {self.card.version})"
 
+    def __str__(self) -> str:
+        return str(self.source)
+
     def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
         inputs: dict[str, NDArray[Any]] = {"faces": faces}
         if landmarks is not None:
@@ -395,7 +400,7 @@ class FusedModel(Classifier):
         for model in models[1:]:
             if model.card.labels != first.labels:
                 raise ModelError(
-                    f"{model!r} has the labels {', '.join(model.card.labels)}, the first model has "
+                    f"{model} has the labels {', '.join(model.card.labels)}, the first model has "
                     f"{', '.join(first.labels)}; only models with the same labels can be fused"
                 )
         share = np.asarray([1.0] * len(models) if weights is None else weights, dtype=np.float64)
@@ -409,6 +414,9 @@ class FusedModel(Classifier):
 
     def __repr__(self) -> str:
         return f"FusedModel({list(self.models)!r}, weights={list(self.weights)})"
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.models))
 
     def _fused_card(self) -> ModelCard:
         cards = [model.card for model in self.models]
@@ -491,14 +499,25 @@ def _open_session(source: Path, content: bytes, wanted: Sequence[str] | None, th
     try:
         session = open_session(content, providers=providers, threads=threads)
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this one
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{source}: not an ONNX model that ONNX Runtime reads: {reason}") from error
+        raise ModelError(f"{source}: {_other_kind(source, content, str(error))}") from error
     if wanted and (lacking := set(providers) - set(session.get_providers())):
         raise ModelError(
             f"{source}: ONNX Runtime could not start {', '.join(sorted(lacking))}; check its driver and libraries, "
             "or choose another provider"
         )
     return session
+
+
+def _other_kind(source: Path, content: bytes, error: str) -> str:
+    """What a file is that ONNX Runtime does not read, and what to do."""
+    if source.suffix == ".safetensors":
+        model = source.with_suffix(".onnx").name
+        return f"a training checkpoint, not a model file; export it first: regionfer export {source} {model}"
+    if source.suffix in _PYTORCH or (content.startswith(b"PK\x03\x04") and b"/data.pkl" in content[:4096]):
+        return "a PyTorch file; regionfer reads the .onnx models that 'regionfer export' makes"
+    if "INVALID_PROTOBUF" in error or not content:
+        return "not an ONNX model, or damaged; expected a file made by 'regionfer export'"
+    return f"not an ONNX model that ONNX Runtime reads: {error.strip().partition(chr(10))[0]}"
 
 
 def _read_card(session: Any) -> ModelCard:

@@ -178,6 +178,9 @@ def _fingerprint(manifest: Manifest) -> str:
     for column in (manifest.names, manifest.splits):
         content.update("\n".join(column.tolist()).encode(errors="surrogatepass"))
     content.update(manifest.targets.tobytes())
+    for name, places in (("boxes", manifest.boxes), ("landmarks", manifest.landmarks)):
+        if places is not None:  # they settle which face of a photo is taken, or where it is
+            content.update(name.encode() + np.nan_to_num(places, nan=-1.0).astype("<f4").tobytes())
     return content.hexdigest()
 
 
@@ -185,7 +188,9 @@ def _check_settings(folder: Path, found: Mapping[str, object], wanted: Mapping[s
     different = [name for name, value in wanted.items() if found.get(name) != value]
     if different:
         changes = ", ".join(
-            "other images or labels" if name == "rows" else f"{name} {found.get(name)}, not {wanted[name]}"
+            "other images, labels, boxes or landmarks"
+            if name == "rows"
+            else f"{name} {found.get(name)}, not {wanted[name]}"
             for name in different
         )
         raise DatasetError(f"{folder}: was prepared with {changes}; choose another folder, or delete this one")

@@ -262,7 +262,7 @@ class Recognizer:
         """
         if not detect and self.model.needs_landmarks:
             raise ModelError(
-                f"{self.model!r}: its regions follow the landmarks, which are found in photos only; "
+                f"{self.model}: its regions follow the landmarks, which are found in photos only; "
                 "give photos, or choose a model with fixed regions"
             )
         return self._stream(images, _Options(channel_order, min_confidence, detect, keep_images), batch_size)
@@ -446,13 +446,13 @@ def _threshold(model: Classifier, max_risk: float | None) -> float | None:
         several = isinstance(model, FusedModel) and len(model.models) > 1
         why = "fused models have no risk-coverage curve in common" if several else "it has no risk-coverage curve"
         raise ModelError(
-            f"{model!r}: {why}, from which to choose a threshold for max_risk {max_risk:g}; leave max_risk out, or "
+            f"{model}: {why}, from which to choose a threshold for max_risk {max_risk:g}; leave max_risk out, or "
             "choose one model that was exported with validation faces"
         )
     try:
         return Uncertainty.from_dict(stored).threshold_for(max_risk)
     except ValueError as error:
-        raise ModelError(f"{model!r}: {error}") from error
+        raise ModelError(f"{model}: {error}") from error
 
 
 def _corners(frames: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -222,3 +222,27 @@ def test_classes_of_a_dataset(run, trees, tiny_path, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert AttributeTable.read(tmp_path / "m.csv").card.classes == LABELS
+
+
+class TestOptionsThatWouldDoNothing:
+    @pytest.mark.parametrize("more", [["--no-detect"], ["--dataset", "folder"]], ids=["asked for", "face crops"])
+    def test_min_confidence_where_no_face_is_looked_for(self, run, album, tiny_path, tmp_path, more):
+        (album / "calm").mkdir()
+        (album / "a.png").rename(album / "calm" / "a.png")
+        done = run(album, "--out", tmp_path / "m.csv", "--model", tiny_path, "--min-confidence", 0.9, *more)
+        assert done.exit_code == 2
+        assert "--min-confidence is about faces that are looked for" in done.stderr
+        assert not (tmp_path / "m.csv").exists()
+
+    @pytest.mark.parametrize("command", ["predict", "stress"])
+    def test_the_same_elsewhere(self, album, command):
+        done = CliRunner().invoke(main, [command, str(album), "--no-detect", "--min-confidence", "0.9"])
+        assert done.exit_code == 2
+        assert "--min-confidence is about faces that are looked for" in done.stderr
+
+    def test_a_seed_without_a_random_order(self, run, table, tmp_path):
+        usual = ("export", table, "--to", "label-studio", "--out", tmp_path / "tasks", "--seed", 0)
+        done = run(*usual)
+        assert done.exit_code == 2
+        assert "--seed is of the random order; give --order random, or leave it out" in done.stderr
+        assert run(*usual, "--order", "random").exit_code == 0

@@ -44,7 +44,7 @@ def make_manifest(tiny_model: ExpressionModel) -> Callable[..., Manifest]:
             "labels": labels,
             "targets": np.eye(len(LABELS), dtype=np.float32)[labels],
             "splits": np.array(["test"] * count),
-            "pixels": np.broadcast_to(colours(count)[:, None, None], (count, 12, 12, 3)),
+            "pixels": np.broadcast_to(colours(count)[:, None, None], (count, 16, 16, 3)),
         }
         return Manifest(**(values | changes))  # type: ignore[arg-type]
 

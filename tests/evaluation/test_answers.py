@@ -84,7 +84,7 @@ class TestLandmarkModels:
         monkeypatch.setattr(of_landmarks.model, "run", lambda faces, places: seen.append(places) or run(faces, places))
         answers = answer_faces(of_landmarks, make_manifest(landmarks=points))
         assert answers.errors == {5: "005.png: the dataset gives no landmarks of this face"}
-        assert np.allclose(seen[0][0], points[0] / 12)
+        assert np.allclose(seen[0][0], points[0] / 16)
         assert answers.answered.sum() == 39
 
     def test_missing(self, of_landmarks, make_manifest):

@@ -8,7 +8,7 @@ import pytest
 from regionfer.datasets import Subset, column_subset
 from regionfer.errors import DatasetError, ModelError
 from regionfer.evaluation import evaluate, passes
-from regionfer.evaluation.tables import risk_table
+from regionfer.evaluation.tables import failure_table, risk_table
 from regionfer.labels import LABELS
 from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
@@ -31,6 +31,9 @@ def other(save_model, make_card, square_detector):
 def subsets():
     kinds = np.array(["upper", "lower", "upper", "", "lower"])
     return [Subset("occlusion", np.array([4, 2, 0, 39, 30]), {"type": kinds}), Subset("pose30", np.arange(10, 40))]
+
+
+CURVE = {"threshold": [0.9, 0.01], "coverage": [0.5, 1.0], "risk": [0.1, 0.5]}
 
 
 class TestFigures:
@@ -57,7 +60,9 @@ class TestFigures:
 
     def test_answering_only_the_surest(self, recognizer, trusted_path, make_manifest, said, subsets):
         manifest = make_manifest()
-        evaluation = evaluate(Recognizer(trusted_path, max_risk=0.14), manifest, subsets=subsets, baseline=recognizer)
+        trusted = Recognizer(trusted_path, max_risk=0.14)
+        evaluation = evaluate(trusted, manifest, subsets=subsets, baseline=recognizer)
+        judgeable = trusted.recognize_crops(manifest.pixels).judgeable
         figures = evaluation.to_dict()
         confidence, correct = said(40).max(1), said(40).argmax(1) == manifest.labels
         for scores, rows in ((figures, np.arange(40)), (figures["subsets"]["pose30"], np.arange(10, 40))):
@@ -65,7 +70,7 @@ class TestFigures:
             for share in (80, 90):
                 expected = 1 - correct[surest[: len(rows) * share // 100]].mean()
                 assert scores[f"risk_at_{share}"] == pytest.approx(expected)
-            answered = rows[confidence[rows] >= 0.5]
+            answered = rows[(confidence[rows] >= 0.5) & judgeable[rows]]
             assert scores["selection"]["coverage"] == len(answered) / len(rows) > 0
             assert scores["selection"]["risk"] == pytest.approx(1 - correct[answered].mean())
         assert figures["comparison"]["baseline_scores"]["selection"] is None
@@ -73,6 +78,24 @@ class TestFigures:
         assert [row[0] for row in risks.rows][::3] == ["all", "all, baseline"]
         assert [len(row) for row in risks.rows] == [len(risks.columns)] * 6 == [7] * 6
         assert len(risk_table(evaluate(recognizer, manifest)).columns) == 4
+
+    @pytest.mark.parametrize("end_to_end", [False, True])
+    def test_what_cannot_be_judged(self, save_model, make_card, make_manifest, square_detector, end_to_end):
+        """Red faces are covered, by this model; of half the faces the probability would do."""
+        card = make_card(uncertainty={"threshold": 0.01, "risk": 0.5, "coverage": 1.0, "n": 9, "curve": CURVE})
+        model = ExpressionModel.load(save_model(card, heads=["visibility", "occlusion"]), threads=1)
+        colours = np.array([[255, 0, 0], [0, 255, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
+        pixels = np.broadcast_to(colours[:, None, None], (4, 40, 40, 3))
+        figures = evaluate(Recognizer(model, square_detector), make_manifest(4, pixels=pixels), end_to_end=end_to_end)
+        assert figures.to_dict()["selection"]["coverage"] == 0.5
+        assert figures.to_dict()["n"] == 4
+
+    def test_a_small_face_is_not_answered(self, trusted_path, make_manifest):
+        blue = np.zeros((4, 40, 40, 3), np.uint8) + np.array([0, 0, 255], np.uint8)
+        small, large = (make_manifest(4, pixels=blue[:, :height]) for height in (15, 16))
+        recognizer = Recognizer(trusted_path, max_risk=1)
+        coverages = [evaluate(recognizer, each).to_dict()["selection"]["coverage"] for each in (small, large)]
+        assert coverages == [0.0, 1.0]
 
     def test_groups(self, recognizer, make_manifest, subsets):
         evaluation = evaluate(recognizer, make_manifest(), subsets=subsets)
@@ -173,6 +196,31 @@ class TestSeveralModels:
             assert compared["subsets"][name]["difference"] == pytest.approx(difference)
         assert compared["end_to_end"].keys() >= {"difference", "mcnemar_p", "subsets", "baseline_scores"}
         assert "baseline_accuracy" in figures["groups"][0]
+
+    def test_weights(self, recognizer, other, make_manifest):
+        fused = Recognizer([recognizer.model, other.model], weights=[0.2, 0.6])
+        figures = evaluate(fused, make_manifest(), baseline=fused).to_dict()
+        assert figures["model"] == figures["comparison"]["baseline"] == "0.25 x tiny 0.0.1 + 0.75 x other 0.0.1"
+        for models in (figures["models"], figures["comparison"]["models"]):
+            assert [model["weight"] for model in models] == pytest.approx([0.25, 0.75])
+        assert evaluate(recognizer, make_manifest()).to_dict()["models"][0]["weight"] == 1.0
+
+    def test_failures_of_the_baseline(self, recognizer, other, make_manifest, monkeypatch):
+        run = ExpressionModel.run
+
+        def overflow(self, faces, *arguments, **options):
+            answers = run(self, faces, *arguments, **options)
+            if self is other.model:
+                answers.probabilities[3] = np.nan
+            return answers
+
+        monkeypatch.setattr(ExpressionModel, "run", overflow)
+        evaluation = evaluate(recognizer, make_manifest(10), baseline=other)
+        figures = evaluation.to_dict()
+        assert (figures["n"], figures["failures"], figures["comparison"]["n"]) == (10, 0, 9)
+        failed = [{"image": "003.png", "error": "003.png: the model's answer is not a number"}]
+        assert (figures["comparison"]["failures"], figures["comparison"]["failed_images"]) == (1, failed)
+        assert failure_table(evaluation).rows == (("003.png", f"{failed[0]['error']} (baseline)"),)
 
     def test_itself(self, recognizer, make_manifest):
         compared = evaluate(recognizer, make_manifest(), baseline=recognizer).to_dict()["comparison"]

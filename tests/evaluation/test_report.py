@@ -13,7 +13,8 @@ from regionfer.errors import OutputError
 from regionfer.evaluation import evaluate, prepare_report, write_report
 from regionfer.evaluation.figures import reliability_figure, risk_coverage_figure
 from regionfer.evaluation.report import surest_mistakes, to_html, to_markdown
-from regionfer.evaluation.tables import all_tables, difference_text, p_text
+from regionfer.evaluation.tables import all_tables, difference_text, list_table, p_text
+from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
 
 ODD_NAME = "a|b <i> $x_1$"
@@ -148,7 +149,7 @@ class TestMarkdown:
         text = to_markdown(full)
         assert text.startswith("# Colours test: tiny 0.0.1\n")
         assert "| set | n | baseline | model | difference | McNemar p |" in text
-        assert "\n| a\\|b <i> $x_1$ | 35 |" in text
+        assert "\n| a\\|b &lt;i&gt; $x_1$ | 35 |" in text
         tables = [line for line in text.splitlines() if line.startswith("|")]
         assert {len(re.split(r"(?<!\\)\|", line)) for line in tables} == {len(t.columns) + 2 for t in all_tables(full)}
 
@@ -156,6 +157,33 @@ class TestMarkdown:
         text = to_markdown(evaluate(recognizer, on_disk))
         assert "- Images that could not be read: 2" in text
         assert re.search(r"\| 003\.png \| .*no such file", text)
+
+    def test_odd_names(self, recognizer, make_manifest):
+        odd = "a|b\n# <script>.png"
+        manifest = make_manifest(4, dataset=odd, protocol="x\n- y")
+        text = to_markdown(evaluate(recognizer, manifest, subsets=[Subset(odd, np.arange(3))]))
+        assert text.splitlines()[0] == "# a\\|b # &lt;script&gt;.png test: tiny 0.0.1"
+        assert "- Protocol: x - y\n" in text
+        assert "<script>" not in text
+        assert all(line.startswith(("#", "|", "- ")) or line[:1].isupper() for line in text.splitlines() if line)
+
+    def test_weights(self, recognizer, make_manifest, save_model, make_card):
+        other = ExpressionModel.load(save_model(make_card(name="other"), seed=3), threads=1)
+        evaluation = evaluate(Recognizer([recognizer.model, other], weights=[3, 1]), make_manifest(4))
+        text = to_markdown(evaluation)
+        assert text.startswith("# Colours test: 0.75 x tiny 0.0.1 + 0.25 x other 0.0.1\n")
+        assert "- Model: tiny 0.0.1, weight 0.75\n- Fused with: other 0.0.1, weight 0.25\n" in text
+        assert "other 0.0.1, weight 0.25" in to_html(evaluation)
+
+    def test_many_findings_are_cut_short(self, recognizer, make_manifest):
+        issues = [Finding("unknown", f"line {n}", line=n) for n in range(30)] + [Finding("duplicate", "twice")]
+        lists = [Subset("long", np.arange(4), {}, tuple(issues)), Subset("short", np.arange(3), {}, tuple(issues[:20]))]
+        evaluation = evaluate(recognizer, make_manifest(), subsets=lists)
+        rows = list_table(evaluation).rows
+        assert [sum(row[0] == name for row in rows) for name in ("long", "short")] == [21, 20]
+        assert rows[20][3] == "and 11 more, all in the JSON: 10 unknown, 1 duplicate"
+        assert len(evaluation.to_dict()["subsets"]["long"]["list"]["issues"]) == 31
+        assert "and 11 more" in to_html(evaluation)
 
 
 class TestWriting:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -90,7 +91,10 @@ def test_names_of_ones_own_classes_flow_through_every_command(own_faces: Path, r
     assert card.labels == OWN
     assert (card.name, card.licence, card.metrics[0]["n"]) == ("own", "mine", 12)
     assert (card.temperature, card.limits) == (1, "toy")
-    assert "temperature 1.00 (none is fitted to fewer than 200 validation faces)" in exported.output
+    assert "temperature 1.00" in exported.output
+    assert "warning: 12 faces are too few to fit a temperature or a threshold of uncertain answers" in exported.stderr
+    assert card.uncertainty == {}
+    assert "12 faces are too few" in run("info", "--model", model).output
 
     table = tmp_path / "table.csv"
     folder = own_faces / "squares"
@@ -112,7 +116,8 @@ def test_names_of_ones_own_classes_flow_through_every_command(own_faces: Path, r
     continued = run("train", recipe, "--data", own_faces, "--out", again, "--from", model, "--seed", 5)
     assert continued.exit_code == 0, continued.output
     facts = json.loads((again / "best.json").read_text())
-    assert facts["data"]["started_from"]["name"] == "own"
+    started = facts["data"]["started_from"]
+    assert (started["name"], started["dataset"], started["splits"]) == ("own", "own", ["train"])
     assert facts["recipe"]["seed"] == 5
     # It starts where the first run ended, not from scratch.
     first = json.loads((out / "best.json").read_text())["history"][0]["loss"]
@@ -126,13 +131,21 @@ def test_names_of_ones_own_classes_flow_through_every_command(own_faces: Path, r
         (("RECIPE", "--data", "nowhere"), "nowhere"),
         (("RECIPE", "--data", ".", "--dataset", "fer2013"), "unknown dataset 'fer2013'; known: ferplus"),
         (("RECIPE", "--data", "OWN", "--from", "no.onnx"), "no.onnx"),
+        (("RECIPE", "--data", "OWN", "--batch", "49"), "batch is 49, but an epoch has only 48 faces"),
+        (
+            ("RECIPE", "--data", "OWN", "--from", "default"),
+            "default.onnx: holds a network of another architecture than recipe tiny: its backbone is mobilenetv1-face, "
+            "the recipe's [model] has backbone = 'tiny', aggregation = 'relation-attention'; ",
+        ),
+        (("RECIPE", "--data", "OWN", "--from", "MODEL.pth"), "MODEL.pth: a PyTorch file; regionfer reads the .onnx"),
     ],
-    ids=["recipe", "folder", "dataset", "model"],
+    ids=["recipe", "folder", "dataset", "model", "batch", "architecture", "another file"],
 )
 def test_a_wrong_training_command_is_one_line(
     arguments: tuple[str, ...], message: str, own_faces: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    places = {"RECIPE": str(recipe), "OWN": str(own_faces)}
+    (tmp_path / "MODEL.pth").write_bytes(b"PK")
+    places = {"RECIPE": str(recipe), "OWN": str(own_faces), "MODEL.pth": str(tmp_path / "MODEL.pth")}
     result = run("train", *(places.get(a, a) for a in arguments), "--out", tmp_path / "run")
     assert result.exit_code == 2
     last = result.output.strip().splitlines()[-1]
@@ -216,6 +229,35 @@ def test_export_of_what_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
     result = run("export", tmp_path / "none.safetensors", tmp_path / "m.onnx")
     assert result.exit_code == 2
     assert result.output.strip() == f"Error: {tmp_path / 'none.safetensors'}: no such checkpoint"
+
+
+@pytest.mark.parametrize(("rank", "prints"), [("0", True), ("1", False)])
+def test_only_the_first_process_prints(
+    rank: str, prints: bool, torn_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr("regionfer.training.loop.train", lambda *_, **__: SimpleNamespace(epoch=1, score={}))
+    trained = run("train", tmp_path / "table.toml", "--data", torn_table, "--out", tmp_path / "run")
+    assert trained.exit_code == 0, trained.output
+    assert ("46 training faces" in trained.output) is prints
+    assert (trained.output != "") is prints
+    assert (tmp_path / "run" / "unreadable.csv").exists() is prints
+
+
+def test_progress_in_a_log(own_faces: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe.write_text(RECIPE.replace("epochs = 6", "epochs = 1"))
+    monkeypatch.setattr("regionfer.progress.EVERY", 0)
+    trained = run("train", recipe, "--data", own_faces, "--out", tmp_path / "run")
+    told = [line for line in trained.stderr.splitlines() if line.startswith("epoch 1 of 1: ")]
+    assert len(told) == 6  # at the start, and after each of six steps but the last
+    assert told[2].startswith("epoch 1 of 1: 2 of 6 steps (33 %), ")
+
+
+def test_a_batch_given_by_hand(own_faces: Path, recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(RECIPE.replace("epochs = 6", "epochs = 1"))
+    trained = run("train", recipe, "--data", own_faces, "--out", tmp_path / "run", "--batch", 48)
+    assert trained.exit_code == 0, trained.output
+    assert json.loads((tmp_path / "run" / "last.json").read_text())["recipe"]["optimiser"]["batch"] == 48
 
 
 @pytest.mark.parametrize("command", ["train", "export"])

@@ -111,7 +111,7 @@ def test_half_the_size_says_the_same_and_can_be_trained_on(
     faces = held_out.faces.numpy()
     np.testing.assert_allclose(half.run(faces).probabilities, whole.run(faces).probabilities, atol=0.01)
     classifier = build_classifier(parse_recipe(dict(made.recipe), "m"), len(classes))
-    load_model_file(classifier, classes, half.source)
+    load_model_file(classifier, classes, half.source, parse_recipe(dict(made.recipe), "m"))
     classifier.flip = False
     assert parity(classifier.eval(), half, faces) < PARITY
 
@@ -176,17 +176,21 @@ def test_training_can_start_from_a_model_file(
     made = checkpoint()
     export(made, tmp_path / "m.onnx", name="m", version="1")
     same = build_classifier(make_recipe(), len(classes))
-    load_model_file(same, classes, tmp_path / "m.onnx")
+    load_model_file(same, classes, tmp_path / "m.onnx", make_recipe())
     for name, value in same.state_dict().items():
         assert torch.equal(value, made.averaged[name]), name
     own = build_classifier(make_recipe(), 2)
     before = own.network.classifier.weight.clone()
-    load_model_file(own, ("yes", "no"), tmp_path / "m.onnx")
+    load_model_file(own, ("yes", "no"), tmp_path / "m.onnx", make_recipe())
     assert torch.equal(own.network.classifier.weight, before)
     assert torch.equal(own.network.backbone.stages[0][0].weight, same.network.backbone.stages[0][0].weight)
-    plain = build_classifier(make_recipe(model={"aggregation": "mean"}, regions={"generator": "none"}), 3)
-    with pytest.raises(CheckpointError, match=r"m\.onnx: holds a network of another architecture"):
-        load_model_file(plain, classes, tmp_path / "m.onnx")
+    plain = make_recipe(model={"aggregation": "mean"}, regions={"generator": "none"})
+    with pytest.raises(
+        CheckpointError,
+        match=r"m\.onnx: holds a network of another architecture than recipe tiny: its aggregation is "
+        r"relation-attention, the recipe's \[model\] has backbone = 'tiny', aggregation = 'mean'; ",
+    ):
+        load_model_file(build_classifier(plain, 3), classes, tmp_path / "m.onnx", plain)
 
 
 def test_a_missing_pretraining_file_says_how_to_get_it(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -306,11 +306,11 @@ def test_a_model_file_does_not_keep_batch_norms(
     classifier = build_classifier(make_recipe(), 3)
     classifier.network.backbone = cut(small_resnet())
     folded = {name: value for name, value in classifier.state_dict().items() if "running_" not in name}
-    model = SimpleNamespace(source=Path("m.onnx"), card=SimpleNamespace(labels=("a", "b", "c")))
+    model = SimpleNamespace(source=Path("m.onnx"), card=SimpleNamespace(labels=("a", "b", "c"), architecture={}))
     monkeypatch.setattr(ExpressionModel, "load", lambda path: model)
     monkeypatch.setattr(pretraining, "model_file_state", lambda path: folded)
     with pytest.raises(CheckpointError, match=r"m\.onnx: this network has batch norms, and export folded them"):
-        load_model_file(classifier, ("a", "b", "c"), "m.onnx")
+        load_model_file(classifier, ("a", "b", "c"), "m.onnx", make_recipe())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -79,6 +79,22 @@ min_confidence_option = click.option(
     help="Leave out faces of which the detector is less sure.",
 )
 
+
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether an option stands on the command line, even with its default."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def check_detecting(ctx: click.Context, detect: bool) -> None:
+    """Refuse ``--min-confidence`` where no face is looked for.
+
+    Raises:
+        UsageError: it is given.
+    """
+    if not detect and is_given(ctx, "min_confidence"):
+        raise click.UsageError("--min-confidence is about faces that are looked for, and here each image is one face")
+
+
 SHOWN = 10
 """Images that could not be read that are named one by one on the screen."""
 

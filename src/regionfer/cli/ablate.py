@@ -108,12 +108,8 @@ def command(
 
 @contextmanager
 def _search(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for the search for landmarks, on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """The progress of the search for landmarks."""
+    from regionfer.cli.progress import open_image_bar
 
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (TextColumn("landmarks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("landmarks", total=total)
-        yield lambda done: bar.advance(task, done)
+    with open_image_bar(total) as advance:
+        yield advance

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import min_confidence_option, tell_failures
+from regionfer.cli import check_detecting, is_given, min_confidence_option, tell_failures
 from regionfer.cli.models import model_option, open_recognizer
 
 if TYPE_CHECKING:
@@ -89,12 +89,15 @@ def run(
 ) -> None:
     """Annotate a folder or a dataset; 'run' itself may be left out."""
     from regionfer.annotation import annotate, read_inputs
+    from regionfer.annotation.inputs import is_crops
     from regionfer.annotation.table import check_table_path
     from regionfer.cli.progress import open_bar
 
-    if check_table_path(out).exists():
-        click.echo(f"{out}: is there already, and is replaced", err=True)
+    there = check_table_path(out).exists()
     inputs = read_inputs(place, dataset, recursive=recursive, splits=splits)
+    check_detecting(ctx, not is_crops(inputs) if detect is None else detect)
+    if there:
+        click.echo(f"{out}: is there already, and is replaced", err=True)
     recognizer = open_recognizer(model, max_risk=max_risk)
     started = time.perf_counter()
     try:
@@ -169,6 +172,8 @@ def export(
     from regionfer.annotation.order import put_in_order
     from regionfer.cli.progress import open_bar
 
+    if order != "random" and is_given(ctx, "seed"):
+        raise click.UsageError("--seed is of the random order; give --order random, or leave it out")
     faces = AttributeTable.read(table)
     finder = ImageFinder(faces.card.reader, images or faces.card.root)
     rows = put_in_order(faces.rows, order, seed=seed)[:sample]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli import tell_findings
-from regionfer.cli.figures import check_writable, print_tables, write_json
+from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
 
@@ -48,7 +48,7 @@ def _split_names(
 @click.option(
     "--baseline",
     metavar="M[,M2...]",
-    help=f"Compare with this model face by face; {DEFAULT!r} is the one that comes with regionfer.",
+    help=f"Compare with this model face by face; {DEFAULT!r} and 'accurate' come with regionfer.",
 )
 @click.option(
     "--max-risk",
@@ -108,6 +108,7 @@ def command(
         click.echo(f"report: {write_report(evaluation, report)}", err=True)
     if json_file != "-":
         _print(evaluation)
+    tell_learned(evaluation.learned)
     _tell_misses(evaluation, data)
     _tell_failures(evaluation)
     ctx.exit(1 if strict and evaluation.failures else 0)
@@ -163,7 +164,14 @@ def _tell_misses(evaluation: "Evaluation", data: str) -> None:
 def _tell_failures(evaluation: "Evaluation") -> None:
     from regionfer.cli import tell_failures
 
-    errors = list(evaluation.failures.values())
+    failures = evaluation.failures
+    if alone := [error for name, error in evaluation.baseline_failures.items() if name not in failures]:
+        click.echo(
+            f"the baseline has no answer to {len(alone):,} more images, which are in none of the comparison; "
+            f"the first: {alone[0]}",
+            err=True,
+        )
+    errors = list(failures.values())
     tell_failures(errors, "listed in the JSON and in the report")
     counted = f"{len(evaluation.manifest) - len(errors):,} of {len(evaluation.manifest):,} listed images evaluated"
     click.echo(f"{counted}, {len(errors):,} failed", err=True)

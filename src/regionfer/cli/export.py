@@ -20,14 +20,15 @@ import click
     "--rare-classes",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
-    help="With --data: answer rare classes more often, as far as accuracy loses at most this many percentage points.",
+    help="With --data, and 200 faces or more: answer rare classes more often, as far as accuracy loses at most this "
+    "many percentage points.",
 )
 @click.option(
     "--risk",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.1,
     show_default=True,
-    help="With --data: share of wrong answers to keep among those that are not called uncertain.",
+    help="With --data, and 200 faces or more: share of wrong answers to keep among those not called uncertain.",
 )
 @click.option(
     "--measured",
@@ -65,7 +66,6 @@ def command(
     from regionfer.cli import tell_failures
     from regionfer.cli.train import describe_score
     from regionfer.onnx_model import ExpressionModel
-    from regionfer.training.calibration import MIN_FACES
     from regionfer.training.checkpoint import load_checkpoint
     from regionfer.training.export import export
     from regionfer.training.recipe import parse_recipe
@@ -98,8 +98,8 @@ def command(
     size = Path(model).stat().st_size / 1e6
     click.echo(f"{model}: {size:.1f} MB, differs from the network by {difference:.1g} at most")
     if data is not None and calibrate and measured is None:
-        few = made.card.metrics[0]["n"] < MIN_FACES
-        reason = f" (none is fitted to fewer than {MIN_FACES} validation faces)" if few else ""
-        click.echo(f"temperature {made.card.temperature:.2f}{reason}")
+        click.echo(f"temperature {made.card.temperature:.2f}")
     for metric in made.card.metrics:
+        if note := metric.get("note"):
+            click.echo(f"warning: {note}: the model marks no answer as uncertain, and its card says so", err=True)
         click.echo(f"{metric['dataset']} {metric['split']}: {describe_score(metric)}")

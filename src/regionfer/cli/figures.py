@@ -1,34 +1,37 @@
 """Figures on the screen and as JSON, for the commands that measure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.errors import OutputError
+from regionfer.errors import writing
 
 if TYPE_CHECKING:
+    from regionfer.evaluation.learned import Learned
     from regionfer.evaluation.tables import Table
 
 
 def check_writable(path: str) -> None:
-    """Open a file now, so that a mistyped path does not cost the work; "-" is the screen.
+    """Try a file now, so that a mistyped path does not cost the work, and leave nothing; "-" is the screen.
 
     Raises:
         OutputError: it cannot be written.
     """
     if path == "-":
         return
-    try:
-        with Path(path).open("a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with writing(Path(path)):
+        if Path(path).exists():
+            with Path(path).open("a", encoding="utf-8"):
+                pass
+        if (partial := _partial(path)) is not None:
+            partial.touch()
+            partial.unlink()
 
 
 def write_json(figures: Mapping[str, Any], path: str) -> None:
-    """Write figures to a file, or, for "-", on the screen.
+    """Write figures to a file, whole or not at all, or, for "-", on the screen.
 
     Raises:
         OutputError: the file cannot be written.
@@ -39,10 +42,25 @@ def write_json(figures: Mapping[str, Any], path: str) -> None:
     if path == "-":
         click.echo(text)
         return
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    partial = _partial(path)
+    with writing(Path(path)):
+        (partial or Path(path)).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        if partial is not None:
+            partial.replace(Path(path).resolve())
+
+
+def _partial(path: str) -> Path | None:
+    """The file that becomes another when it is whole; None for what is no file to be replaced, such as a pipe."""
+    target = Path(path).resolve()
+    return None if target.exists() and not target.is_file() else target.with_name(f"{target.name}.partial")
+
+
+def tell_learned(learned: "Sequence[Learned]") -> None:
+    """Warn of figures on images that a model learned from, in one line."""
+    from regionfer.evaluation.learned import learned_text
+
+    if learned:
+        click.echo(f"warning: {learned_text(learned)}", err=True)
 
 
 def print_tables(head: Iterable[str], tables: "Iterable[Table]") -> None:

@@ -15,7 +15,9 @@ PACKAGES = ("regionfer", "onnxruntime", "numpy", "opencv-python-headless", "pill
 
 
 @click.command("info")
-@click.option("--model", metavar="FILE", help="Model file; the one that comes with regionfer if not given.")
+@click.option(
+    "--model", metavar="FILE", help="Model file; `default` (if not given) and `accurate` come with regionfer."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str | None, as_json: bool) -> None:
     """Show what a model is, and the versions and providers in use."""
@@ -91,6 +93,8 @@ def _metric_line(metric: Mapping[str, Any]) -> str:
     baseline = metric.get("baseline")
     if isinstance(baseline, Mapping) and "accuracy" in baseline:
         parts.append(f"plain backbone {_accuracy(baseline)}")
+    if "note" in metric:
+        parts.append(str(metric["note"]))
     return ", ".join(parts)
 
 

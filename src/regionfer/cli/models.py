@@ -17,7 +17,7 @@ model_option = click.option(
     "--model",
     default=DEFAULT,
     metavar="M[,M2...]",
-    help="Model file, or several to be fused; the one that comes with regionfer if not given.",
+    help="Model file, or several to be fused; `default` (if not given) and `accurate` come with regionfer.",
 )
 
 weights_option = click.option(

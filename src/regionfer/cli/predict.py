@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import min_confidence_option
+from regionfer.cli import check_detecting, min_confidence_option
 from regionfer.cli.models import batch_size_option, model_option, open_recognizer, weights_option
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def command(
     from regionfer.images import find_images
     from regionfer.output import PictureFolder, check_table, open_table
 
+    check_detecting(ctx, not no_detect)
     if output is not None and check_table(output):
         click.echo(f"{output}: is there already, and is replaced", err=True)
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
@@ -165,10 +166,15 @@ class _Run:
 
 def _follow(run: _Run, outcomes: "Iterator[Outcome]", progress: "Progress") -> int:
     """Take all outcomes, and return the exit code."""
+    from regionfer.progress import ProgressLines
+
+    bar, lines = progress.tasks[0], ProgressLines("photos", progress.console.print)
     try:
         for outcome in outcomes:
             run.take(outcome)
-            progress.advance(progress.task_ids[0])
+            progress.advance(bar.id)
+            if not progress.console.is_terminal:
+                lines.update(bar.completed, bar.total or 0)
     except KeyboardInterrupt:
         return 130
     return 1 if run.failures else 0
@@ -176,7 +182,7 @@ def _follow(run: _Run, outcomes: "Iterator[Outcome]", progress: "Progress") -> i
 
 @contextmanager
 def _progress(total: int) -> "Iterator[Progress]":
-    """A bar on stderr, if that is a terminal; its console prints lines above the bar."""
+    """A bar on stderr, if that is a terminal; its console prints lines, above the bar if there is one."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

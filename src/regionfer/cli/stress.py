@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import min_confidence_option, tell_failures
-from regionfer.cli.figures import check_writable, print_tables, write_json
+from regionfer.cli import check_detecting, min_confidence_option, tell_failures
+from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
 
@@ -39,7 +39,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @click.option(
     "--baseline",
     metavar="M[,M2...]",
-    help=f"Show this model beside it, on the same pictures; {DEFAULT!r} is the one that comes with regionfer.",
+    help=f"Show this model beside it, on the same pictures; {DEFAULT!r} and 'accurate' come with regionfer.",
 )
 @click.option(
     "--max-risk",
@@ -128,6 +128,7 @@ def command(
         )
     elif data is None:
         raise click.UsageError(f"where is {dataset}? expected --data DIR")
+    check_detecting(ctx, not no_detect)
     if json_file is not None:
         check_writable(json_file)
     if report is not None:
@@ -164,6 +165,7 @@ def command(
         parts.remove()
     if json_file != "-":
         print_tables((f"{result.model.name}: {result.title}", f"protocol: {result.protocol}"), [mean_table(result)])
+    tell_learned(result.learned)
     _tell(result)
     ctx.exit(1 if result.failures else 0)
 

@@ -1,5 +1,6 @@
 """``regionfer train``: from a recipe and a dataset to a checkpoint."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from regionfer.errors import DatasetError
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder, where there is one.")
 @click.option("--seed", type=int, metavar="N", help="Use this seed instead of the recipe's.")
 @click.option("--strict", is_flag=True, help="Do not train if an image is absent or cannot be read.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Faces a step, instead of the recipe's.")
 @click.option("--precision", type=click.Choice(["bf16", "fp32"]), help="Use this instead of the recipe's.")
 def command(
     recipe: str,
@@ -35,6 +37,7 @@ def command(
     resume: bool,
     seed: int | None,
     strict: bool,
+    batch: int | None,
     precision: str | None,
 ) -> None:
     """Train a network as RECIPE.toml describes.
@@ -49,23 +52,27 @@ def command(
     from regionfer.training.recipe import load_recipe, require_files
     from regionfer.training.sources import load_sources, write_failures
 
-    overrides = {"seed": seed, "precision": precision, "data.dataset": dataset}
+    overrides = {"seed": seed, "precision": precision, "data.dataset": dataset, "optimiser.batch": batch}
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     # All at once, and before the faces are decoded. A run that goes on, or starts from a model, needs no pretraining.
     require_files(settings, *(() if resume or start else ("model",)), "teacher", "attributes")
     sources = load_sources(settings, data)
     folder = Path(out or f"runs/{settings.name}")
-    tell_findings(sources.findings)
-    if sources.failures:
+    # Of several processes, by torchrun or `accelerate launch`, the first alone prints and writes.
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        tell_findings(sources.findings)
+    if sources.failures and first:
         listed = f"all in {write_failures(sources.failures, folder)}"
         tell_failures(list(sources.failures.values()), listed)
         click.echo(f"{len(sources.failures):,} listed images cannot be read and are left out; {listed}", err=True)
-        if strict:
-            raise DatasetError(
-                f"{data}: {len(sources.failures):,} listed images cannot be read; "
-                "mend the dataset, or leave out --strict to train without them"
-            )
-    click.echo(sources.describe(), err=True)
+    if sources.failures and strict:
+        raise DatasetError(
+            f"{data}: {len(sources.failures):,} listed images cannot be read; "
+            "mend the dataset, or leave out --strict to train without them"
+        )
+    if first:
+        click.echo(sources.describe(), err=True)
     best = train(
         settings,
         sources.training,
@@ -78,6 +85,8 @@ def command(
         progress=sys.stderr.isatty(),
         report=lambda line: click.echo(line, err=True),
     )
+    if not first:
+        return
     click.echo(f"{folder / BEST}: epoch {best.epoch}", err=True)
     if best.score:
         click.echo(describe_score(best.score), err=True)

@@ -12,7 +12,7 @@ from regionfer.datasets.manifest import Manifest, load_image, resize_face
 from regionfer.datasets.meant import meant_face
 from regionfer.errors import DatasetError, ImageError, ModelError
 from regionfer.labels import ALIASES
-from regionfer.recognizer import Recognizer
+from regionfer.recognizer import MAX_COVERED, MIN_FACE_SIDE, Recognizer
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
@@ -31,6 +31,8 @@ class Answers:
         region_names: R names.
         missed: (n,) bool, images that were read and in which the face was not found.
         errors: for each row that could not be read, or has no answer for another reason, why, in one line.
+        judgeable: (n,) bool, False for faces too small or too covered to be judged, whose answers are uncertain however
+            probable.
     """
 
     probabilities: NDArray[np.float32]
@@ -38,6 +40,7 @@ class Answers:
     region_names: tuple[str, ...]
     missed: NDArray[np.bool_]
     errors: Mapping[int, str]
+    judgeable: NDArray[np.bool_]
 
     @property
     def answered(self) -> NDArray[np.bool_]:
@@ -79,6 +82,7 @@ class _Sheet:
         self._regions = card.regions.names
         self._probabilities = np.full((len(manifest), len(self._columns)), np.nan, dtype=np.float32)
         self._attention = np.full((len(manifest), len(self._regions)), np.nan, dtype=np.float32)
+        self._judgeable = np.ones(len(manifest), dtype=bool)
         self.missed = np.zeros(len(manifest), dtype=bool)
         self.errors: dict[int, str] = {}
 
@@ -94,7 +98,13 @@ class _Sheet:
                 good[row] = face
         return good
 
-    def enter(self, rows: Sequence[int], probabilities: NDArray[np.float32], attention: NDArray[np.float32]) -> None:
+    def enter(
+        self,
+        rows: Sequence[int],
+        probabilities: NDArray[np.float32],
+        attention: NDArray[np.float32],
+        judgeable: NDArray[np.bool_],
+    ) -> None:
         """Take down answers; one that is no number, as of a model file that overflows, is a failure like others."""
         finite = np.isfinite(probabilities).all(1) & np.isfinite(attention).all(1)
         for row in np.array(rows)[~finite].tolist():
@@ -102,13 +112,14 @@ class _Sheet:
         good = np.array(rows)[finite]
         self._probabilities[good] = restrict(probabilities[finite], self._columns)
         self._attention[good] = attention[finite]
+        self._judgeable[good] = judgeable[finite]
 
     def close(self) -> Answers:
         count = len(self._manifest)
         if len(self.errors) == count:
             first = self.errors[min(self.errors)] if count else "there are none"
             raise DatasetError(f"{self._manifest.root}: none of {count} images could be evaluated; the first: {first}")
-        return Answers(self._probabilities, self._attention, self._regions, self.missed, self.errors)
+        return Answers(self._probabilities, self._attention, self._regions, self.missed, self.errors, self._judgeable)
 
 
 def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = lambda images: None) -> Answers:
@@ -137,7 +148,10 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
             if faces:
                 landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
                 output = model.run(np.stack([face.pixels for face in faces.values()]), landmarks)
-                sheet.enter(list(faces), output.probabilities, output.attention)
+                judgeable = np.array([face.side >= MIN_FACE_SIDE for face in faces.values()])
+                if output.occlusion is not None:
+                    judgeable &= output.occlusion[:, 1] <= MAX_COVERED
+                sheet.enter(list(faces), output.probabilities, output.attention, judgeable)
             advance(len(rows))
     return sheet.close()
 
@@ -152,7 +166,7 @@ def check_faces(recognizer: Recognizer, manifest: Manifest) -> None:
     model = recognizer.model
     if model.needs_landmarks and manifest.landmarks is None:
         raise ModelError(
-            f"{model!r}: its regions follow landmarks, and {manifest.dataset} comes without; "
+            f"{model}: its regions follow landmarks, and {manifest.dataset} comes without; "
             "prepare the dataset with 'regionfer data prepare', or choose a model with fixed regions"
         )
     if not manifest.crops and manifest.boxes is None:
@@ -183,7 +197,9 @@ def answer_photos(recognizer: Recognizer, manifest: Manifest, advance: Advance =
         elif (face := meant_face(manifest, row, outcome.result.boxes)) is None:
             sheet.missed[row] = True
         else:
-            sheet.enter([row], outcome.result.probabilities[[face]], outcome.result.attention[[face]])
+            result = outcome.result
+            judgeable = np.ones(len(result), bool) if result.judgeable is None else result.judgeable
+            sheet.enter([row], result.probabilities[[face]], result.attention[[face]], judgeable[[face]])
         advance(1)
     return sheet.close()
 
@@ -199,7 +215,7 @@ def find_columns(recognizer: Recognizer, manifest: Manifest) -> NDArray[np.intp]
         return match_classes(labels, manifest.classes)
     except ModelError as error:
         raise ModelError(
-            f"{recognizer.model!r}: {error} of {manifest.dataset}; it knows {', '.join(labels)}: "
+            f"{recognizer.model}: {error} of {manifest.dataset}; it knows {', '.join(labels)}: "
             "evaluate it on a dataset of these classes, or train it on this one"
         ) from error
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from regionfer.datasets import Manifest, Subset
 from regionfer.errors import DatasetError
 from regionfer.evaluation.answers import Advance, Answers, answer_faces, answer_photos, find_columns, match_classes
+from regionfer.evaluation.learned import Learned, find_learned
 from regionfer.evaluation.scores import Comparison, Measured, compare, measure
 from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
 from regionfer.recognizer import Recognizer
@@ -50,7 +51,8 @@ class ModelResults:
 
     Attributes:
         name: names and versions on the model cards.
-        models: a mapping a model file: name, version and, where it comes from a file, file and sha256.
+        models: a mapping a model file: name, version, weight among the fused and, where it comes from a file, file and
+            sha256.
         faces: results on the faces as the dataset gives them.
         photos: results end to end; None if not asked for.
     """
@@ -91,6 +93,7 @@ class Evaluation:
         baseline: the baseline's results, or None.
         comparison: model against baseline on the faces as given, by name of the set; empty without a baseline.
         comparison_photos: the same end to end.
+        learned: the models that learned from these images, by their cards.
     """
 
     manifest: Manifest
@@ -100,6 +103,7 @@ class Evaluation:
     baseline: ModelResults | None
     comparison: Mapping[str, Comparison]
     comparison_photos: Mapping[str, Comparison]
+    learned: tuple[Learned, ...] = ()
 
     @property
     def split(self) -> str:
@@ -109,7 +113,15 @@ class Evaluation:
     @property
     def failures(self) -> dict[str, str]:
         """Images that are listed and could not be read: why, by name."""
-        errors = self.model.faces.answers.errors
+        return self._errors(self.model)
+
+    @property
+    def baseline_failures(self) -> dict[str, str]:
+        """Images that are listed and to which the baseline has no answer: why, by name."""
+        return {} if self.baseline is None else self._errors(self.baseline)
+
+    def _errors(self, results: ModelResults) -> dict[str, str]:
+        errors = results.faces.answers.errors
         return {str(self.manifest.names[row]): errors[row] for row in sorted(errors)}
 
     @property
@@ -159,9 +171,10 @@ class Evaluation:
             "regionfer": version("regionfer"),
             **where,
             "models": [dict(model) for model in self.model.models],
+            "learned_from": [each.to_dict() for each in self.learned],
             **scores,
             "failures": len(self.failures),
-            "failed_images": [{"image": name, "error": error} for name, error in self.failures.items()],
+            "failed_images": _failed(self.failures),
             "prepare_misses": self._misses_dict(),
             "groups": [self._group_dict(group) for group in self.groups()],
         }
@@ -191,6 +204,8 @@ class Evaluation:
             "models": [dict(model) for model in baseline.models],
             **_by_set(self.comparison),
             "baseline_scores": baseline.faces.to_dict(),
+            "failures": len(self.baseline_failures),
+            "failed_images": _failed(self.baseline_failures),
         }
         if baseline.photos is not None:
             scores = {"baseline_scores": baseline.photos.to_dict()}
@@ -249,6 +264,8 @@ def evaluate(
             if other is None or other.photos is None or model.photos is None
             else _compare(model.photos, other.photos, manifest, subsets)
         ),
+        learned=find_learned(recognizer.model, manifest)
+        + (() if baseline is None else find_learned(baseline.model, manifest, "baseline")),
     )
 
 
@@ -283,7 +300,8 @@ def _measure(answers: Answers, manifest: Manifest, subsets: Sequence[Subset], th
         if len(counted) == 0:
             raise DatasetError(f"{manifest.root}: none of the {len(rows)} images of subset {name!r} could be read")
         labels, probabilities = manifest.labels[counted], answers.probabilities[counted]
-        measured[name] = measure(labels, probabilities, manifest.classes, threshold)
+        judgeable = answers.judgeable[counted]
+        measured[name] = measure(labels, probabilities, manifest.classes, threshold, judgeable)
     return Results(answers, measured)
 
 
@@ -311,13 +329,13 @@ def _groups(count: int, subsets: Sequence[Subset]) -> Iterator[tuple[str, NDArra
                     yield f"{subset.name}, {attribute} {kind}", subset.rows[values == kind]
 
 
-def describe(model: Classifier) -> Iterator[dict[str, Any]]:
-    """For each file of a model its name, version, file name and SHA-256."""
+def describe(model: Classifier, weight: float = 1.0) -> Iterator[dict[str, Any]]:
+    """For each file of a model its name, version, weight among the fused (they sum to 1), file name and SHA-256."""
     if isinstance(model, FusedModel):
-        for each in model.models:
-            yield from describe(each)
+        for each, share in zip(model.models, model.weights, strict=True):
+            yield from describe(each, weight * share)
         return
-    described = {"name": model.card.name, "version": model.card.version}
+    described = {"name": model.card.name, "version": model.card.version, "weight": weight}
     if isinstance(model, ExpressionModel):
         # Not its folder: reports are passed on, and the hash says which file it is.
         described |= {"file": model.source.name, "sha256": model.sha256}
@@ -325,8 +343,16 @@ def describe(model: Classifier) -> Iterator[dict[str, Any]]:
 
 
 def full_name(models: Sequence[Mapping[str, Any]]) -> str:
-    """Names and versions of what `describe` describes, fused models joined by " + "."""
-    return " + ".join(f"{model['name']} {model['version']}" for model in models)
+    """Names and versions of what `describe` describes, fused models joined by " + ", with weights where they differ.
+
+    >>> full_name([{"name": "a", "version": "1", "weight": 0.6}, {"name": "b", "version": "2", "weight": 0.4}])
+    '0.6 x a 1 + 0.4 x b 2'
+    """
+    alike = len({round(model["weight"], 6) for model in models}) == 1
+    names = [f"{model['name']} {model['version']}" for model in models]
+    return " + ".join(
+        name if alike else f"{model['weight']:.3g} x {name}" for name, model in zip(names, models, strict=True)
+    )
 
 
 def protocol_of(labels: Sequence[str], manifest: Manifest) -> str:
@@ -352,6 +378,10 @@ def _list_dict(subset: Subset) -> dict[str, Any]:
         "found": len(subset),
         "issues": [issue.to_dict() for issue in subset.issues],
     }
+
+
+def _failed(failures: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"image": name, "error": error} for name, error in failures.items()]
 
 
 def _by_set(comparison: Mapping[str, Comparison]) -> dict[str, Any]:

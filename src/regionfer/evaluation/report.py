@@ -2,13 +2,14 @@
 
 import base64
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from regionfer.errors import ImageError, OutputError
 from regionfer.evaluation import figures, tables
 from regionfer.evaluation.answers import face_box
 from regionfer.evaluation.evaluate import ALL, Evaluation
+from regionfer.evaluation.learned import learned_text
 from regionfer.evaluation.tables import Table
 
 if TYPE_CHECKING:
@@ -129,15 +131,19 @@ def to_html(evaluation: Evaluation) -> str:
         missed=[_picture(evaluation, int(row), ()) for row in missed[:NOT_FOUND]],
         missed_count=len(missed),
         few=figures.FEW,
+        learned=learned_text(evaluation.learned),
     )
 
 
 def to_markdown(evaluation: Evaluation) -> str:
     """All tables, for a readme or a paper's draft."""
-    head = [f"# {evaluation.manifest.dataset} {evaluation.split}: {evaluation.model.name}", ""]
-    head += [f"- Protocol: {evaluation.protocol}", f"- Model: {evaluation.model.name}"]
+    title = f"{evaluation.manifest.dataset} {evaluation.split}: {evaluation.model.name}"
+    head = [f"# {markdown_text(title)}", "", f"- Protocol: {markdown_text(evaluation.protocol)}"]
+    head += model_lines("Model", evaluation.model.models)
     if evaluation.baseline is not None:
-        head.append(f"- Baseline: {evaluation.baseline.name}")
+        head += model_lines("Baseline", evaluation.baseline.models)
+    if evaluation.learned:
+        head.append(f"- Seen before: {markdown_text(learned_text(evaluation.learned))}")
     head.append(f"- Images that could not be read: {len(evaluation.failures):,}")
     return "\n".join(head) + "\n\n" + "\n".join(markdown_table(table) for table in tables.all_tables(evaluation))
 
@@ -155,8 +161,28 @@ def markdown_table(table: Table) -> str:
     """
     rule = "|:---|" + "---:|" * (len(table.columns) - 1)
     lines = [_markdown_row(table.columns), rule, *(_markdown_row(row) for row in table.rows)]
-    note = ["", table.note] if table.note else []
-    return "\n".join([f"## {table.title}", "", *lines, *note, ""])
+    note = ["", markdown_text(table.note)] if table.note else []
+    return "\n".join([f"## {markdown_text(table.title)}", "", *lines, *note, ""])
+
+
+def markdown_text(text: str) -> str:
+    r"""Text that stands in a Markdown table or line as it is, whatever names of files it holds.
+
+    >>> print(markdown_text("a|b\n<i>*.png"))
+    a\|b &lt;i&gt;\*.png
+    """
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|*`\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
+
+
+def model_lines(title: str, models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The line of a model, or of each of the fused ones with its weight."""
+    lines = []
+    for number, model in enumerate(models):
+        weight = f", weight {model['weight']:.3g}" if len(models) > 1 else ""
+        name = markdown_text(f"{model['name']} {model['version']}")
+        lines.append(f"- {'Fused with' if number else title}: {name}{weight}")
+    return lines
 
 
 def surest_mistakes(evaluation: Evaluation) -> list[Picture]:
@@ -197,4 +223,4 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 
 
 def _markdown_row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"

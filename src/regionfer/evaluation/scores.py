@@ -98,6 +98,7 @@ def measure(
     probabilities: NDArray[np.float32],
     classes: Sequence[str],
     threshold: float | None = None,
+    judgeable: NDArray[np.bool_] | None = None,
 ) -> Measured:
     """Score answers.
 
@@ -106,6 +107,7 @@ def measure(
         probabilities: (n, C), rows sum to 1; a row of NaN is a face that was not found.
         classes: the C names.
         threshold: answers less probable than this are uncertain; None where no threshold is known.
+        judgeable: (n,) False for faces whose answers are uncertain however probable; None if there are none.
 
     >>> labels, answers = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [np.nan, np.nan]])
     >>> measured = measure(labels, answers, ("calm", "tense"))
@@ -131,7 +133,11 @@ def measure(
         missed,
         risk_at_80=risk_at_coverage(correct, confidence, 0.8),
         risk_at_90=risk_at_coverage(correct, confidence, 0.9),
-        selection=None if threshold is None else select(correct, confidence, threshold),
+        selection=(
+            None
+            if threshold is None
+            else select(correct, confidence if judgeable is None else np.where(judgeable, confidence, -1.0), threshold)
+        ),
     )
 
 

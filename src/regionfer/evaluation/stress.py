@@ -12,6 +12,7 @@ from regionfer.degradations import DEGRADATIONS, LEVELS
 from regionfer.errors import NoFaceError
 from regionfer.evaluation.answers import Advance
 from regionfer.evaluation.evaluate import describe, full_name
+from regionfer.evaluation.learned import Learned
 from regionfer.evaluation.scores import RESAMPLES, Comparison, Interval, Selection, compare, ece_interval, select
 from regionfer.evaluation.stress_answers import CLEAN, Asker, Condition, StressAnswers
 from regionfer.evaluation.stress_faces import CHUNK, StressFaces, Taken
@@ -138,6 +139,7 @@ class Stress:
         examples: of the first faces, by their names: pictures by condition.
         failures: images that could not be read: why, by name.
         left_out: images or faces that could not be used: why, by name.
+        learned: the models that learned from these images, by their cards.
     """
 
     title: str
@@ -155,6 +157,7 @@ class Stress:
     examples: Mapping[str, Mapping[Condition, Example]]
     failures: Mapping[str, str]
     left_out: Mapping[str, str]
+    learned: tuple[Learned, ...] = ()
 
     @property
     def right(self) -> str:
@@ -176,6 +179,7 @@ class Stress:
             "n": len(self.names),
             "seed": self.seed,
             "classes": list(self.classes),
+            "learned_from": [each.to_dict() for each in self.learned],
         }
         for who, each in self.named_models():
             models = [dict(model) for model in each.models]
@@ -268,6 +272,7 @@ def stress(
         examples=whole.examples(classes),
         failures=failures,
         left_out=left_out,
+        learned=faces.learned(recognizers),
     )
 
 

@@ -14,6 +14,7 @@ from regionfer.datasets.manifest import resize_face
 from regionfer.errors import ImageError, ModelError
 from regionfer.evaluation.answers import check_faces, find_columns, load_face, match_classes
 from regionfer.evaluation.evaluate import protocol_of
+from regionfer.evaluation.learned import Learned, find_learned
 from regionfer.faces import Detections
 from regionfer.faces.alignment import align_faces, aligned_landmarks
 from regionfer.images import read_image
@@ -90,6 +91,10 @@ class StressFaces(Protocol):
         """How faces and labels came about."""
         ...
 
+    def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+        """Which of a model and, perhaps, its baseline learned from these images, by their cards."""
+        ...
+
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces, some `CHUNK` at once, of a side in pixels, with landmarks where a model needs them.
 
@@ -143,6 +148,11 @@ class DatasetFaces:
         drawn = f"; {len(self.rows):,} of {len(self.manifest):,} images, drawn at random with seed {self.seed}"
         whole = len(self.rows) == len(self.manifest)
         return protocol_of(recognizer.model.card.labels, self.manifest) + ("" if whole else drawn)
+
+    def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+        """As far as the cards name the dataset and its splits."""
+        roles = zip(("model", "baseline"), recognizers, strict=False)
+        return tuple(each for role, one in roles for each in find_learned(one.model, self.manifest, role))
 
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces in the order of the dataset."""
@@ -215,7 +225,7 @@ class PhotoFaces:
         for each in recognizers:
             if each.model.needs_landmarks and not self.detect:
                 raise ModelError(
-                    f"{each.model!r}: its regions follow landmarks, which are found in photos only; leave out "
+                    f"{each.model}: its regions follow landmarks, which are found in photos only; leave out "
                     "--no-detect, or choose a model with fixed regions"
                 )
         labels = recognizers[0].model.card.labels
@@ -230,6 +240,10 @@ class PhotoFaces:
             "" if self.limit is None else f"; at most {self.limit:,} faces, photos in random order, seed {self.seed}"
         )
         return f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
+
+    def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+        """None: no card tells of one's own photos."""
+        return ()
 
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces in the order in which the photos are read, all of a photo together."""
@@ -299,7 +313,7 @@ def _check_same(labels: Sequence[str], baseline: Classifier) -> None:
         match_classes(labels, baseline.card.labels)
     except ModelError as error:
         raise ModelError(
-            f"{baseline!r}: a baseline needs the model's labels, {', '.join(labels)}; "
+            f"{baseline}: a baseline needs the model's labels, {', '.join(labels)}; "
             f"this one has {', '.join(baseline.card.labels)}"
         ) from error
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regionfer.degradations import DEGRADATIONS, LEVELS, Degradation
 from regionfer.evaluation import figures, tables
+from regionfer.evaluation.learned import learned_text
 from regionfer.evaluation.report import (
     HTML,
     MARKDOWN,
     Picture,
     data_uri,
     markdown_table,
+    markdown_text,
+    model_lines,
     open_template,
     prepare_report,
     write_files,
@@ -187,16 +190,20 @@ def to_html(result: Stress) -> str:
         percent=percent,
         interval_text=interval_text,
         signed=tables.signed,
+        learned=learned_text(result.learned),
         version=version("regionfer"),
     )
 
 
 def to_markdown(result: Stress) -> str:
     """All tables."""
-    head = [f"# Stress test, {result.title}: {result.model.name}", "", f"- Protocol: {result.protocol}"]
-    head += [f"- Faces: {len(result.names):,}", f"- Seed: {result.seed}", f"- Model: {result.model.name}"]
+    title, protocol = markdown_text(result.title), markdown_text(result.protocol)
+    head = [f"# Stress test, {title}: {markdown_text(result.model.name)}", "", f"- Protocol: {protocol}"]
+    head += [f"- Faces: {len(result.names):,}", f"- Seed: {result.seed}", *model_lines("Model", result.model.models)]
     if result.baseline is not None:
-        head.append(f"- Baseline: {result.baseline.name}")
+        head += model_lines("Baseline", result.baseline.models)
+    if result.learned:
+        head.append(f"- Seen before: {markdown_text(learned_text(result.learned))}")
     shown = [mean_table(result), *(kind_table(result, kind) for kind in result.kinds)]
     if (left_out := left_out_table(result)) is not None:
         shown.append(left_out)

@@ -1,5 +1,6 @@
 """The tables of an evaluation, as text in rows, for the screen, for Markdown and for HTML alike."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from regionfer.evaluation.evaluate import ALL, Evaluation, Results
 from regionfer.evaluation.scores import Comparison, Interval, Measured
 from regionfer.metrics import ClassScore
+
+SHOWN = 20
+"""Findings of a list that are told one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +67,9 @@ def risk_table(evaluation: Evaluation) -> Table:
     note = "Share of wrong answers when only the surest 80 or 90 % of the faces of the set are answered."
     if chosen:
         note += (
-            " Then the model's own threshold, or that of --max-risk: what share of the faces is answered, and how many "
-            "of these answers are wrong, with Wilson's 95 % interval. It was chosen on other faces: in a harder set "
-            "more are wrong."
+            " Then the model's own threshold, or that of --max-risk: what share of the faces is answered (those too "
+            "small or too covered to be judged are not), and how many of these answers are wrong, with Wilson's 95 % "
+            "interval. It was chosen on other faces: in a harder set more are wrong."
         )
     return Table("Wrong among the surest, %", columns, tuple(rows), note)
 
@@ -131,11 +135,15 @@ def confusion_tables(evaluation: Evaluation) -> list[Table]:
 
 def list_table(evaluation: Evaluation) -> Table | None:
     """What is wrong with the subset lists; None if nothing is."""
-    rows = [
-        (subset.name, issue.severity, "" if issue.line is None else str(issue.line), issue.text)
-        for subset in evaluation.subsets
-        for issue in subset.issues
-    ]
+    rows: list[tuple[str, ...]] = []
+    for subset in evaluation.subsets:
+        rows += [
+            (subset.name, issue.severity, "" if issue.line is None else str(issue.line), issue.text)
+            for issue in subset.issues[:SHOWN]
+        ]
+        if rest := Counter(issue.kind for issue in subset.issues[SHOWN:]):
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())
+            rows.append((subset.name, "more", "", f"and {rest.total():,} more, all in the JSON: {kinds}"))
     if not rows:
         return None
     note = "Lists are joined to the dataset by name; what does not fit is told here, and nothing is dropped silently."
@@ -143,14 +151,18 @@ def list_table(evaluation: Evaluation) -> Table | None:
 
 
 def failure_table(evaluation: Evaluation) -> Table | None:
-    """Images that are listed and could not be read; None if there are none."""
-    if not evaluation.failures:
+    """Images that are listed and could not be read, or not answered by the baseline; None if there are none."""
+    failures = evaluation.failures
+    of_baseline = [each for each in evaluation.baseline_failures.items() if each[0] not in failures]
+    if not failures and not of_baseline:
         return None
     note = "They are in none of the figures."
+    if of_baseline:
+        note += " Those to which the baseline alone has no answer are in none of the comparison."
     return Table(
-        f"Images that could not be read: {len(evaluation.failures):,}",
+        f"Images that could not be read: {len(failures):,}",
         ("image", "reason"),
-        tuple(evaluation.failures.items()),
+        (*failures.items(), *((name, f"{error} (baseline)") for name, error in of_baseline)),
         note,
     )
 

@@ -22,7 +22,7 @@ from regionfer.models.classifier import Classified, ExpressionClassifier
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
 from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
 from regionfer.training.build import load_classifier, region_names
-from regionfer.training.calibration import Calibration, calibrate, set_calibration
+from regionfer.training.calibration import MIN_FACES, Calibration, calibrate, set_calibration
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe, parse_recipe, portable
@@ -32,6 +32,9 @@ PARITY = 1e-4
 
 CURVE_POINTS = 101
 """Points of the risk-coverage curve on a card."""
+
+FEW = f"{{n}} faces are too few to fit a temperature or a threshold of uncertain answers to; {MIN_FACES} are needed"
+"""What a card says of a measurement on fewer validation faces than `MIN_FACES`."""
 
 PROBES = 32
 """Faces on which they are compared."""
@@ -67,10 +70,11 @@ def export(
         half: store the weights in half precision: half the size; computing stays in single precision.
         held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
             without them it is compared on noise.
-        calibrated: fit the temperature on the validation faces, where they are given.
+        calibrated: fit the temperature on the validation faces, where `MIN_FACES` or more are given.
         max_loss: accuracy on the validation faces, 0..1, that may be lost to answer rare classes more often; see
             `regionfer.training.calibration.fit_prior_shift`.
-        risk: share of wrong answers to keep among those that are not uncertain, 0..1.
+        risk: share of wrong answers to keep among those that are not uncertain, 0..1; the threshold for it is fitted to
+            `MIN_FACES` validation faces or more.
         measured: card of a model of the same recipe that did not learn from the validation faces. Temperature, prior
             shift, uncertainty and figures are taken from it: for final weights that learned from all faces there are.
         baseline: the plain backbone of the same recipe, measured beside it.
@@ -194,7 +198,8 @@ def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 def _metric(checkpoint: Checkpoint, probabilities: NDArray[np.float32], held_out: FaceData) -> dict[str, Any]:
     names = {"dataset": "dataset", "split": "valid_split", "protocol": "protocol"}
     where = {name: checkpoint.data.get(key, "not stated") for name, key in names.items()}
-    return {**where, **_figures(probabilities, held_out, checkpoint.classes)}
+    few = {"note": FEW.format(n=len(held_out))} if len(held_out) < MIN_FACES else {}
+    return {**where, **_figures(probabilities, held_out, checkpoint.classes), **few}
 
 
 def _figures(probabilities: NDArray[np.float32], held_out: FaceData, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -208,7 +213,9 @@ def _probabilities(model: ExpressionModel, held_out: FaceData) -> NDArray[np.flo
 
 
 def _uncertainty(probabilities: NDArray[np.float32], held_out: FaceData, risk: float) -> dict[str, Any]:
-    """The form that `regionfer.uncertainty.Uncertainty` reads; empty where no threshold keeps the risk."""
+    """The form that `regionfer.uncertainty.Uncertainty` reads; empty where no threshold keeps it, or of few faces."""
+    if len(held_out) < MIN_FACES:
+        return {}
     correct, confidence = probabilities.argmax(1) == held_out.labels, probabilities.max(1)
     threshold = threshold_for_risk(correct, confidence, risk)
     if threshold > 1:

@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError
 from regionfer.metrics import score
 from regionfer.models.classifier import ExpressionClassifier
+from regionfer.progress import ProgressLines
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import (
     Checkpoint,
@@ -65,7 +66,8 @@ def train(
             pretraining; "default" for the model that comes with regionfer.
         resume: go on from ``last.safetensors`` where there is one; the result is that of an uninterrupted run.
         progress: show a bar on standard error.
-        report: called with a line of text at the start and after each epoch.
+        report: called with a line of text at the start and after each epoch, and without a bar also now and then within
+            one.
 
     Returns:
         The checkpoint of the best epoch, by accuracy on ``validation``.
@@ -77,7 +79,11 @@ def train(
         RecipeError: the recipe asks for what the data or the network does not have.
     """
     if (faces := epoch_size(training.labels, recipe.data)) < recipe.optimiser.batch:
-        raise RecipeError(f"optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces")
+        raise RecipeError(
+            f"recipe {recipe.name}: optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces, "
+            "and an incomplete batch is left out; give a smaller one, such as "
+            f"--batch {1 << max(0, faces.bit_length() - 1)}"
+        )
     bare = [faces for faces in (training, validation) if faces is not None and faces.landmarks is None]
     if recipe.regions.generator == "landmark" and bare:
         raise RecipeError(
@@ -96,8 +102,8 @@ def train(
     classifier = build_classifier(recipe, len(classes), pretrained=not resumed and start is None, report=report)
     facts = dict(data or {})
     if start is not None and not resumed:
-        facts["started_from"] = _start(classifier, classes, start)
-    run = _Run(accelerator, recipe, classifier, training, classes, facts, progress)
+        facts["started_from"] = _start(classifier, classes, start, recipe)
+    run = _Run(accelerator, recipe, classifier, training, classes, facts, progress, report)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
@@ -124,15 +130,24 @@ def train(
     return load_checkpoint(out / BEST)
 
 
-def _start(classifier: ExpressionClassifier, classes: tuple[str, ...], start: str | Path) -> dict[str, Any]:
+def _start(
+    classifier: ExpressionClassifier, classes: tuple[str, ...], start: str | Path, recipe: Recipe
+) -> dict[str, Any]:
     """Take over the weights of a model file or a checkpoint; what it is, for the card."""
     if Path(start).suffix == ".safetensors":
-        checkpoint = load_whole(classifier, classes, Path(start))
-        recipe = portable(parse_recipe(dict(checkpoint.recipe), str(start)))
-        facts = {key: checkpoint.data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
-        return {"name": recipe.name, "epoch": checkpoint.epoch, **facts, "recipe": json.loads(recipe.model_dump_json())}
-    card = load_model_file(classifier, classes, None if start == "default" else start)
-    return {"name": card.name, "version": card.version, "licence": card.licence}
+        checkpoint = load_whole(classifier, classes, Path(start), recipe)
+        theirs = portable(parse_recipe(dict(checkpoint.recipe), str(start)))
+        known = {"name": theirs.name, "epoch": checkpoint.epoch, **_learned(checkpoint.data)}
+        return {**known, "recipe": json.loads(theirs.model_dump_json())}
+    card = load_model_file(classifier, classes, None if start == "default" else start, recipe)
+    return {"name": card.name, "version": card.version, "licence": card.licence, **_learned(card.training)}
+
+
+def _learned(data: Mapping[str, Any]) -> dict[str, Any]:
+    """From what weights were learned, and those that they started from in their turn: for the card."""
+    facts = {key: data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
+    earlier = data.get("started_from")
+    return {**facts, "started_from": _learned(earlier)} if isinstance(earlier, Mapping) else facts
 
 
 class _Run:
@@ -147,9 +162,10 @@ class _Run:
         classes: tuple[str, ...],
         data: dict[str, Any],
         progress: bool,
+        report: Callable[[str], None],
     ) -> None:
         self.recipe, self.training, self.classes, self.data = recipe, training, classes, data
-        self.accelerator, self.progress = accelerator, progress
+        self.accelerator, self.progress, self.report = accelerator, progress, report
         self.parts = _parts(recipe.optimiser, self.accelerator.num_processes, self.accelerator.process_index)
         self.classifier = classifier.to(self.accelerator.device)
         self.classifier.to(memory_format=torch.channels_last)
@@ -245,10 +261,14 @@ class _Run:
             TextColumn("{task.fields[pace]}"),
             TimeRemainingColumn(),
         )
+        tell = (lambda line: None) if self.progress else self.report
+        lines = ProgressLines("steps", tell, f"epoch {self.epoch + 1} of {self.recipe.optimiser.epochs}: ")
+        lines.update(0, self.steps)
         with Progress(*columns, console=Console(stderr=True), disable=not self.progress) as bar:
             task = bar.add_task("", total=self.steps, pace="")
-            for item in rows:
+            for number, item in enumerate(rows, 1):
                 yield item
+                lines.update(number, self.steps)
                 speed = bar.tasks[task].speed
                 pace = f"{speed * self.recipe.optimiser.batch:.0f} faces/s" if speed else ""
                 bar.update(task, advance=1, pace=pace)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from regionfer.models.backbones import VGGFACE, Backbone
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.onnx_model import ExpressionModel, ModelCard
 from regionfer.training.checkpoint import Checkpoint, load_checkpoint
+from regionfer.training.recipe import Recipe
 from regionfer.training.tfjs import mobilenetv1_face_state
 from regionfer.training.weights_file import read_tensors
 
@@ -157,7 +159,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], path: str | Path | None) -> ModelCard:
+def load_model_file(
+    classifier: ExpressionClassifier, classes: tuple[str, ...], path: str | Path | None, recipe: Recipe
+) -> ModelCard:
     """Start a network from the weights inside a model file.
 
     The classifier's last layer is taken over only where the classes are the same, in the same order; else it stays as
@@ -167,6 +171,7 @@ def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], 
         classifier: changed in place.
         classes: the classes it is to tell apart.
         path: a file made by ``regionfer export``; None for the model that comes with regionfer.
+        recipe: what the network was built by.
 
     Returns:
         The card of the model file.
@@ -177,20 +182,21 @@ def load_model_file(classifier: ExpressionClassifier, classes: tuple[str, ...], 
             files do not keep.
     """
     model = ExpressionModel.load(path)
+    _require_architecture(model.source, model.card.architecture, recipe)
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
     state = _fitted(wanted, state, same_classes=model.card.labels == classes)
     if any(name.endswith("running_mean") and name not in state for name in wanted):
         raise CheckpointError(
             f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
-            "the checkpoint that the model file was made of, as model.pretrained"
+            "the checkpoint that the model file was made of (--from RUN/best.safetensors)"
         )
     _require_fit({name: tensor for name, tensor in wanted.items() if not name.endswith(_COUNTER)}, state, model.source)
     classifier.load_state_dict(wanted | state)
     return model.card
 
 
-def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path: Path) -> Checkpoint:
+def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path: Path, recipe: Recipe) -> Checkpoint:
     """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
 
     As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
@@ -200,11 +206,25 @@ def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path:
         CheckpointError: the file is no checkpoint, or holds a network of another architecture.
     """
     checkpoint = load_checkpoint(path)
+    _require_architecture(path, checkpoint.recipe.get("model", {}), recipe)
     wanted = classifier.state_dict()
     state = _fitted(wanted, checkpoint.averaged, same_classes=checkpoint.classes == classes)
     _require_fit(wanted, state, path)
     classifier.load_state_dict(state)
     return checkpoint
+
+
+def _require_architecture(path: Path, found: Mapping[str, Any], recipe: Recipe) -> None:
+    """Raise unless a file holds a network of the recipe's backbone and aggregation."""
+    wanted = {name: getattr(recipe.model, name) for name in ("backbone", "aggregation")}
+    different = [f"{name} is {found[name]}" for name in wanted if found.get(name, wanted[name]) != wanted[name]]
+    if different:
+        asked = ", ".join(f"{name} = {value!r}" for name, value in wanted.items())
+        raise CheckpointError(
+            f"{path}: holds a network of another architecture than recipe {recipe.name}: "
+            f"its {', its '.join(different)}, the recipe's [model] has {asked}; take a recipe with the "
+            "file's, a file of such a network, or leave out --from, to start from model.pretrained"
+        )
 
 
 def _fitted(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], *, same_classes: bool) -> dict[str, Tensor]:

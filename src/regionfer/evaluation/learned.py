@@ -1,0 +1,87 @@
+"""Which models learned from the very images they are measured on, as far as their cards say."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from regionfer.datasets import Manifest
+from regionfer.onnx_model import Classifier, FusedModel
+
+_SAME_IMAGES = MappingProxyType(
+    {"ferplus-votes": "ferplus", "affectnet-7": "affectnet", "affectnet-8": "affectnet", "sfew 2.0": "sfew"}
+)
+"""Names of datasets whose images are those of another one, or that are one dataset by another name."""
+
+_DIVIDED = "-divided"  # behind a split's name: the images of it whose votes are divided
+
+
+class Learned(NamedTuple):
+    """A model that learned from images it is asked about.
+
+    Attributes:
+        role: "model" or "baseline".
+        model: name and version on its card.
+        dataset: the dataset that is measured on.
+        splits: those of the splits measured on that it learned from, also in part.
+    """
+
+    role: str
+    model: str
+    dataset: str
+    splits: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return self._asdict() | {"splits": list(self.splits)}
+
+
+def find_learned(model: Classifier, manifest: Manifest, role: str = "model") -> tuple[Learned, ...]:
+    """Compare the cards of a model, or of several fused, with a manifest: datasets and splits by their names.
+
+    What a model was started from counts as well, as far as its card tells.
+    """
+    asked = dict.fromkeys(split.removesuffix(_DIVIDED) for split in dict.fromkeys(manifest.splits.tolist()))
+    found = []
+    for each in _files(model):
+        seen = set(_splits(each.card.training, _key(manifest.dataset)))
+        if splits := tuple(split for split in asked if split in seen):
+            found.append(Learned(role, f"{each.card.name} {each.card.version}", manifest.dataset, splits))
+    return tuple(dict.fromkeys(found))
+
+
+def learned_text(learned: Sequence[Learned]) -> str:
+    """One sentence; empty if there is nothing to say.
+
+    >>> learned_text([Learned("model", "a 1", "SFEW 2.0", ("test",))])
+    'a 1 learned from SFEW 2.0 test, as its card says: figures on images that a model has seen flatter it'
+    """
+    if not learned:
+        return ""
+    each = (
+        f"{model}{' (the baseline)' if role == 'baseline' else ''} learned from {dataset} {' and '.join(splits)}"
+        for role, model, dataset, splits in learned
+    )
+    card = "its card says" if len(learned) == 1 else "their cards say"
+    return f"{'; '.join(each)}, as {card}: figures on images that a model has seen flatter it"
+
+
+def _files(model: Classifier) -> Iterator[Classifier]:
+    if isinstance(model, FusedModel):
+        for each in model.models:
+            yield from _files(each)
+    else:
+        yield model
+
+
+def _splits(training: Mapping[str, Any], dataset: str) -> Iterator[str]:
+    """Splits of a dataset that training went through, and the training it started from."""
+    if _key(str(training.get("dataset"))) == dataset:
+        yield from (str(split).removesuffix(_DIVIDED) for split in training.get("splits") or ())
+    started = training.get("started_from")
+    if isinstance(started, Mapping):
+        yield from _splits(started, dataset)
+
+
+def _key(dataset: str) -> str:
+    name = dataset.strip().casefold()
+    return _SAME_IMAGES.get(name, name)
