@@ -125,6 +125,16 @@ class TestDataset:
         assert (row.key, row.x1, row.label) == (("p.png", 0), 90, "fear")
         assert done.misses == {"q.png": "no face found where the dataset has it"}
 
+    def test_faces_of_one_photo_have_numbers_of_their_own(self, trusted, draw_squares, tmp_path):
+        Image.fromarray(draw_squares(RED, BLUE)).save(tmp_path / "p.png")
+        rows = "p.png,fear,90,10,146,66\np.png,anger,0,60,8,68\np.png,sadness,10,10,70,70\n"
+        (tmp_path / "own.csv").write_text("image,label,x1,y1,x2,y2\n" + rows)
+        inputs = read_inputs(tmp_path / "own.csv", "csv")
+        done = annotate(inputs, tmp_path / "t.csv", trusted, min_confidence=0.5)
+        found = [(*row.key, row.x1, row.label) for row in AttributeTable.read(tmp_path / "t.csv").rows]
+        assert found == [("p.png", 0, 90, "fear"), ("p.png", 2, 10, "sadness")]
+        assert done.misses == {"p.png, face 1": "no face found where the dataset has it"}
+
     def test_photos_are_no_crops(self, trusted, trees, tmp_path):
         inputs = read_inputs(trees / "affectnet", "affectnet-8")
         with pytest.raises(DatasetError, match="has photos here, not face crops; let faces be looked for"):

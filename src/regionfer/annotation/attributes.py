@@ -22,7 +22,7 @@ class FaceRow:
 
     Attributes:
         image: file, relative to the folder that the table's card names.
-        face: number of the face in the image, from 0.
+        face: number of the face in the image, from 0: of a folder as they were found, of a dataset as it lists them.
         yaw, pitch, roll: degrees, signs as in `regionfer.results.Pose`.
         pose_bin: one of ``POSE_BINS``.
         occluded_fraction: share of the face that is covered, 0..1.
@@ -99,7 +99,13 @@ def measure_blur(image: NDArray[np.uint8], aligned: NDArray[np.float32]) -> floa
 
 
 def describe_faces(
-    image: NDArray[np.uint8], result: Expressions, name: str, label: str | None = None, split: str | None = None
+    image: NDArray[np.uint8],
+    result: Expressions,
+    name: str,
+    label: str | None = None,
+    split: str | None = None,
+    *,
+    first: int = 0,
 ) -> list[FaceRow]:
     """One row a face of an image.
 
@@ -109,10 +115,11 @@ def describe_faces(
         name: of the image in the table.
         label: the dataset's expression, if the image has one.
         split: the dataset's split, if the image has one.
+        first: number of the first of them in the image.
     """
     assert result.aligned is not None
     blurs = [measure_blur(image, corners) for corners in result.aligned]
-    return [_row(name, number, face, blurs[number], label, split) for number, face in enumerate(result)]
+    return [_row(name, first + k, face, blurs[k], label, split) for k, face in enumerate(result)]
 
 
 def _row(name: str, number: int, face: Face, blur: float, label: str | None, split: str | None) -> FaceRow:

@@ -1,7 +1,9 @@
 """What is annotated: a folder of photos, a table that lists them, or a dataset that regionfer reads."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -45,6 +47,16 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def first_faces(self) -> tuple[int, ...]:
+        """Number of the (first) face of each row in its image: a dataset may have several faces of one photo."""
+        seen: Counter[str] = Counter()
+        numbers = []
+        for name in self.names:
+            numbers.append(seen[name])
+            seen[name] += 1
+        return tuple(numbers)
 
     def source(self, row: int) -> ImageSource:
         """The image of a row: its path, or its pixels where the dataset keeps them in a table."""

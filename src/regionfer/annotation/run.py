@@ -149,10 +149,12 @@ class _Run:
             part.failures[name] = str(outcome.error)
             return
         chosen = self.inputs.chosen(row, outcome.result.boxes)
+        first = self.inputs.first_faces[row]
         if not chosen:
-            part.misses[name] = OTHER_FACE if len(outcome.result) else NO_FACE
+            lost = f"{name}, face {first}" if first else name
+            part.misses[lost] = OTHER_FACE if len(outcome.result) else NO_FACE
         label, split = self.inputs.labels[row], self.inputs.splits[row]
-        part.rows += describe_faces(outcome.image, outcome.result[chosen], name, label, split)
+        part.rows += describe_faces(outcome.image, outcome.result[chosen], name, label, split, first=first)
 
 
 def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: float) -> TableCard:
