@@ -186,6 +186,17 @@ class TestImport:
         assert (done.exit_code, "the export of another project" in done.stderr) == (2, True)
         assert not (tmp_path / "labels.csv").exists()
 
+    def test_other_faces_are_left_out_and_counted(self, run, table, exported, tmp_path):
+        tasks = json.loads(exported.read_text())
+        tasks[0]["data"]["box"] = [500, 500, 600, 600]
+        tasks[1]["data"]["name"] = "new.png"
+        exported.write_text(json.dumps(tasks))
+        done = run("import", exported, "--table", table, "--out", tmp_path / "labels.csv")
+        assert done.exit_code == 1, done.output
+        assert "1 of 3 faces of an image that is not in the table of album: left out, such as new.png" in done.stderr
+        assert "1 of 3 faces with another box in the table of album, so another face: left out" in done.stderr
+        assert len((tmp_path / "labels.csv").read_text().splitlines()) == 2
+
     def test_one_annotator(self, run, exported, tmp_path):
         tasks = json.loads(exported.read_text())
         for task in tasks:
