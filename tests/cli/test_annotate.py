@@ -178,7 +178,7 @@ class TestImport:
         assert line == ["expression", "3", "2", "66.7%", "0.00", "Cohen"]
         assert f"{tmp_path / 'labels.csv'}: 3 faces of 3 tasks, by 2 annotators" in done.stdout
         (dispute,) = (tmp_path / "labels.disagreements.csv").read_text().splitlines()[1:]
-        assert dispute.endswith("expression,,1: fear; 2: anger")
+        assert dispute.endswith('expression,,1: fear; 2: anger,"no majority of 2 annotators: 1 fear, 1 anger"')
 
     def test_of_another_table(self, run, exported, album, tiny_path, tmp_path):
         run(album, "--out", tmp_path / "other.csv", "--model", tiny_path)
@@ -204,7 +204,7 @@ class TestImport:
         exported.write_text(json.dumps(tasks))
         done = run("import", exported, "--out", tmp_path / "labels.csv", "--disagreements", tmp_path / "d.csv")
         assert "no face has two annotators: there is no agreement to measure" in done.stdout
-        assert (tmp_path / "d.csv").read_text().splitlines() == ["image,face,field,majority,answers"]
+        assert (tmp_path / "d.csv").read_text().splitlines() == ["image,face,field,majority,answers,reason"]
 
 
 class TestLists:

@@ -194,8 +194,8 @@ def export(
 def import_(ctx: click.Context, export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
     """Read the annotations in EXPORT, Label Studio's JSON export.
 
-    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers of the
-    majority, and a list of the faces on which annotators disagree.
+    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers that more than
+    half of a face's annotators give, and a list of those on which they disagree.
 
     Exit code: 0, or 1 if faces are not those of --table, 2 if nothing was done.
     """
