@@ -10,7 +10,8 @@ from regionfer.faces.alignment import cut_frames
 from regionfer.results import Expressions, Face, Pose
 
 POSE_BINS = ("0-30", "30-45", ">45")
-"""Bins of the larger of |yaw| and |pitch|, degrees: up to 30, above 30 up to 45, above 45."""
+"""Bins of the larger of |yaw| and |pitch|, degrees: up to 30, above 30 up to 45, above 45. Roll does not count: it is
+undone before a face is recognised, and hides nothing of it."""
 
 BLUR_SIDE = 64
 """Side, in pixels, to which a face is scaled before its sharpness is measured, so that faces can be compared."""

@@ -264,7 +264,7 @@ def _print_agreements(found: "list[Agreement]") -> None:
     "AffectNet; by default what there is.",
 )
 def lists(table: str, out: str, split: str | None, labels: str | None, occluded_above: float | None, form: Any) -> None:
-    """Write the lists of occluded faces, and of those turned by more than 30 and 45 degrees.
+    """Write the lists of occluded faces, and of those turned by more than 30 and 45 degrees, to a side or up or down.
 
     They are used as 'regionfer evaluate ... --subset occlusion=FILE'.
     """
