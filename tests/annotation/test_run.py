@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -183,6 +184,32 @@ class TestInterruption:
         interrupt(tmp_path / "t.csv")
         with pytest.raises(DatasetError, match=r"\(images differ\)"):
             annotate(read_inputs(colours(new=RED)), tmp_path / "t.csv", trusted, detect=False)
+
+    def test_images_that_were_replaced_are_done_again(self, trusted, inputs, interrupt, colours, tmp_path):
+        interrupt(tmp_path / "t.csv")
+        colours(f3=(255, 0, 0))
+        seen = []
+        out = tmp_path / "t.csv"
+        done = annotate(inputs, out, trusted, detect=False, progress=lambda done, total: seen.append(done))
+        assert (done.resumed, done.redone, seen) == (2, 2, list(range(2, 10)))
+        annotate(inputs, tmp_path / "straight.csv", trusted, detect=False)
+        assert out.read_bytes() == (tmp_path / "straight.csv").read_bytes()
+
+    @pytest.mark.parametrize("change", ["size", "time"])
+    def test_size_and_time_tell(self, trusted, inputs, interrupt, tmp_path, change):
+        interrupt(tmp_path / "t.csv")
+        path = inputs.root / "f0.png"
+        before = path.stat()
+        if change == "size":
+            path.write_bytes(path.read_bytes() + b" ")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + (1000 if change == "time" else 0)))
+        assert annotate(inputs, tmp_path / "t.csv", trusted, detect=False).redone == 2
+
+    def test_pixels_of_a_table_that_were_replaced(self, trusted, trees, small_parts, tmp_path):
+        inputs = read_inputs(trees / "ferplus-tables", "ferplus")
+        stamps = [inputs.stamp(row) for row in range(2)]
+        inputs.manifest.pixels[1] = 255 - inputs.manifest.pixels[1]
+        assert [inputs.stamp(row) == stamp for row, stamp in enumerate(stamps)] == [True, False]
 
     def test_another_folder_with_images_of_the_same_names(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")

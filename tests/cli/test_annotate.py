@@ -95,6 +95,14 @@ class TestRun:
         assert done.stderr == f"{tmp_path / 'm.csv'}: interrupted; call again to go on\n"
         assert run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).exit_code == 0
 
+    def test_replaced_images_are_told_of(self, run, album, tiny_path, draw_squares, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(AttributeTable, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            assert run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).exit_code == 130
+        Image.fromarray(draw_squares(GREEN, BLUE)).save(album / "b.png")
+        done = run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
+        assert "3 images done before the interruption were done again, for some of them changed since" in done.stderr
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

@@ -112,6 +112,9 @@ def _tell_run(done: "Annotated", seconds: float) -> None:
     if done.losses is not None:
         tell_failures([_plain(line) for line in lost], "in the file below")
         click.echo(f"{done.losses} lists the images without a row", err=True)
+    if done.redone:
+        again = _count(done.redone, "image")
+        click.echo(f"{again} done before the interruption were done again, for some of them changed since", err=True)
     new = done.images - done.resumed
     before = f", {done.resumed:,} of them before an interruption" if done.resumed else ""
     click.echo(
