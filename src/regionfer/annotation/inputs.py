@@ -71,8 +71,8 @@ class Inputs:
     def stamp(self, row: int) -> str:
         """What changes when the image of a row is replaced.
 
-        Size and time of change of its file, or a hash of its pixels where the dataset keeps them in a table; and the box
-        of the face, where the dataset has one.
+        Size and time of change of its file, or a hash of its pixels where the dataset keeps them in a table; and the
+        box of the face, where the dataset has one.
         """
         source = self.source(row)
         box = "" if self.manifest is None or self.manifest.boxes is None else self.manifest.boxes[row].tolist()
