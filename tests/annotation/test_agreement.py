@@ -69,6 +69,16 @@ class TestAgreements:
         by_face = [[said[3 * k + j].values["expression"] for j in range(3)] for k in range(4)]
         assert each.kappa == fleiss_kappa(by_face)
 
+    def test_who_is_not_known_is_nobody_in_particular(self):
+        names = [("fear", "anger"), ("anger", "fear"), ("fear", "fear")]
+        said = [
+            expression(f"{k}.png", f"unknown {j + 1}", name)
+            for k, pair in enumerate(names)
+            for j, name in enumerate(pair)
+        ]
+        (each,) = [each for each in agreements(said) if each.field == "expression"]
+        assert (each.annotators, each.method, each.kappa) == (2, "Fleiss", fleiss_kappa(names))
+
     def test_of_one_annotator_there_is_none(self):
         assert agreements([expression("a.png", "a", "fear")]) == []
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regionfer.annotation.agreement import verdicts
 from regionfer.annotation.inputs import ImageFinder
 from regionfer.annotation.label_studio import cut_picture, estimates, export_tasks, labelling_config
 from regionfer.annotation.label_studio_export import of_table, read_export
@@ -200,6 +201,24 @@ class TestExport:
         export = read_export(save([task(later, earlier)]))
         assert [each.values["expression"] for each in export.judgements] == ["anger"]
         assert [each.text for each in export.findings] == ["a.png, face 0: annotated by 1 again; the last is taken"]
+
+    @pytest.mark.parametrize("nobody", [None, {"id": None, "email": ""}], ids=["null", "empty"])
+    def test_annotations_of_nobody_are_of_different_people(self, save, nobody):
+        given = [annotation(nobody, result("expression", name)) for name in ("fear", "anger", "fear")]
+        export = read_export(
+            save([task(FEAR, *given), task(annotation(nobody, was_cancelled=True), given[0], name="b.png")])
+        )
+        assert [(each.image, each.annotator) for each in export.judgements] == [
+            ("a.png", "1"),
+            *(("a.png", f"unknown {k}") for k in (1, 2, 3)),
+            ("b.png", "unknown 1"),
+        ]
+        assert [each.text for each in export.findings] == [
+            "4 annotations name no annotator (completed_by is null); each counts as another annotator of its face",
+            "b.png, face 0: skipped by annotator unknown",
+        ]
+        held = verdicts(export.judgements)[0]
+        assert (held.annotators, held.values["expression"]) == (4, "fear")
 
     def test_annotations_without_a_number(self, save):
         export = read_export(save([task(annotation(1, result("expression", "fear"), id="6f1c"))]))

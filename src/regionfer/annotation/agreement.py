@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
 
-from regionfer.annotation.questions import FIELDS, UNUSABLE, YES, Judgement
+from regionfer.annotation.questions import FIELDS, UNUSABLE, YES, Judgement, is_unknown
 
 Said = Mapping[str, str]
 """Answers to one field about one face, by annotator."""
@@ -22,7 +22,7 @@ class Agreement:
         annotators: number of annotators who judged any of these.
         share: mean share of pairs of annotators who agree on a face, 0..1.
         kappa: that share corrected for chance, 1 at most; None where all answers are the same one.
-        method: "Cohen" for two annotators, "Fleiss" for more.
+        method: "Cohen" for two annotators, "Fleiss" for more, and where it is not known who they are.
     """
 
     field: str
@@ -121,11 +121,13 @@ def _agreement(name: str, faces: Sequence[Said]) -> Agreement | None:
         return None
     people = sorted({annotator for said in shared for annotator in said})
     share = sum(_pair_share(list(said.values())) for said in shared) / len(shared)
-    if len(people) == 2:
+    # Cohen's takes the two for the same persons on all faces.
+    cohen = len(people) == 2 and not any(map(is_unknown, people))
+    if cohen:
         kappa = cohen_kappa([(said[people[0]], said[people[1]]) for said in shared])
     else:
         kappa = fleiss_kappa([list(said.values()) for said in shared])
-    return Agreement(name, len(shared), len(people), share, kappa, "Cohen" if len(people) == 2 else "Fleiss")
+    return Agreement(name, len(shared), len(people), share, kappa, "Cohen" if cohen else "Fleiss")
 
 
 def _pair_share(answers: Sequence[str]) -> float:

@@ -1,6 +1,7 @@
 """What annotators said, read from Label Studio's JSON export."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from regionfer.annotation.label_studio import SCHEMA
-from regionfer.annotation.questions import Judgement, Question, judge, questions
+from regionfer.annotation.questions import Judgement, Question, judge, questions, unknown_annotator
 from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.tables import explained
@@ -47,7 +48,8 @@ class Export:
 def read_export(path: str | Path) -> Export:
     """Read an export of a project whose tasks `regionfer.annotation.label_studio.export_tasks` wrote.
 
-    Skipped and empty annotations are left out; of several of one annotator on one face, the last is taken.
+    Skipped and empty annotations are left out; of several of one annotator on one face, the last is taken. One that
+    names no annotator is taken for that of another person.
 
     Raises:
         DatasetError: it is no such export: another format or project, or a field is missing.
@@ -61,17 +63,23 @@ def read_export(path: str | Path) -> Export:
     asked = questions(tuple(mark["labels"]))
     said: dict[tuple[str, int, str], Judgement] = {}
     boxes: dict[tuple[str, int], tuple[Box | None, ...]] = {}
+    nameless: Counter[tuple[str, int]] = Counter()
     findings: list[Finding] = []
     for number, task in enumerate(tasks):
         for item in _judgements(f"{path}, task {_name(task, number)}", task, asked):
             if isinstance(item, Finding):
                 findings.append(item)
                 continue
+            if not item.annotator:
+                nameless[item.key] += 1
+                item = replace(item, annotator=unknown_annotator(nameless[item.key]))
             key = (*item.key, item.annotator)
             if key in said:
                 findings.append(_repeated(item))
             said[key] = item
             boxes[item.key] = (*boxes.get(item.key, ()), _box(task))
+    if nameless:
+        findings.insert(0, _nameless(nameless.total()))
     if not said:
         raise DatasetError(
             f"{path}: none of its {len(tasks):,} tasks has an annotation yet; annotate, then export again"
@@ -140,7 +148,8 @@ def _judgements(where: str, task: Any, asked: Mapping[str, Question]) -> Iterato
     for annotation in sorted(given, key=_age):
         _need(f"{where}, annotation", annotation, ("result", "completed_by"), _HOW)
         face = f"{data['name']}, face {data['face']}"
-        who = _annotator(annotation["completed_by"])
+        known = _annotator(annotation["completed_by"])
+        who = known or "unknown"
         if annotation.get("was_cancelled"):
             yield Finding("skipped", f"{face}: skipped by annotator {who}", severity="note")
             continue
@@ -148,7 +157,7 @@ def _judgements(where: str, task: Any, asked: Mapping[str, Question]) -> Iterato
         if not chosen:
             yield Finding("empty", f"{face}: annotator {who} chose nothing", severity="warning")
             continue
-        yield Judgement(data["name"], data["face"], who, judge(chosen))
+        yield Judgement(data["name"], data["face"], known, judge(chosen))
 
 
 def _age(annotation: Any) -> tuple[str, int]:
@@ -161,10 +170,14 @@ def _age(annotation: Any) -> tuple[str, int]:
 
 
 def _annotator(completed_by: Any) -> str:
-    """Label Studio writes the number of a user, or an object, which depends on how the export is made."""
+    """Who made an annotation; "" if it does not say.
+
+    Label Studio writes the number of a user, or an object, which depends on how the export is made; null of annotations
+    that were imported, and of users who were deleted.
+    """
     if isinstance(completed_by, dict):
-        return str(completed_by.get("email") or completed_by.get("id"))
-    return str(completed_by)
+        completed_by = completed_by.get("email") or completed_by.get("id")
+    return "" if completed_by is None else str(completed_by)
 
 
 def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -190,6 +203,12 @@ def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterato
             raise DatasetError(f"{where}, {name}: expected one answer, found {', '.join(answers)}")
         if answers:
             yield name, answers
+
+
+def _nameless(count: int) -> Finding:
+    what = "1 annotation names" if count == 1 else f"{count:,} annotations name"
+    text = f"{what} no annotator (completed_by is null); each counts as another annotator of its face"
+    return Finding("nameless", text, severity="note", count=count)
 
 
 def _repeated(judgement: Judgement) -> Finding:
