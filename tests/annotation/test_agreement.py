@@ -69,6 +69,16 @@ class TestAgreements:
         by_face = [[said[3 * k + j].values["expression"] for j in range(3)] for k in range(4)]
         assert each.kappa == fleiss_kappa(by_face)
 
+    def test_who_is_not_known_is_nobody_in_particular(self):
+        names = [("fear", "anger"), ("anger", "fear"), ("fear", "fear")]
+        said = [
+            expression(f"{k}.png", f"unknown {j + 1}", name)
+            for k, pair in enumerate(names)
+            for j, name in enumerate(pair)
+        ]
+        (each,) = [each for each in agreements(said) if each.field == "expression"]
+        assert (each.annotators, each.method, each.kappa) == (2, "Fleiss", fleiss_kappa(names))
+
     def test_of_one_annotator_there_is_none(self):
         assert agreements([expression("a.png", "a", "fear")]) == []
 
@@ -100,7 +110,9 @@ class TestVerdicts:
     def test_majority_and_disputes(self):
         (verdict,) = verdicts([expression("a.png", *pair) for pair in (("1", "fear"), ("2", "anger"), ("3", "fear"))])
         assert (verdict.annotators, verdict.values["expression"]) == (3, "fear")
-        assert verdict.disputed == {"expression": {"1": "fear", "2": "anger", "3": "fear"}}
+        assert set(verdict.disputed) == {"expression"}
+        assert verdict.disputed["expression"].answers == {"1": "fear", "2": "anger", "3": "fear"}
+        assert verdict.disputed["expression"].reason == "majority of 3 annotators: 2 fear, 1 anger"
 
     def test_one_against_one_is_no_majority(self):
         (verdict,) = verdicts([expression("a.png", "1", "fear"), expression("a.png", "2", "anger")])
@@ -111,6 +123,42 @@ class TestVerdicts:
         said = [say("a.png", "1", unusable=("unusable",)), say("a.png", "2", unusable=("unusable",))]
         (verdict,) = verdicts([*said, expression("a.png", "3", "fear")])
         assert verdict.values == {"unusable": "yes"}
+        assert {name: each.reason for name, each in verdict.disputed.items()} == {
+            "unusable": "majority of 3 annotators: 2 yes, 1 no"
+        }
+
+    def test_one_calls_it_unusable(self):
+        """A vote is one of all annotators of the face, not of those who answered."""
+        unusable = say("a.png", "2", unusable=("unusable",))
+        (verdict,) = verdicts([say("a.png", "1", expression=("fear",), occlusion=("hand",)), unusable])
+        assert not verdict.values
+        reasons = {name: each.reason for name, each in verdict.disputed.items()}
+        assert reasons == {
+            "expression": "no majority of 2 annotators: 1 fear, 1 unusable",
+            "occluded": "no majority of 2 annotators: 1 yes, 1 unusable",
+            "occlusion: hand": "no majority of 2 annotators: 1 yes, 1 unusable",
+            "unusable": "no majority of 2 annotators: 1 no, 1 yes",
+        }
+        row = hand_label(verdict)
+        assert (row.expression, row.occlusion, row.unusable, row.agreed) == ("", "", "", "no")
+
+    def test_two_of_three_hold_against_an_unusable(self):
+        said = [expression("a.png", "1", "fear"), expression("a.png", "2", "fear")]
+        (verdict,) = verdicts([*said, say("a.png", "3", unusable=("unusable",))])
+        assert verdict.values == {"expression": "fear", "unusable": "no"}
+        assert set(verdict.disputed) == {"unusable"}
+
+    def test_questions_that_were_passed_over(self):
+        said = [expression("a.png", "1", "fear"), say("a.png", "2", expression=("fear",), pose_bin=(">45",))]
+        (verdict,) = verdicts(said)
+        assert "pose_bin" not in verdict.values
+        assert verdict.disputed["pose_bin"].answers == {"1": "no answer", "2": ">45"}
+        assert verdict.disputed["pose_bin"].reason == "no majority of 2 annotators: 1 no answer, 1 >45"
+
+    def test_kappa_leaves_out_who_called_it_unusable(self):
+        said = [expression("a.png", "1", "fear"), expression("a.png", "2", "fear"), expression("b.png", "1", "fear")]
+        found = {each.field: each for each in agreements([*said, say("b.png", "2", unusable=("unusable",))])}
+        assert (found["expression"].faces, found["unusable"].faces) == (1, 2)
 
     def test_tables(self, tmp_path):
         said = [
@@ -121,7 +169,9 @@ class TestVerdicts:
         held = verdicts(said)
         write_hand_labels(tmp_path / "labels.csv", held)
         assert write_disagreements(tmp_path / "d.csv", held) == 1
-        assert (tmp_path / "d.csv").read_text().splitlines()[1] == "a.png,0,place: left,,1: yes; 2: no"
+        assert (tmp_path / "d.csv").read_text().splitlines()[1] == (
+            'a.png,0,place: left,,1: yes; 2: no,"no majority of 2 annotators: 1 yes, 1 no"'
+        )
         back = read_hand_labels(tmp_path / "labels.csv")
         assert list(back.values()) == [hand_label(verdict) for verdict in held]
         first, second = back.values()

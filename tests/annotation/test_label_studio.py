@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regionfer.annotation.agreement import verdicts
 from regionfer.annotation.inputs import ImageFinder
 from regionfer.annotation.label_studio import cut_picture, estimates, export_tasks, labelling_config
-from regionfer.annotation.label_studio_export import check_table, read_export
+from regionfer.annotation.label_studio_export import of_table, read_export
 from regionfer.annotation.order import put_in_order
 from regionfer.errors import DatasetError
 from regionfer.labels import LABELS
@@ -106,7 +107,7 @@ class TestTasks:
         assert (exported.tasks, exported.failures, seen) == (2, [], [(1, 2), (2, 2)])
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labelling.xml", "tasks.json"]
         first, second = json.loads((tmp_path / "out" / "tasks.json").read_text())
-        assert (first["data"]["name"], first["data"]["face"]) == ("a.png", 0)
+        assert [first["data"][name] for name in ("name", "face", "box")] == ["a.png", 0, [0, 0, 48, 48]]
         assert first["data"]["regionfer"] == {"schema": 1, "table": table.fingerprint, "labels": list(LABELS)}
         kind, _, content = second["data"]["image"].partition(",")
         assert kind == "data:image/jpeg;base64"
@@ -201,6 +202,24 @@ class TestExport:
         assert [each.values["expression"] for each in export.judgements] == ["anger"]
         assert [each.text for each in export.findings] == ["a.png, face 0: annotated by 1 again; the last is taken"]
 
+    @pytest.mark.parametrize("nobody", [None, {"id": None, "email": ""}], ids=["null", "empty"])
+    def test_annotations_of_nobody_are_of_different_people(self, save, nobody):
+        given = [annotation(nobody, result("expression", name)) for name in ("fear", "anger", "fear")]
+        export = read_export(
+            save([task(FEAR, *given), task(annotation(nobody, was_cancelled=True), given[0], name="b.png")])
+        )
+        assert [(each.image, each.annotator) for each in export.judgements] == [
+            ("a.png", "1"),
+            *(("a.png", f"unknown {k}") for k in (1, 2, 3)),
+            ("b.png", "unknown 1"),
+        ]
+        assert [each.text for each in export.findings] == [
+            "4 annotations name no annotator (completed_by is null); each counts as another annotator of its face",
+            "b.png, face 0: skipped by annotator unknown",
+        ]
+        held = verdicts(export.judgements)[0]
+        assert (held.annotators, held.values["expression"]) == (4, "fear")
+
     def test_annotations_without_a_number(self, save):
         export = read_export(save([task(annotation(1, result("expression", "fear"), id="6f1c"))]))
         assert len(export.judgements) == 1
@@ -216,7 +235,32 @@ class TestExport:
         with pytest.raises(
             DatasetError, match="the export of another project: its tasks were made from table 0123456789ab"
         ):
-            check_table(export, table, "export.json")
+            of_table(export, table, "export.json")
+
+    def test_faces_that_are_not_those_of_the_table(self, save, make_table, make_row):
+        table = make_table(*(make_row(name) for name in ("a.png", "b.png", "c.png")))
+        box = [0.4, 0.0, 48.0, 48.0]
+
+        def of(name, face=0, box=box):
+            made = task(FEAR, name=name)
+            made["data"] |= {"face": face, "regionfer": made["data"]["regionfer"] | {"table": table.fingerprint}}
+            return made | {"data": made["data"] | ({} if box is None else {"box": box})}
+
+        moved = of("b.png", box=[30.0, 0.0, 78.0, 48.0])
+        export = read_export(save([of("a.png"), moved, of("c.png", box=None), of("a.png", 1), of("new.png")]))
+        kept = of_table(export, table, "export.json")
+        assert [each.image for each in kept.judgements] == ["a.png", "c.png"]
+        assert [(each.kind, each.severity) for each in kept.findings] == [
+            *(("image", "error"), ("face", "error"), ("box", "error"), ("no box", "note")),
+        ]
+        assert [each.text for each in kept.findings] == [
+            "1 of 5 faces of an image that is not in the table of album: left out, such as new.png, face 0",
+            "1 of 5 faces whose number that image does not have in the table of album: left out, such as a.png, face 1",
+            "1 of 5 faces with another box in the table of album, so another face: left out, such as b.png, face 0",
+            "1 of 5 faces in tasks without a box, so not compared with the table of album, such as c.png, face 0",
+        ]
+        with pytest.raises(DatasetError, match=r"none of its 1 faces is left: 1 of 1 faces with another box"):
+            of_table(read_export(save([moved])), table, "export.json")
 
 
 def without(value, key):
@@ -245,6 +289,7 @@ OTHER_DATA = task(FEAR, data={"text": "Hello"})
         ([marked(schema=9)], "schema 9, this"),
         ([marked(labels="fear")], "found other types"),
         ([task(FEAR, data=task()["data"] | {"face": "0"})], "found other types"),
+        ([task(FEAR, data=task()["data"] | {"box": [1, 2, 3]})], r"expected a box of four numbers, found \[1, 2, 3\]"),
         ([task(FEAR), marked(table="f")], "has tasks of 2 tables"),
         ([task(without(FEAR, "completed_by"))], "task 7, annotation: lacks completed_by"),
         ([task(without(FEAR, "result"))], "task 7, annotation: lacks result"),

@@ -158,6 +158,16 @@ class TestCsv:
             assert next(csv.DictReader(file))["reason"] == "estimate: yaw -35 pitch +0"
         assert not list(tmp_path.glob("*.txt"))
 
+    def test_faces_of_one_photo_are_told_apart(self, make_row, make_table, tmp_path):
+        rows = "p.png,fear,0,0,50,50\np.png,anger,50,0,99,50\nq.png,fear,0,0,50,50\n"
+        (tmp_path / "own.csv").write_text("image,label,x1,y1,x2,y2\n" + rows)
+        manifest = read_dataset("csv", tmp_path / "own.csv")
+        faces = [make_row("p.png", 0, **turned(0)), make_row("p.png", 1, **turned(50)), make_row("q.png", **turned(40))]
+        write_lists(make_table(*faces, dataset="own", classes=("anger", "fear")), tmp_path)
+        subset = read_subset(tmp_path / "pose_30_own.csv", manifest)
+        assert subset.rows.tolist() == [1, 2]
+        assert not subset.issues
+
     def test_occluded_above(self, faces, make_table, tmp_path):
         table = make_table(*faces(*"abcd", labels=LABELS[:4]), classes=LABELS)
         counts = [write_lists(table, tmp_path, occluded_above=limit)[0].faces for limit in (0.0, 0.65, 0.95)]

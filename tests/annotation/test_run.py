@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -125,6 +126,16 @@ class TestDataset:
         assert (row.key, row.x1, row.label) == (("p.png", 0), 90, "fear")
         assert done.misses == {"q.png": "no face found where the dataset has it"}
 
+    def test_faces_of_one_photo_have_numbers_of_their_own(self, trusted, draw_squares, tmp_path):
+        Image.fromarray(draw_squares(RED, BLUE)).save(tmp_path / "p.png")
+        rows = "p.png,fear,90,10,146,66\np.png,anger,0,60,8,68\np.png,sadness,10,10,70,70\n"
+        (tmp_path / "own.csv").write_text("image,label,x1,y1,x2,y2\n" + rows)
+        inputs = read_inputs(tmp_path / "own.csv", "csv")
+        done = annotate(inputs, tmp_path / "t.csv", trusted, min_confidence=0.5)
+        found = [(*row.key, row.x1, row.label) for row in AttributeTable.read(tmp_path / "t.csv").rows]
+        assert found == [("p.png", 0, 90, "fear"), ("p.png", 2, 10, "sadness")]
+        assert done.misses == {"p.png, face 1": "no face found where the dataset has it"}
+
     def test_photos_are_no_crops(self, trusted, trees, tmp_path):
         inputs = read_inputs(trees / "affectnet", "affectnet-8")
         with pytest.raises(DatasetError, match="has photos here, not face crops; let faces be looked for"):
@@ -173,6 +184,32 @@ class TestInterruption:
         interrupt(tmp_path / "t.csv")
         with pytest.raises(DatasetError, match=r"\(images differ\)"):
             annotate(read_inputs(colours(new=RED)), tmp_path / "t.csv", trusted, detect=False)
+
+    def test_images_that_were_replaced_are_done_again(self, trusted, inputs, interrupt, colours, tmp_path):
+        interrupt(tmp_path / "t.csv")
+        colours(f3=(255, 0, 0))
+        seen = []
+        out = tmp_path / "t.csv"
+        done = annotate(inputs, out, trusted, detect=False, progress=lambda done, total: seen.append(done))
+        assert (done.resumed, done.redone, seen) == (2, 2, list(range(2, 10)))
+        annotate(inputs, tmp_path / "straight.csv", trusted, detect=False)
+        assert out.read_bytes() == (tmp_path / "straight.csv").read_bytes()
+
+    @pytest.mark.parametrize("change", ["size", "time"])
+    def test_size_and_time_tell(self, trusted, inputs, interrupt, tmp_path, change):
+        interrupt(tmp_path / "t.csv")
+        path = inputs.root / "f0.png"
+        before = path.stat()
+        if change == "size":
+            path.write_bytes(path.read_bytes() + b" ")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + (1000 if change == "time" else 0)))
+        assert annotate(inputs, tmp_path / "t.csv", trusted, detect=False).redone == 2
+
+    def test_pixels_of_a_table_that_were_replaced(self, trusted, trees, small_parts, tmp_path):
+        inputs = read_inputs(trees / "ferplus-tables", "ferplus")
+        stamps = [inputs.stamp(row) for row in range(2)]
+        inputs.manifest.pixels[1] = 255 - inputs.manifest.pixels[1]
+        assert [inputs.stamp(row) == stamp for row, stamp in enumerate(stamps)] == [True, False]
 
     def test_another_folder_with_images_of_the_same_names(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -64,6 +65,68 @@ def test_covered_nowhere_is_not_unknown(table, tmp_path):
 
 def test_the_fingerprint_is_that_of_the_faces(table, make_row, make_table):
     assert table.fingerprint != make_table(*table.rows[:2], root="/somewhere").fingerprint
+
+
+class TestCutOff:
+    """A CSV and its card are two files; whenever the write stops, both are of the same table."""
+
+    @pytest.fixture
+    def stop(self, monkeypatch):
+        """A function that makes the n-th file not come into its place."""
+
+        def at(number):
+            calls = []
+            replace = Path.replace
+
+            def stopping(self, target):
+                calls.append(target)
+                if len(calls) == number:
+                    raise KeyboardInterrupt
+                return replace(self, target)
+
+            monkeypatch.setattr(Path, "replace", stopping)
+
+        return at
+
+    @pytest.mark.parametrize("there", [True, False], ids=["replaced", "new"])
+    def test_between_card_and_table(self, table, make_table, make_row, stop, monkeypatch, tmp_path, there):
+        path = tmp_path / "t.csv"
+        if there:
+            make_table(make_row("old.png"), root="/old").write(path)
+        stop(2)
+        with pytest.raises(KeyboardInterrupt):
+            table.write(path)
+        monkeypatch.undo()
+        assert path.exists() == there
+        back = AttributeTable.read(path)
+        assert (back.card, back.rows) == (table.card, table.rows)
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["t.csv", "t.csv.json"]
+
+    def test_before_the_card(self, table, make_table, make_row, stop, monkeypatch, tmp_path):
+        path, old = tmp_path / "t.csv", make_table(make_row("old.png"), root="/old")
+        old.write(path)
+        stop(1)
+        with pytest.raises(KeyboardInterrupt):
+            table.write(path)
+        monkeypatch.undo()
+        back = AttributeTable.read(path)
+        assert (back.card, back.rows) == (old.card, old.rows)
+        table.write(path)
+        assert AttributeTable.read(path).rows == table.rows
+
+    def test_within_the_table(self, table, make_table, make_row, tmp_path):
+        path, old = tmp_path / "t.csv", make_table(make_row("old.png"), root="/old")
+        old.write(path)
+        table.write(tmp_path / "whole.csv")
+        whole = (tmp_path / "whole.csv").read_bytes()
+        (tmp_path / "t.csv.partial").write_bytes(whole[: len(whole) // 2])
+        assert AttributeTable.read(path).rows == old.rows
+
+    def test_a_table_that_was_edited(self, table, tmp_path):
+        table.write(tmp_path / "t.csv")
+        lines = (tmp_path / "t.csv").read_text().splitlines(keepends=True)
+        (tmp_path / "t.csv").write_text("".join(lines[:-1]))
+        assert AttributeTable.read(tmp_path / "t.csv").rows == table.rows[:-1]
 
 
 class TestBadInput:

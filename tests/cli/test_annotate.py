@@ -95,6 +95,14 @@ class TestRun:
         assert done.stderr == f"{tmp_path / 'm.csv'}: interrupted; call again to go on\n"
         assert run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).exit_code == 0
 
+    def test_replaced_images_are_told_of(self, run, album, tiny_path, draw_squares, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(AttributeTable, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            assert run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).exit_code == 130
+        Image.fromarray(draw_squares(GREEN, BLUE)).save(album / "b.png")
+        done = run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
+        assert "3 images done before the interruption were done again, for some of them changed since" in done.stderr
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -178,13 +186,24 @@ class TestImport:
         assert line == ["expression", "3", "2", "66.7%", "0.00", "Cohen"]
         assert f"{tmp_path / 'labels.csv'}: 3 faces of 3 tasks, by 2 annotators" in done.stdout
         (dispute,) = (tmp_path / "labels.disagreements.csv").read_text().splitlines()[1:]
-        assert dispute.endswith("expression,,1: fear; 2: anger")
+        assert dispute.endswith('expression,,1: fear; 2: anger,"no majority of 2 annotators: 1 fear, 1 anger"')
 
     def test_of_another_table(self, run, exported, album, tiny_path, tmp_path):
         run(album, "--out", tmp_path / "other.csv", "--model", tiny_path)
         done = run("import", exported, "--table", tmp_path / "other.csv", "--out", tmp_path / "labels.csv")
         assert (done.exit_code, "the export of another project" in done.stderr) == (2, True)
         assert not (tmp_path / "labels.csv").exists()
+
+    def test_other_faces_are_left_out_and_counted(self, run, table, exported, tmp_path):
+        tasks = json.loads(exported.read_text())
+        tasks[0]["data"]["box"] = [500, 500, 600, 600]
+        tasks[1]["data"]["name"] = "new.png"
+        exported.write_text(json.dumps(tasks))
+        done = run("import", exported, "--table", table, "--out", tmp_path / "labels.csv")
+        assert done.exit_code == 1, done.output
+        assert "1 of 3 faces of an image that is not in the table of album: left out, such as new.png" in done.stderr
+        assert "1 of 3 faces with another box in the table of album, so another face: left out" in done.stderr
+        assert len((tmp_path / "labels.csv").read_text().splitlines()) == 2
 
     def test_one_annotator(self, run, exported, tmp_path):
         tasks = json.loads(exported.read_text())
@@ -193,7 +212,7 @@ class TestImport:
         exported.write_text(json.dumps(tasks))
         done = run("import", exported, "--out", tmp_path / "labels.csv", "--disagreements", tmp_path / "d.csv")
         assert "no face has two annotators: there is no agreement to measure" in done.stdout
-        assert (tmp_path / "d.csv").read_text().splitlines() == ["image,face,field,majority,answers"]
+        assert (tmp_path / "d.csv").read_text().splitlines() == ["image,face,field,majority,answers,reason"]
 
 
 class TestLists:

@@ -257,6 +257,19 @@ class TestIssues:
         assert subset.rows.tolist() == [2]
         assert subset.issues[0].text == "1.jpg fits 2 images, such as a/1.jpg and b/1.jpg; write its folder, too"
 
+    def test_faces_of_one_image(self, write):
+        photos = manifest_of(["a.jpg", "b.jpg", "a.jpg"], ["fear", "fear", "anger"], dataset="mine", classes=LABELS)
+        table = "image,face,type\na.jpg,1,upper\nb.jpg,0,lower\nb.jpg,1,lower\na.jpg,,upper\na.jpg,2,upper\nb.jpg,x,\n"
+        subset = read_subset(write(table, "mine.csv"), photos)
+        assert subset.rows.tolist() == [2, 1]
+        assert set(subset.attributes) == {"type"}
+        assert [(issue.kind, issue.line, issue.text) for issue in subset.issues] == [
+            ("unknown", 4, "b.jpg, face 1: mine test has only face 0 of this image"),
+            ("ambiguous", 5, "a.jpg has 2 faces here; write which in a column 'face', from 0"),
+            ("unknown", 6, "a.jpg, face 2: mine test has only faces 0 to 1 of this image"),
+            ("unreadable", 7, "column face: expected the number of a face in the image, from 0, found 'x'"),
+        ]
+
     def test_another_coding_is_found(self, rafdb, write):
         """The pose lists of RAF-DB may number from 0 what the corpus numbers from 1."""
         lines = [f"{k}/test_{k + 1:04d}_aligned.jpg" for k in range(7)]

@@ -83,6 +83,19 @@ class TestPage:
         answers = full.examples[full.names[0]][CLEAN].answers
         assert [answer.split()[0] for answer in answers] == [said, beside]
 
+    def test_pictures_say_what_they_are(self, full):
+        page = to_html(full)
+        assert re.findall(r"<figcaption>(.*), mask, levels 1 to 5</figcaption>", page) == list(full.names[:2])
+        amounts = [full.amounts[Condition("mask", level)] for level in LEVELS]
+        for level, amount in zip(LEVELS, amounts, strict=True):
+            assert page.count(f'<span class="name">mask, level {level} of 5: {amount:.0f} % covered</span>') == 2
+        assert page.count('<span class="name">rotation, level 2 of 5: 20 ') == 2
+
+    def test_coverage_is_explained(self, full):
+        page = to_html(full)
+        assert "Degraded faces, dark ones too, may be left unanswered" in page
+        assert 'it does not count for <a href="#coverage">' in page
+
     def test_without_pictures(self, recognizer, make_manifest):
         page = to_html(stress(recognizer, DatasetFaces(make_manifest(30, pixels=_textured(30))), kinds=["hand"]))
         assert "<img" not in page

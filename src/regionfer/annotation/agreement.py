@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
 
-from regionfer.annotation.questions import FIELDS, UNUSABLE, YES, Judgement
+from regionfer.annotation.questions import FIELDS, UNUSABLE, YES, Judgement, is_unknown
 
 Said = Mapping[str, str]
 """Answers to one field about one face, by annotator."""
@@ -22,7 +22,7 @@ class Agreement:
         annotators: number of annotators who judged any of these.
         share: mean share of pairs of annotators who agree on a face, 0..1.
         kappa: that share corrected for chance, 1 at most; None where all answers are the same one.
-        method: "Cohen" for two annotators, "Fleiss" for more.
+        method: "Cohen" for two annotators, "Fleiss" for more, and where it is not known who they are.
     """
 
     field: str
@@ -33,6 +33,23 @@ class Agreement:
     method: str
 
 
+NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A field on which the annotators of a face contradict each other, or in which no answer has a majority.
+
+    Attributes:
+        answers: of each annotator of the face; "unusable" of those who call it that, ``NO_ANSWER`` of those who
+            passed over the question.
+        reason: how many gave each answer, and whether that is a majority.
+    """
+
+    answers: Said
+    reason: str
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What is held of a face after all annotators were heard.
@@ -40,16 +57,16 @@ class Verdict:
     Attributes:
         image, face: which face it is.
         annotators: number of those who judged it.
-        values: by field, the answer of more than half of those who judged the field; of a face that
+        values: by field, the answer of more than half of these, whether all of them answered or not; of a face that
             most call unusable, only that.
-        disputed: by field, all answers by annotator, where not all are the same.
+        disputed: by field, what is in dispute.
     """
 
     image: str
     face: int
     annotators: int
     values: Mapping[str, str]
-    disputed: Mapping[str, Said]
+    disputed: Mapping[str, Dispute]
 
 
 def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
@@ -104,11 +121,13 @@ def _agreement(name: str, faces: Sequence[Said]) -> Agreement | None:
         return None
     people = sorted({annotator for said in shared for annotator in said})
     share = sum(_pair_share(list(said.values())) for said in shared) / len(shared)
-    if len(people) == 2:
+    # Cohen's takes the two for the same persons on all faces.
+    cohen = len(people) == 2 and not any(map(is_unknown, people))
+    if cohen:
         kappa = cohen_kappa([(said[people[0]], said[people[1]]) for said in shared])
     else:
         kappa = fleiss_kappa([list(said.values()) for said in shared])
-    return Agreement(name, len(shared), len(people), share, kappa, "Cohen" if len(people) == 2 else "Fleiss")
+    return Agreement(name, len(shared), len(people), share, kappa, "Cohen" if cohen else "Fleiss")
 
 
 def _pair_share(answers: Sequence[str]) -> float:
@@ -129,17 +148,33 @@ def _said(name: str, judgements: Sequence[Judgement]) -> Said:
 
 def _verdict(judgements: Sequence[Judgement]) -> Verdict:
     values: dict[str, str] = {}
-    disputed: dict[str, Said] = {}
+    disputed: dict[str, Dispute] = {}
     for name in FIELDS:
         said = _said(name, judgements)
         if not said:
             continue
         answer, count = Counter(said.values()).most_common(1)[0]
-        if 2 * count > len(said):
+        held = 2 * count > len(judgements)
+        if held:
             values[name] = answer
-        if count < len(said):
-            disputed[name] = said
+        # That a cover or a place which nobody named has no majority says no more than the lines of other fields.
+        idle = ": " in name and YES not in said.values()
+        if count < len(said) or not (held or idle):
+            disputed[name] = _dispute(name, judgements, held=held)
     if values.get(UNUSABLE) == YES:
         values = {UNUSABLE: YES}
+        disputed = {name: each for name, each in disputed.items() if name == UNUSABLE}
     first = judgements[0]
     return Verdict(first.image, first.face, len(judgements), MappingProxyType(values), MappingProxyType(disputed))
+
+
+def _dispute(name: str, judgements: Sequence[Judgement], *, held: bool) -> Dispute:
+    answers = {each.annotator: each.values.get(name, _silence(each)) for each in judgements}
+    tally = ", ".join(f"{count} {answer}" for answer, count in Counter(answers.values()).most_common())
+    people = f"{len(answers)} annotator{'' if len(answers) == 1 else 's'}"
+    return Dispute(MappingProxyType(answers), f"{'majority' if held else 'no majority'} of {people}: {tally}")
+
+
+def _silence(judgement: Judgement) -> str:
+    """Why an annotator does not answer a question."""
+    return UNUSABLE if judgement.values.get(UNUSABLE) == YES else NO_ANSWER

@@ -10,7 +10,8 @@ from regionfer.faces.alignment import cut_frames
 from regionfer.results import Expressions, Face, Pose
 
 POSE_BINS = ("0-30", "30-45", ">45")
-"""Bins of the larger of |yaw| and |pitch|, degrees: up to 30, above 30 up to 45, above 45."""
+"""Bins of the larger of |yaw| and |pitch|, degrees: up to 30, above 30 up to 45, above 45. Roll does not count: it is
+undone before a face is recognised, and hides nothing of it."""
 
 BLUR_SIDE = 64
 """Side, in pixels, to which a face is scaled before its sharpness is measured, so that faces can be compared."""
@@ -22,7 +23,7 @@ class FaceRow:
 
     Attributes:
         image: file, relative to the folder that the table's card names.
-        face: number of the face in the image, from 0.
+        face: number of the face in the image, from 0: of a folder as they were found, of a dataset as it lists them.
         yaw, pitch, roll: degrees, signs as in `regionfer.results.Pose`.
         pose_bin: one of ``POSE_BINS``.
         occluded_fraction: share of the face that is covered, 0..1.
@@ -99,7 +100,13 @@ def measure_blur(image: NDArray[np.uint8], aligned: NDArray[np.float32]) -> floa
 
 
 def describe_faces(
-    image: NDArray[np.uint8], result: Expressions, name: str, label: str | None = None, split: str | None = None
+    image: NDArray[np.uint8],
+    result: Expressions,
+    name: str,
+    label: str | None = None,
+    split: str | None = None,
+    *,
+    first: int = 0,
 ) -> list[FaceRow]:
     """One row a face of an image.
 
@@ -109,10 +116,11 @@ def describe_faces(
         name: of the image in the table.
         label: the dataset's expression, if the image has one.
         split: the dataset's split, if the image has one.
+        first: number of the first of them in the image.
     """
     assert result.aligned is not None
     blurs = [measure_blur(image, corners) for corners in result.aligned]
-    return [_row(name, number, face, blurs[number], label, split) for number, face in enumerate(result)]
+    return [_row(name, first + k, face, blurs[k], label, split) for k, face in enumerate(result)]
 
 
 def _row(name: str, number: int, face: Face, blur: float, label: str | None, split: str | None) -> FaceRow:

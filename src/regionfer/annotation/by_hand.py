@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from regionfer.annotation.agreement import Verdict
+from regionfer.annotation.agreement import Dispute, Verdict
 from regionfer.annotation.questions import NO, OCCLUSIONS, PLACES, UNUSABLE, YES
 from regionfer.datasets.tables import read_table
 from regionfer.errors import DatasetError, writing
@@ -18,7 +18,7 @@ class HandLabel:
     Attributes:
         image, face: which face it is, as in the table of attributes.
         annotators: number of those who judged it.
-        agreed: "yes" if nobody contradicts anybody, else "no".
+        agreed: "no" if the face is among the disagreements, else "yes".
         unusable: "yes" or "no".
         expression: one of those that could be chosen.
         pose_bin: one of `regionfer.annotation.attributes.POSE_BINS`.
@@ -80,18 +80,23 @@ def write_hand_labels(path: str | Path, verdicts: Iterable[Verdict]) -> None:
 def write_disagreements(path: str | Path, verdicts: Iterable[Verdict]) -> int:
     """Write a row a face and field on which annotators disagree; the number of rows.
 
-    Columns: image, face, field, majority ("" if there is none), answers ("1: fear; 2: surprise").
+    Columns: image, face, field, majority ("" if there is none), answers ("1: fear; 2: unusable"), reason
+    ("no majority of 2 annotators: 1 fear, 1 unusable").
 
     Raises:
         OutputError: the file cannot be written.
     """
     rows = [
-        (v.image, v.face, name, v.values.get(name, ""), "; ".join(f"{who}: {answer}" for who, answer in said.items()))
-        for v in verdicts
-        for name, said in v.disputed.items()
+        (each.image, each.face, name, each.values.get(name, ""), _answers(dispute), dispute.reason)
+        for each in verdicts
+        for name, dispute in each.disputed.items()
     ]
-    _write(Path(path), ("image", "face", "field", "majority", "answers"), rows)
+    _write(Path(path), ("image", "face", "field", "majority", "answers", "reason"), rows)
     return len(rows)
+
+
+def _answers(dispute: Dispute) -> str:
+    return "; ".join(f"{annotator}: {answer}" for annotator, answer in dispute.answers.items())
 
 
 def read_hand_labels(path: str | Path) -> Mapping[tuple[str, int], HandLabel]:

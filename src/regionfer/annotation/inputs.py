@@ -1,7 +1,10 @@
 """What is annotated: a folder of photos, a table that lists them, or a dataset that regionfer reads."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -46,6 +49,16 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.names)
 
+    @cached_property
+    def first_faces(self) -> tuple[int, ...]:
+        """Number of the (first) face of each row in its image: a dataset may have several faces of one photo."""
+        seen: Counter[str] = Counter()
+        numbers = []
+        for name in self.names:
+            numbers.append(seen[name])
+            seen[name] += 1
+        return tuple(numbers)
+
     def source(self, row: int) -> ImageSource:
         """The image of a row: its path, or its pixels where the dataset keeps them in a table."""
         if self.manifest is None:
@@ -54,6 +67,23 @@ class Inputs:
             return self.manifest.root / self.names[row]
         pixels: NDArray[np.uint8] = self.manifest.pixels[row]
         return pixels
+
+    def stamp(self, row: int) -> str:
+        """What changes when the image of a row is replaced.
+
+        Size and time of change of its file, or a hash of its pixels where the dataset keeps them in a table; and the
+        box of the face, where the dataset has one.
+        """
+        source = self.source(row)
+        box = "" if self.manifest is None or self.manifest.boxes is None else self.manifest.boxes[row].tolist()
+        if isinstance(source, np.ndarray):
+            return f"{sha256(source.tobytes()).hexdigest()} {box}"
+        assert isinstance(source, Path)
+        try:
+            found = source.stat()
+        except (OSError, ValueError):
+            return f"absent {box}"
+        return f"{found.st_size} {found.st_mtime_ns} {box}"
 
     def chosen(self, row: int, boxes: NDArray[np.float32]) -> list[int]:
         """Which of the faces found in an image are described: all of a photo, of a dataset the one it labels."""

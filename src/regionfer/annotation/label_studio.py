@@ -147,12 +147,17 @@ def _tasks(
             exported.failures.append(str(error))
         else:
             yield {
-                "data": {IMAGE: _address(picture, row, folder), "name": row.image, "face": row.face, "regionfer": mark},
+                "data": {IMAGE: _address(picture, row, folder), **_face(row), "regionfer": mark},
                 "predictions": [
                     {"model_version": table.card.model, "score": row.probability, "result": _results(estimates(row))}
                 ],
             }
         progress(done, len(rows))
+
+
+def _face(row: FaceRow) -> dict[str, Any]:
+    """What tells, when the task comes back, which face it was made of."""
+    return {"name": row.image, "face": row.face, "box": [row.x1, row.y1, row.x2, row.y2]}
 
 
 def _results(chosen: dict[str, list[str]]) -> list[dict[str, Any]]:

@@ -1,17 +1,25 @@
 """What annotators said, read from Label Studio's JSON export."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from regionfer.annotation.label_studio import SCHEMA
-from regionfer.annotation.questions import Judgement, Question, judge, questions
+from regionfer.annotation.questions import Judgement, Question, judge, questions, unknown_annotator
 from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.tables import explained
 from regionfer.errors import DatasetError
+
+Box = tuple[float, float, float, float]
+"""x1 y1 x2 y2, pixels."""
+
+SAME_BOX = 1.0
+"""Pixels by which the sides of a face's box may differ: tables as CSV are rounded."""
 
 _HOW = "in Label Studio choose Export, then JSON (not JSON-MIN or another format)"
 
@@ -23,6 +31,7 @@ class Export:
     Attributes:
         tasks: number of tasks.
         judgements: what was said, one a face and annotator.
+        boxes: the boxes that the tasks of each of these faces were made of; None where a task does not say.
         table: fingerprint of the table whose faces these are.
         labels: the expressions that could be chosen.
         findings: annotations that were left out, and why.
@@ -30,6 +39,7 @@ class Export:
 
     tasks: int
     judgements: tuple[Judgement, ...]
+    boxes: Mapping[tuple[str, int], tuple[Box | None, ...]]
     table: str
     labels: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -38,7 +48,8 @@ class Export:
 def read_export(path: str | Path) -> Export:
     """Read an export of a project whose tasks `regionfer.annotation.label_studio.export_tasks` wrote.
 
-    Skipped and empty annotations are left out; of several of one annotator on one face, the last is taken.
+    Skipped and empty annotations are left out; of several of one annotator on one face, the last is taken. One that
+    names no annotator is taken for that of another person.
 
     Raises:
         DatasetError: it is no such export: another format or project, or a field is missing.
@@ -51,21 +62,31 @@ def read_export(path: str | Path) -> Export:
     mark = json.loads(marks.pop())
     asked = questions(tuple(mark["labels"]))
     said: dict[tuple[str, int, str], Judgement] = {}
+    boxes: dict[tuple[str, int], tuple[Box | None, ...]] = {}
+    nameless: Counter[tuple[str, int]] = Counter()
     findings: list[Finding] = []
     for number, task in enumerate(tasks):
         for item in _judgements(f"{path}, task {_name(task, number)}", task, asked):
             if isinstance(item, Finding):
                 findings.append(item)
                 continue
+            if not item.annotator:
+                nameless[item.key] += 1
+                item = replace(item, annotator=unknown_annotator(nameless[item.key]))
             key = (*item.key, item.annotator)
             if key in said:
                 findings.append(_repeated(item))
             said[key] = item
+            boxes[item.key] = (*boxes.get(item.key, ()), _box(task))
+    if nameless:
+        findings.insert(0, _nameless(nameless.total()))
     if not said:
         raise DatasetError(
             f"{path}: none of its {len(tasks):,} tasks has an annotation yet; annotate, then export again"
         )
-    return Export(len(tasks), tuple(said.values()), mark["table"], tuple(mark["labels"]), tuple(findings))
+    return Export(
+        len(tasks), tuple(said.values()), MappingProxyType(boxes), mark["table"], tuple(mark["labels"]), tuple(findings)
+    )
 
 
 def _load(path: Path) -> list[Any]:
@@ -97,7 +118,19 @@ def _mark(where: str, task: Any) -> Mapping[str, Any]:
         raise DatasetError(f"{where}: made by another release (schema {mark['schema']}, this one reads {SCHEMA})")
     if not isinstance(data["name"], str) or type(data["face"]) is not int or not isinstance(mark["labels"], list):
         raise DatasetError(f"{where}: expected a name, the number of a face and a list of labels, found other types")
+    box = data.get("box")
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+        raise DatasetError(f"{where}: expected a box of four numbers, found {box!r:.80}")
     return dict(mark)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _box(task: Any) -> Box | None:
+    box = task["data"].get("box")
+    return None if box is None else (box[0], box[1], box[2], box[3])
 
 
 def _need(where: str, value: Any, keys: Sequence[str], advice: str) -> None:
@@ -115,7 +148,8 @@ def _judgements(where: str, task: Any, asked: Mapping[str, Question]) -> Iterato
     for annotation in sorted(given, key=_age):
         _need(f"{where}, annotation", annotation, ("result", "completed_by"), _HOW)
         face = f"{data['name']}, face {data['face']}"
-        who = _annotator(annotation["completed_by"])
+        known = _annotator(annotation["completed_by"])
+        who = known or "unknown"
         if annotation.get("was_cancelled"):
             yield Finding("skipped", f"{face}: skipped by annotator {who}", severity="note")
             continue
@@ -123,7 +157,7 @@ def _judgements(where: str, task: Any, asked: Mapping[str, Question]) -> Iterato
         if not chosen:
             yield Finding("empty", f"{face}: annotator {who} chose nothing", severity="warning")
             continue
-        yield Judgement(data["name"], data["face"], who, judge(chosen))
+        yield Judgement(data["name"], data["face"], known, judge(chosen))
 
 
 def _age(annotation: Any) -> tuple[str, int]:
@@ -136,10 +170,14 @@ def _age(annotation: Any) -> tuple[str, int]:
 
 
 def _annotator(completed_by: Any) -> str:
-    """Label Studio writes the number of a user, or an object, which depends on how the export is made."""
+    """Who made an annotation; "" if it does not say.
+
+    Label Studio writes the number of a user, or an object, which depends on how the export is made; null of annotations
+    that were imported, and of users who were deleted.
+    """
     if isinstance(completed_by, dict):
-        return str(completed_by.get("email") or completed_by.get("id"))
-    return str(completed_by)
+        completed_by = completed_by.get("email") or completed_by.get("id")
+    return "" if completed_by is None else str(completed_by)
 
 
 def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -167,19 +205,76 @@ def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterato
             yield name, answers
 
 
+def _nameless(count: int) -> Finding:
+    what = "1 annotation names" if count == 1 else f"{count:,} annotations name"
+    text = f"{what} no annotator (completed_by is null); each counts as another annotator of its face"
+    return Finding("nameless", text, severity="note", count=count)
+
+
 def _repeated(judgement: Judgement) -> Finding:
     text = f"{judgement.image}, face {judgement.face}: annotated by {judgement.annotator} again; the last is taken"
     return Finding("repeated", text, severity="warning")
 
 
-def check_table(export: Export, table: AttributeTable, path: str | Path) -> None:
-    """Check that the faces of an export are those of a table.
+def of_table(export: Export, table: AttributeTable, path: str | Path) -> Export:
+    """What an export says of the faces of a table; the others are left out, and a finding each of the kinds "image",
+    "face", "box" and "no box" counts and names them. Of tasks without a box, that it fits is taken for granted.
 
     Raises:
-        DatasetError: they are of another one.
+        DatasetError: the tasks were made from another table, or no face is left.
     """
     if export.table != table.fingerprint:
         raise DatasetError(
             f"{path}: the export of another project: its tasks were made from table {export.table}, this table of "
             f"{table.card.dataset} is {table.fingerprint}; give the table that was exported"
         )
+    known = _Known(table)
+    kinds = {key: known.misfit(key, boxes) for key, boxes in export.boxes.items()}
+    findings = tuple(_misfits(kinds, table))
+    fitting = tuple(each for each in export.judgements if kinds[each.key] in ("", NO_BOX))
+    if not fitting:
+        raise DatasetError(
+            f"{path}: none of its {len(kinds):,} faces is left: {'; '.join(each.text for each in findings)}"
+        )
+    return replace(export, judgements=fitting, findings=(*findings, *export.findings))
+
+
+NO_BOX = "no box"
+
+MISFITS: Mapping[str, str] = MappingProxyType(
+    {
+        "image": "of an image that is not in the table of {dataset}: left out",
+        "face": "whose number that image does not have in the table of {dataset}: left out",
+        "box": "with another box in the table of {dataset}, so another face: left out",
+        NO_BOX: "in tasks without a box, so not compared with the table of {dataset}",
+    }
+)
+"""How a face of an export may not be one of a table."""
+
+
+class _Known:
+    """The faces of a table."""
+
+    def __init__(self, table: AttributeTable) -> None:
+        self._boxes = {row.key: (row.x1, row.y1, row.x2, row.y2) for row in table.rows}
+        self._images = {row.image for row in table.rows}
+
+    def misfit(self, key: tuple[str, int], boxes: Sequence[Box | None]) -> str:
+        """One of `MISFITS`, or "" of a face of the table."""
+        if key not in self._boxes:
+            return "face" if key[0] in self._images else "image"
+        given = [box for box in boxes if box is not None]
+        if any(abs(a - b) > SAME_BOX for box in given for a, b in zip(box, self._boxes[key], strict=True)):
+            return "box"
+        return "" if len(given) == len(boxes) else NO_BOX
+
+
+def _misfits(kinds: Mapping[tuple[str, int], str], table: AttributeTable) -> Iterator[Finding]:
+    for kind, text in MISFITS.items():
+        names = [f"{image}, face {face}" for (image, face), each in kinds.items() if each == kind]
+        if names:
+            faces = f"{len(names):,} of {len(kinds):,} faces"
+            told = f"{faces} {text.format(dataset=table.card.dataset)}, such as {names[0]}"
+            yield Finding(
+                kind, told, severity="note" if kind == NO_BOX else "error", count=len(names), examples=tuple(names[:3])
+            )

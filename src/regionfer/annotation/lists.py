@@ -6,7 +6,7 @@ that the authors of Region Attention Networks gave it (`regionfer.datasets.list_
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Literal
@@ -23,7 +23,7 @@ Form = Literal["csv", "authors", "both"]
 LISTS: Mapping[str, str] = MappingProxyType({"occlusion": "occlusion", "pose30": "pose_30", "pose45": "pose_45"})
 """Names of the lists, and what their files begin with."""
 
-COLUMNS = ("image", "label", "type", "reason")
+COLUMNS = ("image", "face", "label", "type", "reason")
 
 TYPES = ("upper", "lower", "sides", "glasses")
 """Types of occlusion, in the order of the authors' codes: 0 to 3 in FERPlus, 1 to 4 in RAF-DB. The authors name no
@@ -35,13 +35,14 @@ class Listed:
     """A face on a list.
 
     Attributes:
-        image: as in the table.
+        image, face: which face it is, as in the table.
         label: its expression; "" if it has none.
         type: of the occlusion, one of ``TYPES`` or ""; of a pose list the pose bin.
         reason: what put it on the list.
     """
 
     image: str
+    face: int
     label: str
     type: str
     reason: str
@@ -216,7 +217,7 @@ def _write(
 ) -> Written:
     reasons = [judge.reason(name, row) for row in rows]
     listed = [
-        Listed(row.image, row.label or "", judge.type(name, row), reason)
+        Listed(row.image, row.face, row.label or "", judge.type(name, row), reason)
         for row, reason in zip(rows, reasons, strict=True)
         if reason
     ]
@@ -238,7 +239,7 @@ def _write_csv(path: Path, listed: Sequence[Listed]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((each.image, each.label, each.type, each.reason) for each in listed)
+        writer.writerows(astuple(each) for each in listed)
 
 
 def _codes(table: AttributeTable) -> Mapping[str, int]:

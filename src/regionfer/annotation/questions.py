@@ -10,6 +10,7 @@ OCCLUSIONS = ("none", "mask", "glasses", "hand", "hair", "object", "out of frame
 PLACES = ("upper", "lower", "left", "right")
 UNUSABLE = "unusable"
 YES, NO = "yes", "no"
+_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Judgement:
 
     Attributes:
         image, face: which face it is, as in the table.
-        annotator: who says so.
+        annotator: who says so; `unknown_annotator` where that is not known.
         values: one answer a field: "expression", "pose_bin"; "occluded", "unusable" and, one by one, the occlusions
             but "none" and the places, as "occlusion: mask" or "place: upper", all of them "yes" or "no". A field that
             was not judged is not there; of an unusable face, all others are not.
@@ -62,6 +63,16 @@ class Judgement:
     def key(self) -> tuple[str, int]:
         """What names the face."""
         return self.image, self.face
+
+
+def unknown_annotator(number: int) -> str:
+    """The name of the n-th annotator of a face of those that the export does not name."""
+    return f"{_UNKNOWN} {number}"
+
+
+def is_unknown(annotator: str) -> bool:
+    """Whether a name stands for somebody else on each face."""
+    return annotator.startswith(f"{_UNKNOWN} ")
 
 
 def judge(chosen: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:

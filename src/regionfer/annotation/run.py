@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Annotated:
         images: number of images gone through.
         faces: number of rows.
         resumed: number of images that an interrupted run had done before.
+        redone: number of images that it had done, but that were gone through again with those replaced since.
         misses: why, by image in which no face was found.
         failures: why, by image that could not be read.
         losses: the file that lists both; None if there are none.
@@ -44,6 +45,7 @@ class Annotated:
     images: int
     faces: int
     resumed: int
+    redone: int
     misses: Mapping[str, str]
     failures: Mapping[str, str]
     losses: Path | None
@@ -60,7 +62,8 @@ def annotate(
 ) -> Annotated:
     """Write a table with a row a face; if a run with the same images and settings was interrupted, go on.
 
-    Parts that are done lie in a folder beside the table, which is removed at the end.
+    Parts that are done lie in a folder beside the table, which is removed at the end. Those with an image that was
+    replaced since are done again.
 
     Args:
         inputs: the images.
@@ -82,10 +85,12 @@ def annotate(
     card = _card(inputs, recognizer, detect, min_confidence)
     run = _Run(inputs, recognizer, card)
     kept = Parts(out.with_name(f"{out.name}.parts"))
-    resumed = kept.open(_settings(inputs, card))
-    progress(min(resumed * PART, len(inputs)), len(inputs))
-    for number in range(resumed, run.count):
-        kept.save(number, run.describe(number, progress).to_json().encode())
+    begun = range(min(kept.open(_settings(inputs, card)), run.count))
+    fresh = {number for number in begun if kept.load(number, _Part.from_json).stamp == run.stamp(number)}
+    done = _Counted(run.size(fresh), len(inputs), progress)
+    for number in range(run.count):
+        if number not in fresh:
+            kept.save(number, run.describe(number, done).to_json().encode())
     parts = [kept.load(number, _Part.from_json) for number in range(run.count)]
     table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
     table.write(out)
@@ -94,27 +99,43 @@ def annotate(
     failures |= {name: reason for part in parts for name, reason in part.failures.items()}
     losses = _write_losses(out, misses, failures)
     kept.remove()
-    done = min(resumed * PART, len(inputs))
-    return Annotated(out, len(inputs), len(table), done, misses, failures, losses)
+    resumed, redone = run.size(fresh), run.size(set(begun) - fresh)
+    return Annotated(out, len(inputs), len(table), resumed, redone, misses, failures, losses)
+
+
+class _Counted:
+    """Counts images that are done, those of an interrupted run first, and tells of each."""
+
+    def __init__(self, done: int, total: int, progress: Progress) -> None:
+        self._done, self._total, self._progress = done, total, progress
+        progress(done, total)
+
+    def advance(self) -> None:
+        """Another one is done."""
+        self._done += 1
+        self._progress(self._done, self._total)
 
 
 @dataclass
 class _Part:
-    """What became of some images."""
+    """What became of some images, as they were when ``stamp`` was taken."""
 
+    stamp: str = ""
     rows: list[FaceRow] = field(default_factory=list)
     misses: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(
-            {"rows": [asdict(row) for row in self.rows], "misses": self.misses, "failures": self.failures}
+            {"stamp": self.stamp, "rows": [asdict(row) for row in self.rows]}
+            | {"misses": self.misses, "failures": self.failures}
         )
 
     @classmethod
     def from_json(cls, text: bytes) -> "_Part":
         values = json.loads(text)
-        return cls([FaceRow(**row) for row in values["rows"]], values["misses"], values["failures"])
+        rows = [FaceRow(**row) for row in values["rows"]]
+        return cls(values["stamp"], rows, values["misses"], values["failures"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,18 +150,29 @@ class _Run:
     def count(self) -> int:
         return -(-len(self.inputs) // PART)
 
-    def describe(self, number: int, progress: Progress) -> _Part:
-        rows = range(number * PART, min((number + 1) * PART, len(self.inputs)))
+    def size(self, numbers: Collection[int]) -> int:
+        """Number of images in some parts."""
+        return sum(len(self._rows(number)) for number in numbers)
+
+    def stamp(self, number: int) -> str:
+        """What changes when an image of a part is replaced."""
+        return digest(self.inputs.stamp(row) for row in self._rows(number))
+
+    def _rows(self, number: int) -> range:
+        return range(number * PART, min((number + 1) * PART, len(self.inputs)))
+
+    def describe(self, number: int, done: _Counted) -> _Part:
+        rows = self._rows(number)
+        part = _Part(self.stamp(number))  # before the images are read: what is replaced meanwhile must be seen later
         outcomes = self.recognizer.stream(
             (self.inputs.source(row) for row in rows),
             detect=self.card.detect,
             min_confidence=MIN_CONFIDENCE if self.card.min_confidence is None else self.card.min_confidence,
             keep_images=True,
         )
-        part = _Part()
         for row, outcome in zip(rows, outcomes, strict=True):
             self._take(part, row, outcome)
-            progress(row + 1, len(self.inputs))
+            done.advance()
         return part
 
     def _take(self, part: _Part, row: int, outcome: Outcome) -> None:
@@ -149,10 +181,12 @@ class _Run:
             part.failures[name] = str(outcome.error)
             return
         chosen = self.inputs.chosen(row, outcome.result.boxes)
+        first = self.inputs.first_faces[row]
         if not chosen:
-            part.misses[name] = OTHER_FACE if len(outcome.result) else NO_FACE
+            lost = f"{name}, face {first}" if first else name
+            part.misses[lost] = OTHER_FACE if len(outcome.result) else NO_FACE
         label, split = self.inputs.labels[row], self.inputs.splits[row]
-        part.rows += describe_faces(outcome.image, outcome.result[chosen], name, label, split)
+        part.rows += describe_faces(outcome.image, outcome.result[chosen], name, label, split, first=first)
 
 
 def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: float) -> TableCard:

@@ -17,6 +17,10 @@ from regionfer.errors import DatasetError, OutputError, writing
 SCHEMA = 1
 SUFFIXES = (".parquet", ".csv")
 METADATA_KEY = b"regionfer"
+
+_TABLE_HASH = "table_sha256"
+"""In the card of a CSV: the hash of the table as it was written. Who edits the table later need not care."""
+
 COLUMNS = tuple(each.name for each in fields(FaceRow))
 
 
@@ -73,6 +77,7 @@ class TableCard:
         """
         try:
             values = json.loads(text)
+            values.pop(_TABLE_HASH, None)
             if values.pop("schema") != SCHEMA:
                 raise DatasetError(f"{path}: made by another release; annotate again, or install that release")
             return cls(**values | {"classes": tuple(values["classes"]), "labels": tuple(values["labels"])})
@@ -105,6 +110,9 @@ class AttributeTable:
     def write(self, path: str | Path) -> None:
         """Write the table; a file of that name is replaced once the new one is whole.
 
+        A CSV and its card are two files. The card is replaced first, and names the hash of its table, so that where
+        the write was cut off in between, `read` knows the whole new table beside it, and puts it in its place.
+
         Raises:
             OutputError: another suffix than ``SUFFIXES``, or it cannot be written.
         """
@@ -115,8 +123,15 @@ class AttributeTable:
                 self._write_parquet(part)
             else:
                 self._write_csv(part)
-                card_path(path).write_text(self.card.to_json() + "\n", encoding="utf-8")
+                self._write_card(path, part)
             part.replace(path)
+
+    def _write_card(self, path: Path, part: Path) -> None:
+        values = json.loads(self.card.to_json()) | {_TABLE_HASH: _hash(part)}
+        beside = card_path(path)
+        card = beside.with_name(f"{beside.name}.partial")
+        card.write_text(json.dumps(values) + "\n", encoding="utf-8")
+        card.replace(beside)
 
     def _write_parquet(self, path: Path) -> None:
         import pyarrow as pa
@@ -141,10 +156,15 @@ class AttributeTable:
     def read(cls, path: str | Path) -> "AttributeTable":
         """Read a table that `write` wrote.
 
+        Where the write of a CSV was cut off between the card and the table, the table is put in its place first.
+
         Raises:
             DatasetError: it is missing, damaged, of another kind or without its card.
+            OutputError: a write that was cut off cannot be finished here.
         """
         path = Path(path)
+        if path.suffix.lower() == ".csv":
+            _finish_write(path)
         if path.suffix.lower() not in SUFFIXES:
             raise DatasetError(
                 f"{path}: expected a table by 'regionfer annotate', a name that ends in .parquet or .csv"
@@ -209,6 +229,27 @@ def check_table_path(path: str | Path) -> Path:
 def card_path(table: Path) -> Path:
     """Where the card of a CSV table is."""
     return table.with_name(f"{table.name}.json")
+
+
+def _finish_write(path: Path) -> None:
+    """Put a table in its place whose write was cut off after its card had been replaced.
+
+    A part that does not have the hash in the card is of a write that was cut off before that: the table in place is
+    still that of its card.
+    """
+    part = path.with_name(f"{path.name}.partial")
+    try:
+        values = json.loads(card_path(path).read_text(encoding="utf-8"))
+        whole = part.is_file() and isinstance(values, dict) and values.get(_TABLE_HASH) == _hash(part)
+    except (OSError, ValueError):  # no card, or none that can be read, of which `read` tells
+        return
+    if whole:
+        with writing(path):
+            part.replace(path)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check_columns(path: Path, found: Sequence[str]) -> None:

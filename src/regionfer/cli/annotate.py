@@ -115,6 +115,9 @@ def _tell_run(done: "Annotated", seconds: float) -> None:
     if done.losses is not None:
         tell_failures([_plain(line) for line in lost], "in the file below")
         click.echo(f"{done.losses} lists the images without a row", err=True)
+    if done.redone:
+        again = _count(done.redone, "image")
+        click.echo(f"{again} done before the interruption were done again, for some of them changed since", err=True)
     new = done.images - done.resumed
     before = f", {done.resumed:,} of them before an interruption" if done.resumed else ""
     click.echo(
@@ -189,25 +192,32 @@ def export(
 @command.command("import")
 @click.argument("export_file", metavar="EXPORT")
 @click.option("--out", "-o", required=True, metavar="FILE", help="The labels by hand, FILE.csv: a row a face.")
-@click.option("--table", metavar="FILE", help="The table that the tasks were made from: check that they were.")
+@click.option(
+    "--table",
+    metavar="FILE",
+    help="The table that the tasks were made from: faces that are not in it, or have another box there, are left out.",
+)
 @click.option("--disagreements", metavar="FILE", help="Where to list them; FILE.disagreements.csv if not given.")
-def import_(export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
+@click.pass_context
+def import_(ctx: click.Context, export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
     """Read the annotations in EXPORT, Label Studio's JSON export.
 
-    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers of the
-    majority, and a list of the faces on which annotators disagree.
+    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers that more than
+    half of a face's annotators give, and a list of those on which they disagree.
+
+    Exit code: 0, or 1 if faces are not those of --table, 2 if nothing was done.
     """
     from pathlib import Path
 
     from regionfer.annotation import AttributeTable
     from regionfer.annotation.agreement import agreements, verdicts
     from regionfer.annotation.by_hand import write_disagreements, write_hand_labels
-    from regionfer.annotation.label_studio_export import check_table, read_export
+    from regionfer.annotation.label_studio_export import of_table, read_export
 
     known = None if table is None else AttributeTable.read(table)
     found = read_export(export_file)
     if known is not None:
-        check_table(found, known, export_file)
+        found = of_table(found, known, export_file)
     tell_failures([_plain(finding.text) for finding in found.findings], "of the same kinds")
     held = verdicts(found.judgements)
     write_hand_labels(out, held)
@@ -217,6 +227,7 @@ def import_(export_file: str, out: str, table: str | None, disagreements: str | 
     _print_agreements(agreements(found.judgements))
     click.echo(f"{out}: {_count(len(held), 'face')} of {_count(found.tasks, 'task')}, by {_count(people, 'annotator')}")
     click.echo(f"{listed}: {_count(count, 'disagreement')}")
+    ctx.exit(1 if any(finding.severity == "error" for finding in found.findings) else 0)
 
 
 def _print_agreements(found: "list[Agreement]") -> None:
@@ -261,7 +272,7 @@ def _print_agreements(found: "list[Agreement]") -> None:
     "AffectNet; by default what there is.",
 )
 def lists(table: str, out: str, split: str | None, labels: str | None, occluded_above: float | None, form: Any) -> None:
-    """Write the lists of occluded faces, and of those turned by more than 30 and 45 degrees.
+    """Write the lists of occluded faces, and of those turned by more than 30 and 45 degrees, to a side or up or down.
 
     They are used as 'regionfer evaluate ... --subset occlusion=FILE'.
     """

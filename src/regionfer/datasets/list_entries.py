@@ -12,8 +12,9 @@ RAF-DB occlusion       ``test_9999_aligned 3 4``           name, label, type of 
 RAF-DB pose            ``2/test_9998_aligned.jpg``         label / name
 AffectNet occlusion    ``val/0/<56 hexadecimal digits>/``  split / label / name
 AffectNet pose         ``0/<56 hexadecimal digits>.jpg``   label / name
-one's own              a name or path a line; or a CSV     columns ``image``, ``label`` (optional), and any other, such
-                       with a header                       as ``type`` or ``reason``, which become attributes
+one's own              a name or path a line; or a CSV     columns ``image``, ``face`` (its number in the image, from
+                       with a header                       0) and ``label`` where wanted, and any other, such as
+                                                           ``type`` or ``reason``, which become attributes
 =====================  ==================================  =============================================================
 
 Blank lines and lines that begin with ``#`` are passed over. Names are found whatever their suffix, folder, case and
@@ -34,12 +35,16 @@ from regionfer.labels import ALIASES, LABELS
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: its line, its path as written, the label it claims ("" if none), and its attributes."""
+    """One entry: its line, its path as written, the label it claims ("" if none), and its attributes.
+
+    ``face`` is the number of the face among those that the dataset has of the image, from 0; None if it is not said.
+    """
 
     line: int
     path: str
     label: str
     attributes: Mapping[str, str]
+    face: int | None = None
 
 
 def read_entries(path: Path, index: "NameIndex") -> Iterator[Entry | Finding]:
@@ -86,11 +91,14 @@ def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
 def _table_entries(path: Path) -> Iterator[Entry | Finding]:
     for line, row in read_table(path, ("image",), comments=True).rows:
         others = {name.strip().casefold(): value for name, value in row.items() if name != "image"}
-        label = others.pop("label", "")
-        if row["image"]:
-            yield Entry(line, row["image"], label, others)
-        else:
+        label, face = others.pop("label", ""), others.pop("face", "")
+        if not row["image"]:
             yield Finding("unreadable", "no image is named", line=line)
+        elif face and not re.fullmatch(r"[0-9]+", face):
+            text = f"column face: expected the number of a face in the image, from 0, found {face[:80]!r}"
+            yield Finding("unreadable", text, line=line)
+        else:
+            yield Entry(line, row["image"], label, others, int(face) if face else None)
 
 
 def is_number(text: str) -> bool:

@@ -87,7 +87,7 @@ class Subset:
 _KINDS = {
     "duplicate": "named again",
     "unknown": "not in the split",
-    "ambiguous": "fits several images",
+    "ambiguous": "fits several images or faces",
     "label": "label contradicts",
     "unreadable": "unreadable line",
     "code": "unknown code",
@@ -188,12 +188,19 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
     left_out = _LeftOut(manifest)
     for entry in entries:
         rows = index.find(entry.path)
-        if len(rows) == 1:
-            found.append((rows[0], entry))
-        elif rows:
-            names = tuple(str(manifest.names[row]) for row in rows[:3])
-            text = f"{entry.path} fits {len(rows)} images, such as {names[0]} and {names[1]}; write its folder, too"
+        names = tuple(dict.fromkeys(str(manifest.names[row]) for row in rows))
+        if len(names) > 1:
+            text = f"{entry.path} fits {len(names)} images, such as {names[0]} and {names[1]}; write its folder, too"
+            issues.append(Finding("ambiguous", text, line=entry.line, examples=names[:3]))
+        elif len(rows) > 1 and entry.face is None:
+            text = f"{entry.path} has {len(rows)} faces here; write which in a column 'face', from 0"
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names))
+        elif rows and (face := entry.face or 0) >= len(rows):
+            known = "only face 0" if len(rows) == 1 else f"only faces 0 to {len(rows) - 1}"
+            text = f"{entry.path}, face {face}: {_describe(manifest)} has {known} of this image"
+            issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
+        elif rows:
+            found.append((rows[face], entry))
         else:
             text = f"{entry.path} is not among the {len(manifest):,} images of {_describe(manifest)}"
             if reason := left_out.reason(entry.path):

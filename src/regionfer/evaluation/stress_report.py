@@ -23,7 +23,7 @@ from regionfer.evaluation.report import (
     write_files,
 )
 from regionfer.evaluation.scores import Interval
-from regionfer.evaluation.stress import OVERALL, Mean, Point, Stress
+from regionfer.evaluation.stress import OVERALL, Example, Mean, Point, Stress
 from regionfer.evaluation.stress_answers import CLEAN, Condition
 from regionfer.evaluation.tables import Table, interval_text, percent
 
@@ -66,8 +66,11 @@ def measures(result: Stress) -> list[Measure]:
         Measure(
             "coverage",
             "Coverage",
-            "Share of answers that are not uncertain: probable enough for the model's threshold, on a face neither "
-            "too small nor too covered. A model that knows when it cannot see answers less as the faces get worse.",
+            "Of all faces of a level, the share whose answer is not uncertain: probable enough for the model's "
+            "threshold, on a face neither too small nor too covered to be judged. The others count as unanswered here "
+            "and in the next figure; in the rest every face counts with its most probable answer. Degraded faces, dark "
+            "ones too, may be left unanswered, and a model that knows when it cannot see answers less as the faces get "
+            "worse. Coverage that stays high in the dark is no good sign: the model is sure of what it cannot see.",
             _coverage,
         ),
         Measure(
@@ -107,7 +110,7 @@ def mean_table(result: Stress) -> Table:
         columns += ["baseline, mean", "difference"]
     rows = []
     for kind in result.kinds:
-        conditions = [CLEAN, *(Condition(kind, level) for level in LEVELS)]
+        conditions = _conditions(kind)
         shares = [percent(result.model.points[condition].right) for condition in conditions]
         rows.append((DEGRADATIONS[kind].title, *shares, *_mean_cells(result.means[kind])))
     clean = percent(result.model.points[CLEAN].right)
@@ -126,7 +129,7 @@ def kind_table(result: Stress, kind: str) -> Table:
     if result.comparison:
         columns += ("difference",)
     rows = []
-    for condition in (CLEAN, *(Condition(kind, level) for level in LEVELS)):
+    for condition in _conditions(kind):
         for who, each in result.named_models():
             point = each.points[condition]
             name = condition_text(condition, result.amounts[condition]) + ("" if who == "model" else f", {who}")
@@ -158,6 +161,19 @@ def condition_text(condition: Condition, amount: float) -> str:
         return CLEAN.kind
     unit = DEGRADATIONS[condition.kind].unit
     return f"{condition.level}: {amount:.0f} {unit}"
+
+
+def caption(condition: Condition, amount: float) -> str:
+    """What was done to a picture, such as "mask, level 3 of 5: 25 % covered".
+
+    >>> caption(Condition("resolution", 2), 24.0), caption(CLEAN, 0.0)
+    ('low resolution, level 2 of 5: 24 px', 'clean')
+    """
+    if condition == CLEAN:
+        return CLEAN.kind
+    degradation = DEGRADATIONS[condition.kind]
+    title = degradation.title[0].lower() + degradation.title[1:]
+    return f"{title}, level {condition.level} of {len(LEVELS)}: {amount:.0f} {degradation.unit}"
 
 
 def write_stress_report(result: Stress, folder: str | Path) -> Path:
@@ -219,7 +235,7 @@ def to_csv(result: Stress) -> str:
     writer = csv.DictWriter(file, header, lineterminator="\n")
     writer.writeheader()
     for kind in result.kinds:
-        for condition in (CLEAN, *(Condition(kind, level) for level in LEVELS)):
+        for condition in _conditions(kind):
             for who, each in result.named_models():
                 row: dict[str, Any] = {"kind": kind, "level": condition.level, "amount": result.amounts[condition]}
                 row |= {"unit": DEGRADATIONS[kind].unit, "who": who, "model": each.name}
@@ -254,7 +270,7 @@ def curve_figure(result: Stress, measure: Measure) -> str:
 
 def _draw_curves(axes: "Axes", result: Stress, measure: Measure, degradation: Degradation) -> None:
     colours = {"model": figures.MODEL_COLOUR, "baseline": figures.BASELINE_COLOUR}
-    conditions = [CLEAN, *(Condition(degradation.name, level) for level in LEVELS)]
+    conditions = _conditions(degradation.name)
     for who, each in result.named_models():
         values = [measure.value(each.points[condition]) for condition in conditions]
         known = [(level, *value) for level, value in enumerate(values) if value is not None]
@@ -274,20 +290,32 @@ def _draw_curves(axes: "Axes", result: Stress, measure: Measure, degradation: De
     axes.set_xlabel(degradation.unit)
 
 
-def _galleries(result: Stress, kind: str) -> list[list[Picture]]:
-    """Pictures of each example face, the clean one first."""
-    conditions = [CLEAN, *(Condition(kind, level) for level in LEVELS)]
+class Gallery(NamedTuple):
+    """One example face under one kind.
+
+    Attributes:
+        face: its name, as of the photo or in the dataset.
+        pictures: the clean one first, then one a level.
+    """
+
+    face: str
+    pictures: list[Picture]
+
+
+def _galleries(result: Stress, kind: str) -> list[Gallery]:
+    """The pictures of each example face, which say for themselves what they show."""
     return [
-        [
-            Picture(
-                data_uri(pictures[condition].pixels),
-                condition_text(condition, result.amounts[condition]),
-                pictures[condition].answers,
-            )
-            for condition in conditions
-        ]
-        for pictures in result.examples.values()
+        Gallery(name, [_picture(result, condition, pictures[condition]) for condition in _conditions(kind)])
+        for name, pictures in result.examples.items()
     ]
+
+
+def _picture(result: Stress, condition: Condition, example: Example) -> Picture:
+    return Picture(data_uri(example.pixels), caption(condition, result.amounts[condition]), example.answers)
+
+
+def _conditions(kind: str) -> list[Condition]:
+    return [CLEAN, *(Condition(kind, level) for level in LEVELS)]
 
 
 def _mean_cells(mean: Mean) -> tuple[str, ...]:
