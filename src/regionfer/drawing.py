@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from regionfer.results import Expressions, Face, Region, covered_text
+from regionfer.results import Expressions, Face, Region, covered_text, share_text
 
 Colour: TypeAlias = tuple[int, int, int]
 Rectangle: TypeAlias = tuple[float, float, float, float]  # x1 y1 x2 y2
@@ -220,7 +220,7 @@ def _wordings(faces: Sequence[Face], sizes: _Sizes) -> Iterator[tuple[list[str],
     numbers = [f"{index}  " if len(faces) > 1 else "" for index in range(len(faces))]
     names = [number + face.expression + "?" * bool(face.uncertain) for number, face in zip(numbers, faces, strict=True)]
     full = [
-        f"{number}{face.expression} {face.probability:.0%}" + ", uncertain" * bool(face.uncertain)
+        f"{number}{face.expression} {share_text(face.probability)}" + f", {_doubt(face)}" * bool(face.uncertain)
         for number, face in zip(numbers, faces, strict=True)
     ]
     yield full, sizes
@@ -335,7 +335,7 @@ def _card(
     middle = pad + 0.65 * sizes.text
     pen.text((2 * pad, middle), title, _colour(face.expression), large, "lm")
     if face.uncertain:
-        mark = _tag("uncertain", _OTHER, sizes)
+        mark = _tag(_doubt(face), _OTHER, sizes)
         card.paste(mark, (round(4 * pad + large.getlength(title)), round(middle - mark.height / 2)), mark)
     card.paste(_enlarged(image, face, corners, side, sizes), (2 * pad, top))
     for place, (name, value) in enumerate(bars):
@@ -347,7 +347,7 @@ def _card(
         if value * bar_width >= 1:
             pen.rectangle((start, middle - half, start + value * bar_width, middle + half), fill=_colour(name))
         pen.text(
-            (start + bar_width + pad + value_width, middle), f"{value:.0%}", _BRIGHT if chosen else _DIM, font, "rm"
+            (start + bar_width + pad + value_width, middle), share_text(value), _BRIGHT if chosen else _DIM, font, "rm"
         )
     for place, text in enumerate(notes):
         pen.text((2 * pad, top + side + pad + (place + 0.5) * row), text, _DIM, font, "lm")
@@ -358,15 +358,18 @@ def _card(
     return card
 
 
+def _doubt(face: Face) -> str:
+    return f"uncertain: {face.uncertain_reason}"
+
+
 def _notes(face: Face) -> list[str]:
     region = _strongest(face.regions)
     pose = "head pose unknown"
     if face.pose is not None:
         pose = "yaw {:+d}°   pitch {:+d}°   roll {:+d}°".format(*map(round, face.pose))
-    notes = [f"strongest region: {region.name}, {region.attention:.0%}", pose]
-    if face.occlusion is not None:
-        seen = face.occlusion
-        notes.append(f"covered: {covered_text(seen) if seen.occluded else format(seen.fraction, '.0%')}")
+    notes = [f"strongest region: {region.name}, {share_text(region.attention)}", pose]
+    if covered := covered_text(face.occlusion):
+        notes.append(f"covered: {covered}")
     if any(each.visibility is not None for each in face.regions):
         notes.append("how visible each region is:")
     return notes
@@ -388,7 +391,7 @@ def _region_marks(regions: Sequence[Region], sizes: _Sizes) -> list[Image.Image]
         shown = np.array(_HIDDEN) + region.visibility * (np.array(_VISIBLE) - _HIDDEN)
         tint = tuple(int(value) for value in shown.round())
         pen.rectangle((left + x1, y1, left + max(x1, x2 - 1), max(y1, y2 - 1)), fill=tint)
-        pen.text((size[0] / 2, side + sizes.row / 2), f"{region.visibility:.0%}", _DIM, font, "mm")
+        pen.text((size[0] / 2, side + sizes.row / 2), share_text(region.visibility), _DIM, font, "mm")
         marks.append(mark)
     return marks
 
