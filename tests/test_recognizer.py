@@ -310,9 +310,10 @@ class TestHardToJudge:
     @pytest.mark.parametrize("name", ["masked.jpg", "turned.jpg"])
     def test_an_upside_down_photo(self, real, name):
         photo = np.asarray(Image.open(EXAMPLES / name))
-        result = real.recognize(photo[::-1, ::-1])
-        assert (len(result), result.to_rows(), result.to_dict()["faces"]) == (0, [], [])
-        assert len(real.recognize(photo)) == 1
+        (face,) = real.recognize(photo[::-1, ::-1])
+        assert abs(face.pose.roll) == pytest.approx(180, abs=10)
+        assert (face.uncertain, face.uncertain_reason) == (True, "upside down")
+        assert [each.uncertain_reason for each in real.recognize(photo)] == [None]
 
     def test_a_face_found_upside_down_is_turned(self, trusted_model):
         photo = np.full((100, 100, 3), (0, 0, 0), np.uint8)

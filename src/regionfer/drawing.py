@@ -111,8 +111,9 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     corners = [_corners(expressions, index) for index in range(len(faces))]
     boxes = [_scaled(face.box, scale) for face in faces]
     for face, box, square in zip(faces, boxes, corners, strict=True):
-        _frame(photo, box, _colour(face.expression), sizes, whole=not face.uncertain)
         side = min(box[2] - box[0], box[3] - box[1])
+        wide = min(sizes.line, max(2, round(side / 20)))
+        _frame(photo, box, _colour(face.expression), wide, whole=not face.uncertain)
         roomy = side >= _ROOMY * sizes.text
         thin = min(sizes.line, max(1, round(side / 40)))
         _outline_regions(photo, face.regions, square * scale, thin, only_strongest=not roomy)
@@ -255,19 +256,19 @@ def _strongest(regions: Sequence[Region]) -> Region:
     return max(regions, key=lambda region: region.attention)
 
 
-def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, sizes: _Sizes, *, whole: bool) -> None:
+def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, width: int, *, whole: bool) -> None:
     """Draw a box, or only the corners of one."""
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = x2 - 1, y2 - 1
     arm_x, arm_y = round((x2 - x1) * _CORNER), round((y2 - y1) * _CORNER)
-    for tint, width in ((_INK, sizes.line + 2), (colour, sizes.line)):
+    for tint, line in ((_INK, width + 2), (colour, width)):
         if whole:
-            cv2.rectangle(photo, (x1, y1), (x2, y2), tint, width, cv2.LINE_AA)
+            cv2.rectangle(photo, (x1, y1), (x2, y2), tint, line, cv2.LINE_AA)
             continue
         for x, to_x in ((x1, x1 + arm_x), (x2, x2 - arm_x)):
             for y, to_y in ((y1, y1 + arm_y), (y2, y2 - arm_y)):
                 corner = np.array([(to_x, y), (x, y), (x, to_y)], np.int32)
-                cv2.polylines(photo, [corner], False, tint, width, cv2.LINE_AA)
+                cv2.polylines(photo, [corner], False, tint, line, cv2.LINE_AA)
 
 
 def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequence[Rectangle], sizes: _Sizes) -> None:
