@@ -195,6 +195,13 @@ def squares(*colours: Colour, height: int = 90) -> NDArray[np.uint8]:
 
 
 @pytest.fixture
+def plain_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let faces of one colour be judged, which the tiny models are to tell apart by it."""
+    monkeypatch.setattr("regionfer.recognizer.MIN_CONTRAST", 0.0)
+    monkeypatch.setattr("regionfer.recognizer.MIN_SPREAD", 0.0)
+
+
+@pytest.fixture
 def square_detector() -> SquareDetector:
     """A detector for the images of `draw_squares`."""
     return SquareDetector()

@@ -53,6 +53,7 @@ def read_csv(path):
     return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
 
 
+@pytest.mark.usefixtures("plain_faces")
 class TestPredict:
     def test_table_on_screen(self, run, album):
         result = run(album, "--min-confidence", "0.5")
@@ -97,7 +98,7 @@ class TestPredict:
         assert run(album, "-o", tmp_path / "faces.jsonl").exit_code == 0
         images = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
         assert [len(image["faces"]) for image in images] == [1, 1, 0]
-        assert images[0]["schema_version"] == 2
+        assert images[0]["schema_version"] == 3
 
     def test_glob(self, run, album):
         assert last_line(run(album / "[ab].png")).startswith("2 images, 2 faces")
@@ -126,7 +127,7 @@ class TestPredict:
         for risk in ((), ("--max-risk", "0.05"), ("--max-risk", "1")):
             assert run("--model", trusted_path, album / "b.png", "-o", table, *risk).exit_code == 0
             found[risk[1:]] = read_csv(table)[0]["uncertain"]
-        assert found == {(): "False", ("0.05",): "True", ("1",): "False"}
+        assert found == {(): "no", ("0.05",): "yes", ("1",): "no"}
 
     @pytest.mark.parametrize(
         ("model", "risk", "message"),
@@ -136,7 +137,7 @@ class TestPredict:
                 "0.001",
                 "tiny.onnx: max_risk 0.001 cannot be kept, or is too small to be seen, on the 500",
             ),
-            ("tiny", "0.1", "it has no risk-coverage curve"),
+            ("tiny", "0.1", "tiny.onnx: it has no risk-coverage curve"),
             ("trusted", "10", "10.0 is not in the range 0<=x<=1"),
         ],
     )
@@ -151,8 +152,8 @@ class TestPredict:
         result = run("--model", trusted_path, album, "--max-risk", "0.05", "--min-confidence", "0.5")
         header, *lines = (line for line in result.stdout.splitlines() if "file" in line or ".png" in line)
         assert header.split()[-2:] == ["covered", "uncertain"]
-        assert lines[0].split("face ")[1].strip() == "99% (upper, lower, left, right)   uncertain"
-        assert [line.rstrip().endswith("uncertain") for line in lines] == [True, True, True, False]
+        assert lines[0].split("face ")[1].strip() == "99% (upper, lower, left, right)   covered"
+        assert [line.split()[-1] for line in lines] == ["covered", "improbable", "improbable", "face"]
         (header,) = (line for line in run(album, "--min-confidence", "0.5").stdout.splitlines() if "file" in line)
         assert header.split()[-1] == "weight"
 
@@ -327,10 +328,17 @@ def test_every_command_has_help(name):
     assert name in CliRunner().invoke(main, ["--help"]).stdout
 
 
-def test_unknown_command():
-    result = CliRunner().invoke(main, ["predcit"])
+@pytest.mark.parametrize(
+    ("line", "commands"), [(["predcit"], ", ".join(COMMANDS)), (["data", "chekc", "x"], "check, lists, prepare")]
+)
+def test_unknown_command(line, commands):
+    result = CliRunner().invoke(main, line)
     assert result.exit_code == 2
-    assert "No such command" in result.stderr
+    assert f"no such command {line[-1 if len(line) == 1 else 1]!r}; commands: {commands}" in result.stderr
+
+
+def test_unknown_option():
+    assert "No such option" in CliRunner().invoke(main, ["--recursive", "predict"]).stderr
 
 
 def test_the_program(tiny_path, tmp_path):

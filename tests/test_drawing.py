@@ -8,21 +8,25 @@ import pytest
 from numpy.typing import NDArray
 
 from regionfer.drawing import (
+    _AXES,
     _HIDDEN,
     _INK,
     _OTHER,
     _PANEL,
+    _REGION,
     _VISIBLE,
     COLOURS,
     MAX_CARDS,
-    _heat,
+    _axes,
     _notes,
+    _outline_regions,
     _place_all,
     draw,
 )
+from regionfer.faces.pose import rotation
 from regionfer.labels import LABELS
 from regionfer.regions import FIXED_REGIONS, WHOLE_FACE
-from regionfer.results import Expressions, Region
+from regionfer.results import Expressions, Pose, Region
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ("face", *FIXED_REGIONS)
@@ -136,29 +140,77 @@ def regions(attention: Sequence[float]) -> list[Region]:
 
 
 @pytest.mark.parametrize("attention", [EVEN, (1.0,)], ids=["equal", "plain backbone"])
-def test_equal_weights_leave_no_shade(attention: Sequence[float]) -> None:
-    assert (_heat(regions(EVEN)[: len(attention)]) == 0).all()
+def test_equal_weights_have_no_outlines(attention: Sequence[float]) -> None:
+    image = grey(200, 200)
+    square = np.float32([(20, 20), (180, 20), (180, 180), (20, 180)])
+    _outline_regions(image, regions(EVEN)[: len(attention)], square, 2)
+    assert (image == 128).all()
 
 
-def test_the_shade_is_darkest_where_the_strongest_region_is() -> None:
-    heat = _heat(regions(TOP_LEFT))
-    side = len(heat)
-    assert heat[: side // 2, : side // 2].min() > 0.95
-    assert heat[-side // 8 :].max() < 0.05
-    assert heat[:, -side // 8 :].max() < 0.05
-    weaker = _heat(regions((0.16, 0.2, 0.16, 0.16, 0.16, 0.16)))
-    assert 0.1 < weaker[0, 0] < 0.3
+def violet(image: NDArray[np.uint8]) -> NDArray[np.int_]:
+    return image[..., 2].astype(int) - image[..., 1]
 
 
-def test_regions_are_shaded_in_the_aligned_face() -> None:
+@pytest.mark.parametrize("only_strongest", [False, True])
+def test_the_strongest_region_has_the_strongest_outline_and_nothing_is_filled(only_strongest: bool) -> None:
+    image = grey(400, 400)
+    square = np.float32([(0, 0), (400, 0), (400, 400), (0, 400)])
+    weights = (0.05, 0.4, 0.2, 0.15, 0.1, 0.1)
+    _outline_regions(image, regions(weights), square, 3, only_strongest=only_strongest)
+    shade = violet(image)
+    assert shade[150, 298:302].max() > 80  # right edge of the top left region
+    weaker = shade[150, 98:102].max()  # left edge of the top right one
+    assert weaker == 0 if only_strongest else 5 < weaker < 60
+    assert (shade == 0).mean() > 0.85
+    assert (image[190:210, 190:210] == 128).all()
+
+
+def test_regions_are_outlined_in_the_aligned_face() -> None:
     # a face that lies on its side: its top left is at the image's top right
     turned = np.array([[(600, 300), (600, 500), (400, 500), (400, 300)]], np.float32)
     drawn = draw(grey(1000, 700), expressions([(400, 300, 600, 500)], attention=TOP_LEFT, aligned=turned), cards=False)
-    violet = drawn[..., 2].astype(int) - drawn[..., 1]
-    assert violet[310:440, 460:590].min() > 40
-    assert abs(violet[310:490, 408:440]).max() <= 1  # the face's bottom
-    assert abs(violet[460:490, 410:590]).max() <= 1  # the face's right
-    assert abs(violet[:, 620:]).max() == 0
+    shade = violet(drawn)
+    assert shade[375, 448:452].max() > 80  # the region's lower edge, at three quarters of the face's height
+    assert shade[448:452, 550].max() > 80  # and its right one
+    assert shade[300:500, 410:440].max() < 40
+    assert abs(shade[:, 620:]).max() == 0
+
+
+def test_the_strongest_region_is_named_below_the_face_if_there_is_room() -> None:
+    def named(box: tuple[int, int, int, int], *others: tuple[int, int, int, int]) -> int:
+        drawn = draw(grey(1000, 700), expressions([box, *others], attention=TOP_LEFT), cards=False)
+        return run_of(_REGION, drawn[box[3] + 1 : box[3] + 30, box[0] : box[2]])
+
+    assert named((400, 300, 600, 500)) > 500
+    assert named((400, 300, 600, 500), (400, 505, 600, 690)) < 100  # would hide the other face
+    assert named((400, 300, 440, 350)) < 100  # a small face
+
+
+@pytest.mark.parametrize(
+    "pose", [Pose(0, 0, 0), Pose(40, 0, 0), Pose(0, 30, 0), Pose(0, 0, 50), Pose(-50, 20, 170), Pose(60, -35, -80)]
+)
+def test_axes_are_those_of_the_head(pose: Pose) -> None:
+    turned = rotation(np.radians([pose]))[0]  # its columns are where x, y and z go; the head looks along -z
+    np.testing.assert_allclose(_axes(pose), [turned[:2, 0], turned[:2, 1], -turned[:2, 2]], atol=1e-6)
+
+
+def test_axes_of_a_face_are_drawn_where_there_is_room() -> None:
+    pose = np.float32([[30, 0, 0]])
+    for box, shown in (((400, 300, 600, 500), True), ((400, 300, 440, 350), False)):
+        drawn = draw(grey(1000, 700), replace(expressions([box]), pose=pose), cards=False)
+        assert [run_of(colour, drawn) > 30 for colour in _AXES] == [shown] * 3
+    assert run_of(_AXES[0], draw(grey(1000, 700), expressions(FACE), cards=False)) == 0  # unknown
+
+
+def test_a_legend_tells_what_is_drawn() -> None:
+    plain, faces = grey(1000, 700), expressions(FACE)
+    known = replace(faces, pose=np.float32([[30, 0, 0]]), threshold=0.9)
+    bottom = {name: draw(plain, each)[700:] for name, each in (("nothing", faces), ("all", known))}
+    assert run_of(_AXES[1], bottom["all"]) > 20
+    assert run_of(_AXES[1], bottom["nothing"]) == 0
+    assert run_of(_REGION, draw(plain, expressions(FACE, attention=TOP_LEFT))[700:]) > 20
+    narrow = draw(grey(150, 720), known)
+    assert narrow.shape[1] < 800
 
 
 # --- what is covered and uncertain --------------------------------------------------------------------------------
@@ -222,7 +274,7 @@ def test_notes_of_a_card() -> None:
     assert len(_notes(faces[0])) == 2
     covered = replace(faces, occlusion=COVERED, visibility=np.full((1, 6), 0.5, np.float32))
     assert _notes(covered[0])[2:] == ["covered: 30% (lower, left)", "how visible each region is:"]
-    assert _notes(replace(covered, occlusion=COVERED / 2)[0])[2] == "covered: 15%"
+    assert _notes(replace(covered, occlusion=COVERED / 2)[0])[2] == "how visible each region is:"  # it is not covered
 
 
 # --- several faces ------------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ from itertools import count
 from pathlib import Path
 from threading import Barrier
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from regionfer.degradations import LEVELS, degrade
 from regionfer.errors import ImageError, ModelError
 from regionfer.faces import MTCNN, Detections, aligned_landmarks
 from regionfer.onnx_model import ExpressionModel, FusedModel
@@ -240,6 +242,7 @@ class TurningDetector:
         return Detections(box, np.float32([0.99]), (turned * 60 + 50)[None].astype(np.float32))
 
 
+@pytest.mark.usefixtures("plain_faces")
 class TestPose:
     def test_is_the_model_s(self, trusted_model, tiny_model):
         photo = np.full((100, 100, 3), BLUE, np.uint8)
@@ -263,6 +266,7 @@ class TestPose:
         assert recognizer.recognize_crops(crops)[0].pose is None
 
 
+@pytest.mark.usefixtures("plain_faces")
 class TestHardToJudge:
     """Nothing is invented, and nothing is raised."""
 
@@ -274,7 +278,7 @@ class TestHardToJudge:
             image = np.pad(image, ((20, 30), (20, 30), (0, 0)))
         ((face,),) = [outcome.result for outcome in trusting.stream([image], detect=detect)]
         assert (face.pose is not None) == judged
-        assert face.uncertain is not judged
+        assert (face.uncertain, face.uncertain_reason) == (not judged, None if judged else "too small")
         assert (face.occlusion is not None) == judged
         assert {region.visibility is not None for region in face.regions} == {judged}
         assert sum(face.probabilities.values()) == pytest.approx(1)
@@ -285,7 +289,7 @@ class TestHardToJudge:
 
     def test_a_wholly_covered_face(self, trusting, draw_squares):
         covered, clear = trusting.recognize([draw_squares(RED), draw_squares(BLUE)])
-        assert (covered[0].pose, covered[0].uncertain) == (None, True)
+        assert (covered[0].pose, covered[0].uncertain_reason) == (None, "covered")
         assert covered[0].occlusion.where == ("upper", "lower", "left", "right")
         assert all(region.visibility < 0.1 for region in covered[0].regions)
         assert covered.to_dict()["faces"][0]["pose"] is None
@@ -306,14 +310,29 @@ class TestHardToJudge:
     @pytest.mark.parametrize("name", ["masked.jpg", "turned.jpg"])
     def test_an_upside_down_photo(self, real, name):
         photo = np.asarray(Image.open(EXAMPLES / name))
-        result = real.recognize(photo[::-1, ::-1])
-        assert (len(result), result.to_rows(), result.to_dict()["faces"]) == (0, [], [])
-        assert len(real.recognize(photo)) == 1
+        (face,) = real.recognize(photo[::-1, ::-1])
+        assert abs(face.pose.roll) == pytest.approx(180, abs=10)
+        assert (face.uncertain, face.uncertain_reason) == (True, "upside down")
+        assert [each.uncertain_reason for each in real.recognize(photo)] == [None]
 
     def test_a_face_found_upside_down_is_turned(self, trusted_model):
         photo = np.full((100, 100, 3), (0, 0, 0), np.uint8)
         face = Recognizer(trusted_model, TurningDetector(180)).recognize(photo)[0]
         assert abs(face.pose.roll) == pytest.approx(180, abs=1)
+        assert (face.uncertain, face.uncertain_reason) == (True, "upside down")
+        assert face.occlusion is not None
+
+    @pytest.mark.parametrize(("degrees", "reason"), [(0, None), (90, None), (-110, None), (130, "upside down")])
+    def test_from_which_roll_a_face_is_upside_down(self, trusted_model, degrees, reason):
+        photo = np.full((100, 100, 3), BLUE, np.uint8)
+        assert Recognizer(trusted_model, TurningDetector(degrees)).recognize(photo)[0].uncertain_reason == reason
+
+    def test_a_portrait_upside_down(self, real):
+        photo = np.asarray(Image.open(EXAMPLES / "hopper.jpg"))
+        (face,) = real.recognize(photo[::-1, ::-1])
+        assert abs(face.pose.roll) == pytest.approx(178, abs=8)
+        assert face.uncertain_reason == "upside down"
+        assert real.recognize(photo)[0].uncertain_reason is None
 
     def test_two_overlapping_faces(self, real):
         photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg")).copy()
@@ -330,6 +349,34 @@ class TestHardToJudge:
         assert len(real.recognize(photo)) == 0
 
 
+class TestContrast:
+    """A face of which nothing can be seen is treated as one of too few pixels."""
+
+    @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), RED], ids=["black", "white", "red"])
+    @pytest.mark.parametrize("noise", [0, 2], ids=["plain", "noisy"])
+    def test_nothing_is_said_of_a_plain_surface(self, trusted_model, colour, noise):
+        grain = np.random.default_rng(0).normal(0, noise, (60, 60, 3))
+        crop = np.clip(colour + grain, 0, 255).astype(np.uint8)
+        face = Recognizer(trusted_model).recognize_crops(crop)[0]
+        assert (face.uncertain, face.uncertain_reason) == (True, "no contrast")
+        assert (face.pose, face.occlusion, face.regions[0].visibility) == (None, None, None)
+
+    def test_only_what_is_within_the_box_counts(self, trusting, draw_squares):
+        (face,) = trusting.recognize(draw_squares(BLUE))
+        assert (face.uncertain_reason, face.pose) == ("no contrast", None)
+
+    @pytest.mark.parametrize("name", ["astronaut.jpg", "hopper.jpg", "several.jpg", "turned.jpg"])
+    def test_the_darkest_faces_of_the_stress_test_are_judged(self, trusted_model, name):
+        image = np.asarray(Image.open(EXAMPLES / name))
+        for x1, y1, x2, y2 in MTCNN(threads=1).detect(image).boxes.round().astype(int):
+            side = min(x2 - x1, y2 - y1)
+            face = cv2.resize(image[max(y1, 0) : y2, max(x1, 0) : x2], (side, side))
+            dark = degrade(face, "darkness", LEVELS[-1]).pixels
+            assert dark.mean() < 20
+            assert "no contrast" not in Recognizer(trusted_model).recognize_crops([face, dark]).uncertain_reasons
+
+
+@pytest.mark.usefixtures("plain_faces")
 class TestMaxRisk:
     @pytest.mark.parametrize(("max_risk", "threshold"), [(None, 0.6), (0.1, 0.6), (0.05, 0.9), (1, 0.2)])
     def test_chooses_the_threshold(self, trusted_path, max_risk, threshold):
@@ -356,6 +403,10 @@ class TestMaxRisk:
     def test_a_model_without_a_curve(self, tiny_path):
         with pytest.raises(ModelError, match="it has no risk-coverage curve, from which to choose a threshold"):
             Recognizer(tiny_path, max_risk=0.1)
+
+    def test_a_model_that_comes_with_regionfer_has_its_name_only(self):
+        with pytest.raises(ModelError, match=r"^default: max_risk 1e-06 cannot be kept"):
+            Recognizer(max_risk=1e-6)
 
     def test_several_models(self, trusted_path):
         with pytest.raises(ModelError, match="fused models have no risk-coverage curve in common"):

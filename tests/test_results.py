@@ -117,7 +117,8 @@ class TestOcclusion:
         assert [region["visibility"] for region in face["regions"]] == pytest.approx([0.7, 0.5])
         rows = whole.to_rows()
         assert [row["occluded_where"] for row in rows] == ["lower+left", "upper", "upper+right"]
-        assert [row["occluded"] for row in rows] == pytest.approx([0.9, 0.4, 0.5])
+        assert [row["occluded"] for row in rows] == [True, False, True]
+        assert [row["occluded_probability"] for row in rows] == pytest.approx([0.9, 0.4, 0.5])
         assert [row["occluded_fraction"] for row in rows] == pytest.approx([0.3, 0.1, 0.75])
         assert [row["uncertain"] for row in rows] == [True, True, True]
         nowhere = make_expressions(1, occlusion=np.float32([[0.1, 0, 0, 0, 0, 0]]))
@@ -141,35 +142,41 @@ class TestOcclusion:
 
     def test_prints(self):
         face = make_covered(threshold=0.75)[0]
-        assert str(face).endswith("region face  covered 30% (lower, left)  uncertain")
+        assert str(face).endswith("region face  covered 30% (lower, left)  uncertain: improbable")
         assert str(make_covered()[1]).endswith("region centre bottom")
 
     def test_selection(self):
-        whole = make_covered(judgeable=np.array([True, False, True]), threshold=0.1)
+        whole = make_covered(unfit=np.array(["", "covered", ""]), threshold=0.1)
         part = whole[[2, 1]]
         assert list(part) == [whole[2], whole[1]]
         assert part.uncertain == (False, True)
-        assert part.judgeable.dtype == bool
+        assert part.uncertain_reasons == (None, "covered")
+        assert part.judgeable.tolist() == [True, False]
 
 
 class TestUncertain:
     @pytest.mark.parametrize(
-        ("threshold", "judgeable", "expected"),
+        ("threshold", "unfit", "expected", "reasons"),
         [
-            pytest.param(None, None, (None, None), id="nothing known"),
-            pytest.param(None, [True, False], (None, True), id="no threshold"),
-            pytest.param(0.75, [True, True], (True, False), id="threshold"),
-            pytest.param(0.5, [False, True], (True, False), id="both"),
-            pytest.param(0.625, None, (False, False), id="on the threshold"),
+            pytest.param(None, None, (None, None), (None, None), id="nothing known"),
+            pytest.param(None, ["", "covered"], (None, True), (None, "covered"), id="no threshold"),
+            pytest.param(0.75, ["", ""], (True, False), ("improbable", None), id="threshold"),
+            pytest.param(0.5, ["too small", ""], (True, False), ("too small", None), id="unfit"),
+            pytest.param(0.75, ["too small", ""], (True, False), ("too small", None), id="both"),
+            pytest.param(0.625, None, (False, False), (None, None), id="on the threshold"),
         ],
     )
-    def test_is_below_the_threshold_or_beyond_judging(self, threshold, judgeable, expected):
+    def test_is_below_the_threshold_or_beyond_judging(self, threshold, unfit, expected, reasons):
         probabilities = np.zeros((2, 8), dtype=np.float32)
         probabilities[:, :2] = [[0.625, 0.375], [0.125, 0.875]]
-        judgeable = None if judgeable is None else np.array(judgeable)
-        whole = make_expressions(2, probabilities=probabilities, threshold=threshold, judgeable=judgeable)
+        unfit = None if unfit is None else np.array(unfit)
+        whole = make_expressions(2, probabilities=probabilities, threshold=threshold, unfit=unfit)
         assert whole.uncertain == expected == tuple(face.uncertain for face in whole)
-        assert tuple(row["uncertain"] for row in whole.to_rows()) == expected
+        assert whole.uncertain_reasons == reasons == tuple(face.uncertain_reason for face in whole)
+        rows, stored = whole.to_rows(), json.loads(whole.to_json())["faces"]
+        for given in (rows, stored):
+            assert tuple(face["uncertain"] for face in given) == expected
+            assert tuple(face["uncertain_reason"] for face in given) == reasons
 
 
 class TestSelection:
@@ -236,7 +243,7 @@ class TestSelection:
         ("aligned", (3, 8), r"aligned must have shape \(3, 4, 2\)"),
         ("visibility", (3, 6), r"visibility must have shape \(3, 2\)"),
         ("occlusion", (3, 5), r"occlusion must have shape \(3, 6\)"),
-        ("judgeable", (2,), r"judgeable must have shape \(3,\)"),
+        ("unfit", (2,), r"unfit must have shape \(3,\)"),
     ],
 )
 def test_refuses_shapes(name, shape, message):
@@ -282,11 +289,12 @@ class TestForms:
         assert [row["face"] for row in rows] == [0, 1, 2]
         columns = ["image", "face", "x1", "y1", "x2", "y2", "expression", "probability"]
         columns += [f"p_{label}" for label in LABELS] + ["yaw", "pitch", "roll", "region"]
-        columns += ["occluded", "occluded_fraction", "occluded_where", "uncertain"]
+        columns += ["occluded", "occluded_probability", "occluded_fraction", "occluded_where"]
+        columns += ["uncertain", "uncertain_reason"]
         assert list(rows[0]) == columns == list(row_columns())
         assert rows[1]["p_happiness"] == rows[1]["probability"] == pytest.approx(0.7)
-        assert {type(value) for value in list(rows[0].values())[:-4]} == {str, int, float}
-        assert list(rows[0].values())[-4:] == [None] * 4
+        assert {type(value) for value in list(rows[0].values())[:-6]} == {str, int, float}
+        assert list(rows[0].values())[-6:] == [None] * 6
 
     def test_no_faces(self):
         nobody = make_expressions(0)

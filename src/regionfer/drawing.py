@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from regionfer.results import Expressions, Face, Region, covered_text
+from regionfer.results import Expressions, Face, Pose, Region, covered_text, share_text
 
 Colour: TypeAlias = tuple[int, int, int]
 Rectangle: TypeAlias = tuple[float, float, float, float]  # x1 y1 x2 y2
 
 MAX_CARDS = 24
-"""Cards beside a photo at most. Further faces have their box, label and shading in the photo only."""
+"""Cards beside a photo at most. Further faces have their box, label and outlines in the photo only."""
 
 COLOURS: Mapping[str, Colour] = MappingProxyType(
     {
@@ -38,10 +38,11 @@ COLOURS: Mapping[str, Colour] = MappingProxyType(
 """Colour of each expression; the names of other label sets are grey."""
 
 _OTHER: Colour = (176, 184, 196)
-_SHADE: Colour = (110, 40, 255)  # far from any skin
-_OPACITY = 0.42  # of the strongest shade
-_FULL_SHADE = 0.25  # share of the decision that has the strongest shade, unless a place of the face has more
-_HEAT_SIDE = 128  # resolution of the shading over a face
+_REGION: Colour = (205, 130, 255)  # far from any skin
+_FAINTEST, _FULL = 0.15, 0.9  # opacity of the outlines of the least and of the strongest region
+_ROOMY = 7  # heights of text that a face must be wide for axes and all outlines, lest they hide it
+_AXES: tuple[Colour, ...] = ((235, 60, 60), (70, 200, 70), (70, 130, 255))  # x to the head's side, y down, z ahead
+_AXIS = 0.45  # of the box's shorter side
 _CORNER = 0.25  # of its side is drawn at each corner of an uncertain face's box
 _BARS = 8
 _SMALLEST_TEXT = 10  # pixels
@@ -78,14 +79,16 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     """Return a copy of the image with its faces drawn.
 
     In the photo each face has its box and a label with the expression and its probability, both in the
-    expression's colour; if the answer is uncertain, the label says so and the box has its corners only. The face is
-    shaded violet by attention: a place is the darker, the more weight the regions that cover it have beyond the least
-    region of this face. Regions that all weigh the same leave no shade.
+    expression's colour; if the answer is uncertain, the label says why and the box has its corners only. The regions
+    are violet outlines, the wider and the less transparent, the more a region weighs in this face; the strongest one
+    is named below the face. Regions that all weigh the same have none. Three lines from the middle of the face are
+    the axes of the head: red to its side, green down, blue where it looks. A face that is small in the picture has
+    the outline of its strongest region only, and no axes.
 
-    Beside the photo, where they hide nothing, each face has a card: the face enlarged, with an outline around the
-    region of the largest weight; the bars of its expressions, the eight most probable ones where there are more;
-    that region's name and weight; the head pose; and, where the model says so, how much of the face is covered and
-    how visible each region is.
+    Beside the photo, where they hide nothing, each face has a card: the face enlarged, with its outlines; the bars of
+    its expressions, the eight most probable ones where there are more; the strongest region's name and weight; the
+    head pose; and, where the model says so, how much of the face is covered and how visible each region is. Below is
+    a legend.
 
     Args:
         image: (H, W, 3) RGB uint8, the image that the expressions are of. It is not changed.
@@ -108,8 +111,15 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     corners = [_corners(expressions, index) for index in range(len(faces))]
     boxes = [_scaled(face.box, scale) for face in faces]
     for face, box, square in zip(faces, boxes, corners, strict=True):
-        _shade(photo, _heat(face.regions), square * scale)
-        _frame(photo, box, _colour(face.expression), sizes, whole=not face.uncertain)
+        side = min(box[2] - box[0], box[3] - box[1])
+        wide = min(sizes.line, max(2, round(side / 20)))
+        _frame(photo, box, _colour(face.expression), wide, whole=not face.uncertain)
+        roomy = side >= _ROOMY * sizes.text
+        thin = min(sizes.line, max(1, round(side / 40)))
+        _outline_regions(photo, face.regions, square * scale, thin, only_strongest=not roomy)
+        if roomy:
+            _draw_axes(photo, face.pose, box, sizes.line)
+            _name_region(photo, face.regions, max(float(square[:, 1].max() * scale), box[3]), box, boxes, sizes)
     if faces:
         _label_faces(photo, faces, boxes, sizes)
     elif cards:
@@ -118,7 +128,7 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
         return photo
     count = min(len(faces), MAX_CARDS)
     drawn = [_card(image, faces[i], i, corners[i], sizes, named=len(faces) > 1) for i in range(count)]
-    return _with_panel(photo, drawn, sizes)
+    return _with_legend(_with_panel(photo, drawn, sizes), faces, sizes)
 
 
 def _check(image: NDArray[np.uint8], expressions: Expressions) -> None:
@@ -156,53 +166,109 @@ def _corners(expressions: Expressions, index: int) -> NDArray[np.float32]:
     return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float32)
 
 
-def _heat(regions: Sequence[Region]) -> NDArray[np.float32]:
-    """Shading of an aligned face, (side, side) in 0..1.
-
-    A place gets the attention of all regions that cover it, each counted from the face's least region upwards:
-    crops overlap so much that the full weights would show their geometry only.
-    """
-    heat = np.zeros((_HEAT_SIDE, _HEAT_SIDE), np.float32)
-    least = min(region.attention for region in regions)
-    for region in regions:
-        x1, y1, x2, y2 = (round(min(max(value, 0.0), 1.0) * _HEAT_SIDE) for value in region.box)
-        heat[y1:y2, x1:x2] += region.attention - least
-    heat /= max(float(heat.max()), _FULL_SHADE)
-    return np.asarray(cv2.GaussianBlur(heat, (0, 0), _HEAT_SIDE / 50), dtype=np.float32)
+def _strengths(regions: Sequence[Region]) -> list[float]:
+    """How far each region is above the least one, 1 for the strongest; all 0 where they weigh the same."""
+    weights = [region.attention for region in regions]
+    least, most = min(weights), max(weights)
+    return [(weight - least) / (most - least) if most - least > 1e-3 else 0.0 for weight in weights]
 
 
-def _shade(photo: NDArray[np.uint8], heat: NDArray[np.float32], corners: NDArray[np.float32]) -> None:
-    left, top = np.maximum(np.floor(corners.min(0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(corners.max(0)), photo.shape[1::-1]).astype(int)
-    if right <= left or bottom <= top or not heat.any():
+def _outline_regions(
+    photo: NDArray[np.uint8],
+    regions: Sequence[Region],
+    corners: NDArray[np.float32],
+    width: int,
+    *,
+    only_strongest: bool = False,
+) -> None:
+    """Outline the regions of an aligned face whose corners (4, 2) lie in the photo, the weakest first."""
+    strengths = _strengths(regions)
+    if not any(strengths):
         return
-    # OpenCV's (0, 0) is the centre of the top left pixel, hence the halves.
-    side = _HEAT_SIDE
-    grid = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float32) - np.float32(0.5)
-    local = (corners - np.array([left + 0.5, top + 0.5])).astype(np.float32)
-    warped = cv2.warpPerspective(heat, cv2.getPerspectiveTransform(grid, local), (int(right - left), int(bottom - top)))
-    opacity = (warped * _OPACITY)[..., None]
-    part = photo[top:bottom, left:right]
-    part[:] = (part * (1 - opacity) + np.array(_SHADE, np.float32) * opacity + 0.5).astype(np.uint8)
+    for strength, region in sorted(zip(strengths, regions, strict=True), key=lambda each: each[0]):
+        if only_strongest and strength < 1:
+            continue
+        x1, y1, x2, y2 = region.box
+        places = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
+        outline = corners[0] + places[:, :1] * (corners[1] - corners[0]) + places[:, 1:] * (corners[3] - corners[0])
+        opacity = _FAINTEST + strength**2 * (_FULL - _FAINTEST)  # squared, lest many near the top hide the face
+        _blend_outline(photo, outline, max(1, round(width * (0.4 + 0.6 * strength))), opacity)
+
+
+def _blend_outline(photo: NDArray[np.uint8], points: NDArray[np.float64], width: int, opacity: float) -> None:
+    left, top = np.maximum(np.floor(points.min(0)) - width, 0).astype(int)
+    right, bottom = np.minimum(np.ceil(points.max(0)) + width, photo.shape[1::-1]).astype(int)
+    if right <= left or bottom <= top:
+        return
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    # OpenCV's (0, 0) is the centre of the top left pixel, hence the half.
+    cv2.polylines(mask, [np.rint(points - (left, top) - 0.5).astype(np.int32)], True, 255, width, cv2.LINE_AA)
+    part, share = photo[top:bottom, left:right], (mask * (opacity / 255))[..., None]
+    part[:] = (part * (1 - share) + np.array(_REGION, np.float32) * share + 0.5).astype(np.uint8)
+
+
+def _name_region(
+    photo: NDArray[np.uint8],
+    regions: Sequence[Region],
+    bottom: float,
+    box: Rectangle,
+    boxes: Sequence[Rectangle],
+    sizes: _Sizes,
+) -> None:
+    """Name the strongest region below its face, unless that would hide a face."""
+    if not any(_strengths(regions)):
+        return
+    small = _Sizes(max(_SMALLEST_TEXT, round(0.8 * sizes.text)))
+    tag = _tag(_strongest(regions).name, _REGION, small)
+    x, y = round((box[0] + box[2] - tag.width) / 2), round(bottom) + 2 * sizes.line
+    spot = np.array([(x, y, x + tag.width, y + tag.height)], np.float64)
+    inside = x >= 0 and y >= 0 and x + tag.width <= photo.shape[1] and y + tag.height <= photo.shape[0]
+    if inside and not _overlaps(spot, np.array(boxes, np.float64)).any():
+        _paste(photo, tag, (x, y))
+
+
+def _draw_axes(photo: NDArray[np.uint8], pose: Pose | None, box: Rectangle, width: int) -> None:
+    if pose is None:
+        return
+    x1, y1, x2, y2 = box
+    middle, length = np.array([(x1 + x2) / 2, (y1 + y2) / 2]), _AXIS * min(x2 - x1, y2 - y1)
+    ends = middle + length * _axes(pose)
+    for end, colour in zip(ends, _AXES, strict=True):
+        for tint, line in ((_INK, width + 2), (colour, width)):
+            start, stop = (tuple(int(value) for value in np.rint(point - 0.5)) for point in (middle, end))
+            cv2.line(photo, start, stop, tint, line, cv2.LINE_AA)
+
+
+def _axes(pose: Pose) -> NDArray[np.float64]:
+    """Where the head's unit vectors to the image's right, down and ahead point in the image, (3, 2) x y."""
+    yaw, pitch, roll = np.radians(pose)
+    level = np.array(
+        [
+            (np.cos(yaw), 0.0),
+            (np.sin(yaw) * np.sin(pitch), np.cos(pitch)),
+            (np.sin(yaw) * np.cos(pitch), -np.sin(pitch)),
+        ]
+    )
+    return np.asarray(level @ np.array([(np.cos(roll), np.sin(roll)), (-np.sin(roll), np.cos(roll))]))
 
 
 def _strongest(regions: Sequence[Region]) -> Region:
     return max(regions, key=lambda region: region.attention)
 
 
-def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, sizes: _Sizes, *, whole: bool) -> None:
+def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, width: int, *, whole: bool) -> None:
     """Draw a box, or only the corners of one."""
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = x2 - 1, y2 - 1
     arm_x, arm_y = round((x2 - x1) * _CORNER), round((y2 - y1) * _CORNER)
-    for tint, width in ((_INK, sizes.line + 2), (colour, sizes.line)):
+    for tint, line in ((_INK, width + 2), (colour, width)):
         if whole:
-            cv2.rectangle(photo, (x1, y1), (x2, y2), tint, width, cv2.LINE_AA)
+            cv2.rectangle(photo, (x1, y1), (x2, y2), tint, line, cv2.LINE_AA)
             continue
         for x, to_x in ((x1, x1 + arm_x), (x2, x2 - arm_x)):
             for y, to_y in ((y1, y1 + arm_y), (y2, y2 - arm_y)):
                 corner = np.array([(to_x, y), (x, y), (x, to_y)], np.int32)
-                cv2.polylines(photo, [corner], False, tint, width, cv2.LINE_AA)
+                cv2.polylines(photo, [corner], False, tint, line, cv2.LINE_AA)
 
 
 def _label_faces(photo: NDArray[np.uint8], faces: Sequence[Face], boxes: Sequence[Rectangle], sizes: _Sizes) -> None:
@@ -220,7 +286,7 @@ def _wordings(faces: Sequence[Face], sizes: _Sizes) -> Iterator[tuple[list[str],
     numbers = [f"{index}  " if len(faces) > 1 else "" for index in range(len(faces))]
     names = [number + face.expression + "?" * bool(face.uncertain) for number, face in zip(numbers, faces, strict=True)]
     full = [
-        f"{number}{face.expression} {face.probability:.0%}" + ", uncertain" * bool(face.uncertain)
+        f"{number}{face.expression} {share_text(face.probability)}" + f", {_doubt(face)}" * bool(face.uncertain)
         for number, face in zip(numbers, faces, strict=True)
     ]
     yield full, sizes
@@ -335,7 +401,7 @@ def _card(
     middle = pad + 0.65 * sizes.text
     pen.text((2 * pad, middle), title, _colour(face.expression), large, "lm")
     if face.uncertain:
-        mark = _tag("uncertain", _OTHER, sizes)
+        mark = _tag(_doubt(face), _OTHER, sizes)
         card.paste(mark, (round(4 * pad + large.getlength(title)), round(middle - mark.height / 2)), mark)
     card.paste(_enlarged(image, face, corners, side, sizes), (2 * pad, top))
     for place, (name, value) in enumerate(bars):
@@ -347,7 +413,7 @@ def _card(
         if value * bar_width >= 1:
             pen.rectangle((start, middle - half, start + value * bar_width, middle + half), fill=_colour(name))
         pen.text(
-            (start + bar_width + pad + value_width, middle), f"{value:.0%}", _BRIGHT if chosen else _DIM, font, "rm"
+            (start + bar_width + pad + value_width, middle), share_text(value), _BRIGHT if chosen else _DIM, font, "rm"
         )
     for place, text in enumerate(notes):
         pen.text((2 * pad, top + side + pad + (place + 0.5) * row), text, _DIM, font, "lm")
@@ -358,15 +424,18 @@ def _card(
     return card
 
 
+def _doubt(face: Face) -> str:
+    return f"uncertain: {face.uncertain_reason}"
+
+
 def _notes(face: Face) -> list[str]:
     region = _strongest(face.regions)
     pose = "head pose unknown"
     if face.pose is not None:
         pose = "yaw {:+d}°   pitch {:+d}°   roll {:+d}°".format(*map(round, face.pose))
-    notes = [f"strongest region: {region.name}, {region.attention:.0%}", pose]
-    if face.occlusion is not None:
-        seen = face.occlusion
-        notes.append(f"covered: {covered_text(seen) if seen.occluded else format(seen.fraction, '.0%')}")
+    notes = [f"strongest region: {region.name}, {share_text(region.attention)}", pose]
+    if covered := covered_text(face.occlusion):
+        notes.append(f"covered: {covered}")
     if any(each.visibility is not None for each in face.regions):
         notes.append("how visible each region is:")
     return notes
@@ -388,7 +457,7 @@ def _region_marks(regions: Sequence[Region], sizes: _Sizes) -> list[Image.Image]
         shown = np.array(_HIDDEN) + region.visibility * (np.array(_VISIBLE) - _HIDDEN)
         tint = tuple(int(value) for value in shown.round())
         pen.rectangle((left + x1, y1, left + max(x1, x2 - 1), max(y1, y2 - 1)), fill=tint)
-        pen.text((size[0] / 2, side + sizes.row / 2), f"{region.visibility:.0%}", _DIM, font, "mm")
+        pen.text((size[0] / 2, side + sizes.row / 2), share_text(region.visibility), _DIM, font, "mm")
         marks.append(mark)
     return marks
 
@@ -404,7 +473,7 @@ def _in_rows(marks: Sequence[Image.Image], width: int) -> list[Sequence[Image.Im
 def _enlarged(
     image: NDArray[np.uint8], face: Face, corners: NDArray[np.float32], side: int, sizes: _Sizes
 ) -> Image.Image:
-    """The aligned face with its shading, side x side."""
+    """The aligned face with its regions, side x side."""
     shrink = min(1.0, 2 * side / max(float(np.ptp(corners, axis=0).max()), 1.0))  # a warp alone would alias
     left, top = np.floor(np.clip(corners.min(0), 0, image.shape[1::-1])).astype(int)
     right, bottom = np.ceil(np.clip(corners.max(0), 0, image.shape[1::-1])).astype(int)
@@ -416,17 +485,10 @@ def _enlarged(
     local = ((corners - (left, top)) * shrunk).astype(np.float32)
     to_square = cv2.getPerspectiveTransform(local - np.float32(0.5), square - np.float32(0.5))
     view = _pixels(cv2.warpPerspective(part, to_square, (side, side), flags=cv2.INTER_CUBIC, borderValue=_PANEL))
-    _shade(view, _heat(face.regions), square)
-    _outline(view, _strongest(face.regions), max(2, sizes.text // 10))
+    # A little inside, where the outlines at the edge can be seen.
+    inset = np.array([(1, 1), (side - 1, 1), (side - 1, side - 1), (1, side - 1)], np.float32)
+    _outline_regions(view, face.regions, inset, max(2, sizes.text // 8))
     return Image.fromarray(view)
-
-
-def _outline(view: NDArray[np.uint8], region: Region, width: int) -> None:
-    """Outline a region of an aligned face that fills the view, without leaving the view."""
-    x1, y1, x2, y2 = (round(value * len(view)) for value in region.box)
-    for tint, line in ((_INK, width + 2), (_BRIGHT, width)):
-        inset = width // 2 + 1
-        cv2.rectangle(view, (x1 + inset, y1 + inset), (x2 - 1 - inset, y2 - 1 - inset), tint, line)
 
 
 def _with_panel(photo: NDArray[np.uint8], cards: Sequence[Image.Image], sizes: _Sizes) -> NDArray[np.uint8]:
@@ -450,3 +512,48 @@ def _with_panel(photo: NDArray[np.uint8], cards: Sequence[Image.Image], sizes: _
     for index, card in enumerate(cards):
         _paste(page, card, (left + pad + index % columns * step_x, top + pad + index // columns * step_y))
     return page
+
+
+def _with_legend(page: NDArray[np.uint8], faces: Sequence[Face], sizes: _Sizes) -> NDArray[np.uint8]:
+    """The page with lines below it that say what is drawn."""
+    marks = _legend(faces, sizes)
+    if not marks:
+        return page
+    rows: list[list[Image.Image]] = [[]]
+    gap, pad = 3 * sizes.pad, 2 * sizes.pad
+    for mark in marks:
+        if rows[-1] and sum(each.width + gap for each in (*rows[-1], mark)) + 2 * pad > page.shape[1]:
+            rows.append([])
+        rows[-1].append(mark)
+    height, step = page.shape[0], marks[0].height
+    added = len(rows) * step + pad
+    whole = _pixels(cv2.copyMakeBorder(page, 0, added, 0, 0, cv2.BORDER_CONSTANT, value=_PANEL))
+    for number, row in enumerate(rows):
+        x = pad
+        for mark in row:
+            _paste(whole, mark, (x, height + pad // 2 + number * step))
+            x += mark.width + gap
+    return whole
+
+
+def _legend(faces: Sequence[Face], sizes: _Sizes) -> list[Image.Image]:
+    marks = []
+    if any(any(_strengths(face.regions)) for face in faces):
+        marks.append(_legend_line([_REGION], "region: the stronger the outline, the more it weighs", sizes))
+    if any(face.pose is not None for face in faces):
+        marks.append(_legend_line(_AXES, "head: to its side, down, ahead", sizes))
+    if any(face.uncertain for face in faces):
+        marks.append(_legend_line([_OTHER], "box open at its sides: uncertain", sizes))
+    return marks
+
+
+def _legend_line(colours: Sequence[Colour], text: str, sizes: _Sizes) -> Image.Image:
+    font, dash = _font(sizes.text), sizes.text
+    start = len(colours) * (dash + sizes.pad) + sizes.pad
+    line = Image.new("RGBA", (math.ceil(start + font.getlength(text)), sizes.row))
+    pen, middle = ImageDraw.Draw(line), sizes.row / 2
+    for place, colour in enumerate(colours):
+        left = place * (dash + sizes.pad)
+        pen.rectangle((left, middle - sizes.line / 2, left + dash, middle + sizes.line / 2), fill=colour)
+    pen.text((start, middle), text, _DIM, font, "lm")
+    return line

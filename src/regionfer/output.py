@@ -33,7 +33,8 @@ class TableWriter(Protocol):
 class CsvWriter:
     """A table with a header and a row a face, in the columns of `regionfer.results.row_columns`.
 
-    An image without faces gives a row with its name only. Numbers have six significant digits.
+    An image without faces gives a row with its name only. Numbers have six significant digits; true and false are
+    yes and no.
     """
 
     def __init__(self, file: TextIO, labels: Sequence[str] = LABELS) -> None:
@@ -168,4 +169,6 @@ def _stems(image: Path) -> Iterator[str]:
 def _cell(value: object) -> object:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -19,11 +19,18 @@ from regionfer.regions import LANDMARKS
 
 _Value = TypeVar("_Value")
 
-_OPTIONAL = ("landmarks", "aligned", "visibility", "occlusion", "judgeable")
+_OPTIONAL = ("landmarks", "aligned", "visibility", "occlusion", "unfit")
 _PARTS = 6  # columns of `Expressions.occlusion`
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
+
+UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "upside down", "improbable")
+"""Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
+several that hold, the first is named."""
+
+NAMED_SHARE = 0.05
+"""A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""
 
 COVERED_HALF = 0.25
 """A half of a face is named as covered if at least this share of it is."""
@@ -111,7 +118,8 @@ class Region(NamedTuple):
         mu: self-attention, 0..1.
         nu: relation-attention, 0..1.
         attention: share in the decision, 0..1; the shares of a face's regions sum to 1.
-        visibility: how visible it is, 0..1; None where the model does not say, or the face is too small to be judged.
+        visibility: how visible it is, 0..1; None where the model does not say, or the face is too small or without
+            contrast.
     """
 
     name: str
@@ -133,9 +141,11 @@ class Face:
         pose: direction of the head; None where unknown.
         landmarks: x y in pixels by name, in ``LANDMARKS`` order; None where unknown.
         regions: the model's regions, the whole face first.
-        occlusion: what of it is covered; None where the model does not say, or the face is too small to be judged.
+        occlusion: what of it is covered; None where the model does not say, or the face is too small or without
+            contrast.
         uncertain: whether the answer should not be counted on: its probability is too low for the risk that was asked
-            for, or the face is too small or too covered to be judged. None where no threshold is known.
+            for, or the face cannot be judged. None where no threshold is known.
+        uncertain_reason: why, one of `UNCERTAIN_REASONS`; None if it is not uncertain.
     """
 
     box: Box
@@ -146,6 +156,7 @@ class Face:
     regions: tuple[Region, ...]
     occlusion: Occlusion | None = None
     uncertain: bool | None = None
+    uncertain_reason: str | None = None
 
     @property
     def expression(self) -> str:
@@ -173,14 +184,16 @@ class Face:
     def __str__(self) -> str:
         x1, y1, x2, y2 = self.box
         parts = [
-            f"{self.expression} {self.probability:.0%}",
+            f"{self.expression} {share_text(self.probability)}",
             f"box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}",
             f"pose {_pose_text(self.pose)}",
             f"region {self.region}",
         ]
-        if self.occlusion is not None and self.occlusion.occluded:
-            parts.append(f"covered {covered_text(self.occlusion)}")
-        return "  ".join(parts + ["uncertain"] * bool(self.uncertain))
+        if covered := covered_text(self.occlusion):
+            parts.append(f"covered {covered}")
+        if self.uncertain:
+            parts.append(f"uncertain: {self.uncertain_reason}")
+        return "  ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +221,11 @@ class Expressions:
         image_size: width, height in pixels; None where the faces come from images of different sizes.
         source: name of the image, as given; None for an image from memory.
         visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say, NaN for
-            faces too small to be judged.
+            faces too small or without contrast.
         occlusion: (n, 6) float32 in 0..1, columns as `Occlusion`; None and NaN as for ``visibility``.
         occlusion_threshold: probability from which a face counts as covered.
-        judgeable: (n,) bool, False for faces too small or too covered to be judged; None if all can be.
+        unfit: (n,) str, why each face cannot be judged, one of `UNCERTAIN_REASONS`, or "" if it can be; None if all
+            can be.
         threshold: answers less probable than this are uncertain; None where no threshold is known.
     """
 
@@ -232,7 +246,7 @@ class Expressions:
     visibility: NDArray[np.float32] | None = None
     occlusion: NDArray[np.float32] | None = None
     occlusion_threshold: float = 0.5
-    judgeable: NDArray[np.bool_] | None = None
+    unfit: NDArray[np.str_] | None = None
     threshold: float | None = None
 
     def __post_init__(self) -> None:
@@ -250,7 +264,7 @@ class Expressions:
             "aligned": ((n, 4, 2),),
             "visibility": ((n, r),),
             "occlusion": ((n, _PARTS),),
-            "judgeable": ((n,),),
+            "unfit": ((n,),),
         }
         for name, shapes in expected.items():
             array = getattr(self, name)
@@ -258,7 +272,7 @@ class Expressions:
                 continue
             if array.shape not in shapes:
                 raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}, got {array.shape}")
-            view = np.asarray(array, dtype=bool if name == "judgeable" else np.float32).view()
+            view = np.asarray(array, dtype=np.str_ if name == "unfit" else np.float32).view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
 
@@ -288,6 +302,16 @@ class Expressions:
     def uncertain(self) -> tuple[bool | None, ...]:
         """Whether each answer should not be counted on; see `Face.uncertain`."""
         return tuple(self._uncertain(index) for index in range(len(self)))
+
+    @property
+    def uncertain_reasons(self) -> tuple[str | None, ...]:
+        """Why each answer should not be counted on; see `Face.uncertain_reason`."""
+        return tuple(self._reason(index) for index in range(len(self)))
+
+    @property
+    def judgeable(self) -> NDArray[np.bool_]:
+        """Whether each face (n,) can be judged at all."""
+        return np.ones(len(self), bool) if self.unfit is None else np.asarray(self.unfit == "", bool)
 
     def probability_of(self, expression: str) -> NDArray[np.float32]:
         """Probability (n,) of an expression by its name or alias ("happy" is "happiness").
@@ -348,6 +372,7 @@ class Expressions:
             regions=tuple(Region(*each) for each in named_regions),
             occlusion=self._occlusion(index),
             uncertain=self._uncertain(index),
+            uncertain_reason=self._reason(index),
         )
 
     def _occlusion(self, index: int) -> Occlusion | None:
@@ -360,9 +385,13 @@ class Expressions:
         return [None if math.isnan(value) else value for value in self.visibility[index].tolist()]
 
     def _uncertain(self, index: int) -> bool | None:
-        if self.judgeable is not None and not self.judgeable[index]:
-            return True
-        return None if self.threshold is None else float(self.probabilities[index].max()) < self.threshold
+        return None if self.threshold is None and self.judgeable[index] else self._reason(index) is not None
+
+    def _reason(self, index: int) -> str | None:
+        if self.unfit is not None and self.unfit[index]:
+            return str(self.unfit[index])
+        improbable = self.threshold is not None and float(self.probabilities[index].max()) < self.threshold
+        return "improbable" if improbable else None
 
     def _face_dict(self, index: int, face: Face) -> dict[str, Any]:
         return {
@@ -379,6 +408,7 @@ class Expressions:
             "aligned": None if self.aligned is None else self.aligned[index].tolist(),
             "occlusion": None if face.occlusion is None else _occlusion_dict(face.occlusion),
             "uncertain": face.uncertain,
+            "uncertain_reason": face.uncertain_reason,
         }
 
     def _row(self, index: int, face: Face) -> dict[str, Any]:
@@ -386,8 +416,11 @@ class Expressions:
         probabilities = face.probabilities.values()
         answer = (self.source, index, *face.box, face.expression, face.probability, *probabilities, *pose, face.region)
         cover = face.occlusion
-        covered = (None, None, None) if cover is None else (cover.probability, cover.fraction, "+".join(cover.where))
-        return dict(zip(row_columns(self.labels), (*answer, *covered, face.uncertain), strict=True))
+        covered: tuple[Any, ...] = (None, None, None, None)
+        if cover is not None:
+            covered = (cover.occluded, cover.probability, cover.fraction, "+".join(cover.where))
+        trust = (face.uncertain, face.uncertain_reason)
+        return dict(zip(row_columns(self.labels), (*answer, *covered, *trust), strict=True))
 
 
 def row_columns(labels: Sequence[str] = LABELS) -> tuple[str, ...]:
@@ -395,24 +428,42 @@ def row_columns(labels: Sequence[str] = LABELS) -> tuple[str, ...]:
 
     ``image`` is the source, ``face`` its number in the image from 0, ``x1 y1 x2 y2`` its box in pixels, ``p_...``
     one probability a label, ``yaw pitch roll`` degrees, ``region`` the name of the region with the largest weight,
-    ``occluded`` the probability that the face is covered, ``occluded_fraction`` how much of it is and
-    ``occluded_where`` its covered halves, joined by "+"; ``uncertain`` whether the answer should not be counted on.
+    ``occluded`` whether the face counts as covered, ``occluded_probability`` how probably it is, ``occluded_fraction``
+    how much of it is and ``occluded_where`` its covered halves, joined by "+"; ``uncertain`` whether the answer should
+    not be counted on, and ``uncertain_reason`` why. Where a table of attributes has these columns, they mean the same.
 
     >>> row_columns(["calm", "tense"])[6:10]
     ('expression', 'probability', 'p_calm', 'p_tense')
     """
     place = ("image", "face", "x1", "y1", "x2", "y2")
     answer = ("expression", "probability", *(f"p_{label}" for label in labels), "yaw", "pitch", "roll", "region")
-    return (*place, *answer, "occluded", "occluded_fraction", "occluded_where", "uncertain")
+    covered = ("occluded", "occluded_probability", "occluded_fraction", "occluded_where")
+    return (*place, *answer, *covered, "uncertain", "uncertain_reason")
 
 
-def covered_text(occlusion: Occlusion) -> str:
-    """How much of a face is covered, and where.
+def covered_text(occlusion: Occlusion | None) -> str:
+    """How much of a face is covered, and where; nothing if it is not, or by less than `NAMED_SHARE`, or if unknown.
 
     >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2))
     '30% (lower, left)'
+    >>> covered_text(Occlusion(0.9, fraction=0.02, upper=0.02, lower=0, left=0.02, right=0))
+    ''
     """
-    return f"{occlusion.fraction:.0%}" + (f" ({', '.join(occlusion.where)})" if occlusion.where else "")
+    if occlusion is None or not occlusion.occluded or occlusion.fraction < NAMED_SHARE:
+        return ""
+    return share_text(occlusion.fraction) + (f" ({', '.join(occlusion.where)})" if occlusion.where else "")
+
+
+def share_text(share: float) -> str:
+    """A share in whole percent, which says neither "none" nor "all" of what is only nearly so.
+
+    >>> share_text(0.934), share_text(0.999999), share_text(0.001), share_text(1.0)
+    ('93%', '>99%', '<1%', '100%')
+    """
+    text = f"{share:.0%}"
+    if text == "100%" and share < 1:
+        return ">99%"
+    return "<1%" if text == "0%" and share > 0 else text
 
 
 def _occlusion_dict(occlusion: Occlusion) -> dict[str, Any]:

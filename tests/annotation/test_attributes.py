@@ -50,6 +50,7 @@ class TestBlur:
             assert values[0] > 4 * values[2]
 
 
+@pytest.mark.usefixtures("plain_faces")
 class TestFaces:
     def test_of_a_face_too_small_to_be_judged_nothing_is_said(self, trusted_model):
         recognizer = Recognizer(trusted_model, threads=1)

@@ -27,6 +27,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(module, "PART", 2)
 
 
+@pytest.mark.usefixtures("plain_faces")
 class TestFolder:
     def test_a_row_a_face(self, trusted, draw_squares, tmp_path):
         folder = tmp_path / "album"

@@ -42,7 +42,24 @@ class _Refusal(click.ClickException):
     exit_code = 2
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that names its commands where an unknown one is called for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; the error names those that there are."""
+        if (
+            args
+            and not ctx.resilient_parsing
+            and not args[0].startswith("-")
+            and self.get_command(ctx, args[0]) is None
+        ):
+            ctx.fail(f"no such command {args[0]!r}; commands: {', '.join(self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group that imports a command when it is called for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

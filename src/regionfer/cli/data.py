@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import min_confidence_option, tell_findings
+from regionfer.cli import Group, min_confidence_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -75,7 +75,7 @@ def _takes_corpus(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group("data")
+@click.group("data", cls=Group)
 def command() -> None:
     """Check and prepare datasets, and find challenge lists.
 

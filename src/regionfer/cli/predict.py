@@ -241,11 +241,11 @@ _ALWAYS = 6  # the other columns are shown if there is something in them
 
 
 def _cells(face: "Face") -> tuple[str, ...]:
-    from regionfer.results import covered_text
+    from regionfer.results import covered_text, share_text
 
     pose = "unknown" if face.pose is None else " ".join(f"{angle:+4.0f}°" for angle in face.pose)
-    covered = covered_text(face.occlusion) if face.occlusion is not None and face.occlusion.occluded else ""
-    return face.expression, f"{face.probability:.0%}", pose, face.region, covered, "uncertain" * bool(face.uncertain)
+    trust = face.uncertain_reason or ""
+    return face.expression, share_text(face.probability), pose, face.region, covered_text(face.occlusion), trust
 
 
 def _count(number: int, noun: str) -> str:

@@ -141,7 +141,6 @@ class Asker:
             np.stack([each.landmarks for each in degraded]) if model.needs_landmarks else None,
             batch_size=self.batch_size,
         )
-        assert result.judgeable is not None
         return restrict(result.probabilities, match_classes(model.card.labels, self.classes)), result.judgeable
 
 
