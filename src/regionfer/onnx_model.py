@@ -367,7 +367,7 @@ class ExpressionModel(Classifier):
         return f"ExpressionModel({str(self.source)!r}, {self.card.name} {self.card.version})"
 
     def __str__(self) -> str:
-        return str(self.source)
+        return self.source.stem if self.source.parent == WEIGHTS else str(self.source)
 
     def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
         inputs: dict[str, NDArray[Any]] = {"faces": faces}
