@@ -408,7 +408,7 @@ class _Places(NamedTuple):
 
 def _find_places(image: NDArray[np.uint8], found: Detections) -> _Places:
     fit = fit_face(found.landmarks)
-    contrasted = np.array([_has_contrast(image, box) for box in found.boxes], bool)
+    contrasted = np.array([has_contrast(image, box) for box in found.boxes], bool)
     return _Places(found.boxes, found.scores, fit.pose, crop_frames(found, fit), found.landmarks, contrasted)
 
 
@@ -418,7 +418,7 @@ def _fill_place(image: NDArray[np.uint8]) -> _Places:
     unknown = np.full((1, 3), np.nan, dtype=np.float32)
     box = np.array([[0, 0, width, height]], dtype=np.float32)
     frame = np.array([[(0, 0), (width, 0), (0, height)]], dtype=np.float64)
-    return _Places(box, unknown[:, 0], unknown, frame, None, np.array([_has_contrast(image, box[0])]))
+    return _Places(box, unknown[:, 0], unknown, frame, None, np.array([has_contrast(image, box[0])]))
 
 
 def _join(places: Sequence[_Places]) -> _Places:
@@ -450,7 +450,7 @@ def _unfit(places: _Places, occlusion: NDArray[np.float32] | None) -> NDArray[np
     return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
 
 
-def _has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
+def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
     """Whether the pixels within a box differ enough to show anything."""
     left, top = np.maximum(np.floor(box[:2]), 0).astype(int)
     right, bottom = np.minimum(np.ceil(box[2:]), _size(image)).astype(int)

@@ -13,7 +13,7 @@ from regionfer.labels import LABELS
 HALVES = ("upper", "lower", "left", "right")
 POSE = ("yaw", "pitch", "roll", "pose_bin")
 COVER = ("occluded_fraction", "occluded_where", "occluded", "occluded_probability", *(f"occluded_{h}" for h in HALVES))
-UNKNOWN = dict.fromkeys((*POSE, *COVER, "uncertain", "label", "split"))
+UNKNOWN = dict.fromkeys((*POSE, *COVER, "uncertain", "uncertain_reason", "label", "split"))
 
 
 @pytest.fixture(scope="session")

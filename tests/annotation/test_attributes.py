@@ -89,7 +89,7 @@ class TestFaces:
         assert unknown == {
             *("yaw", "pitch", "roll", "pose_bin", "occluded_fraction", "occluded_where", "uncertain", "occluded"),
             *("occluded_probability", "occluded_upper", "occluded_lower", "occluded_left", "occluded_right"),
-            *("label", "split"),
+            *("uncertain_reason", "label", "split"),
         }
 
     @pytest.mark.parametrize(
@@ -101,3 +101,4 @@ class TestFaces:
         (outcome,) = recognizer.stream([image], detect=False, keep_images=True)
         (row,) = describe_faces(outcome.image, outcome.result, "a.png")
         assert (row.pose_bin, row.yaw, row.uncertain, row.face_size) == (None, None, True, side)
+        assert row.uncertain_reason == outcome.result[0].uncertain_reason is not None

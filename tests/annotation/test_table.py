@@ -149,7 +149,7 @@ class TestBadInput:
         ("old", "new", "message"),
         [
             ("48,48,,\n", "48,wide,,\n", "line 3: column y2: expected a number, found 'wide'"),
-            (",no,no,", ",maybe,no,", "line 4: column uncertain: expected yes or no, found 'maybe'"),
+            (",no,,no,", ",maybe,,no,", "line 4: column uncertain: expected yes or no, found 'maybe'"),
             ("blur", "sharpness", "missing: blur"),
         ],
     )

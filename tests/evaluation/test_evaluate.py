@@ -58,6 +58,7 @@ class TestFigures:
         assert "end_to_end" not in figures
         assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
+    @pytest.mark.usefixtures("plain_faces")
     def test_answering_only_the_surest(self, recognizer, trusted_path, make_manifest, said, subsets):
         manifest = make_manifest()
         trusted = Recognizer(trusted_path, max_risk=0.14)
@@ -79,6 +80,7 @@ class TestFigures:
         assert [len(row) for row in risks.rows] == [len(risks.columns)] * 6 == [7] * 6
         assert len(risk_table(evaluate(recognizer, manifest)).columns) == 4
 
+    @pytest.mark.usefixtures("plain_faces")
     @pytest.mark.parametrize("end_to_end", [False, True])
     def test_what_cannot_be_judged(self, save_model, make_card, make_manifest, square_detector, end_to_end):
         """Red faces are covered, by this model; of half the faces the probability would do."""
@@ -90,6 +92,16 @@ class TestFigures:
         assert figures.to_dict()["selection"]["coverage"] == 0.5
         assert figures.to_dict()["n"] == 4
 
+    def test_a_face_without_contrast_is_not_answered(self, trusted_path, make_manifest):
+        flat = np.full((4, 40, 40, 3), (0, 0, 200), np.uint8)
+        halves = flat.copy()
+        halves[:, :, 20:] = (0, 0, 250)
+        recognizer = Recognizer(trusted_path, max_risk=1)
+        chosen = (make_manifest(4, pixels=pixels) for pixels in (flat, halves))
+        coverages = [evaluate(recognizer, each).to_dict()["selection"]["coverage"] for each in chosen]
+        assert coverages == [0.0, 1.0]
+
+    @pytest.mark.usefixtures("plain_faces")
     def test_a_small_face_is_not_answered(self, trusted_path, make_manifest):
         blue = np.zeros((4, 40, 40, 3), np.uint8) + np.array([0, 0, 255], np.uint8)
         small, large = (make_manifest(4, pixels=blue[:, :height]) for height in (15, 16))

@@ -33,6 +33,7 @@ class FaceRow:
         expression: the most probable one.
         probability: that of the expression, 0..1.
         uncertain: whether the answer should not be relied on.
+        uncertain_reason: why, one of `regionfer.results.UNCERTAIN_REASONS`.
         occluded: whether the face counts as covered.
         occluded_probability: 0..1 that it is covered.
         occluded_upper, occluded_lower, occluded_left, occluded_right: how far each half is covered, 0..1; left and
@@ -55,6 +56,7 @@ class FaceRow:
     expression: str
     probability: float
     uncertain: bool | None
+    uncertain_reason: str | None
     occluded: bool | None
     occluded_probability: float | None
     occluded_upper: float | None
@@ -141,6 +143,7 @@ def _row(name: str, number: int, face: Face, blur: float, label: str | None, spl
         expression=face.expression,
         probability=face.probability,
         uncertain=face.uncertain,
+        uncertain_reason=face.uncertain_reason,
         occluded=None if covered is None else covered.occluded,
         occluded_probability=None if covered is None else covered.probability,
         occluded_upper=None if covered is None else covered.upper,

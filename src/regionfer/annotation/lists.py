@@ -17,6 +17,7 @@ from regionfer.annotation.questions import NO, YES
 from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.codes import native_coding
 from regionfer.errors import DatasetError, writing
+from regionfer.results import NAMED_SHARE
 
 Form = Literal["csv", "authors", "both"]
 
@@ -161,7 +162,8 @@ class _Judge:
         if not (row.occluded if limit is None else row.occluded_probability > limit):
             return ""
         where = f" at {row.occluded_where}" if row.occluded_where else ""
-        share = "" if row.occluded_fraction is None else f", {row.occluded_fraction:.0%} of the face{where}"
+        hardly = row.occluded_fraction is None or row.occluded_fraction < NAMED_SHARE
+        share = "" if hardly else f", {row.occluded_fraction:.0%} of the face{where}"
         return f"estimate: occluded with probability {row.occluded_probability:.2f}{share}"
 
     def _turned(self, row: FaceRow, hand: HandLabel | None, bins: Sequence[str]) -> str | None:
