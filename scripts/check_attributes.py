@@ -4,7 +4,8 @@
 
 Covered: faces of FERPlus Valid that somebody looked at (columns name and kind). Turned: the same split against the
 table of poses that scripts/label_pose wrote. Prints areas under the ROC curve with 95 % intervals, and the share of
-wrong answers among the surest 80 and 90 % on clear, covered, frontal and turned faces. Give a model that learned from
+wrong answers among the surest 80 and 90 % on clear, covered, frontal and turned faces. Then what it says of 500 of the
+faces with little detail left, and of pictures that show no face. Give a model that learned from
 none of these faces. ``--lists DIR`` also writes those groups as lists that `regionfer evaluate --subset` reads, whose
 report draws risk and calibration of each.
 """
@@ -14,12 +15,15 @@ import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets import load_faces, read_dataset
 from regionfer.metrics import accuracy, risk_at_coverage, roc_auc, wilson_interval
-from regionfer.onnx_model import ExpressionModel
+from regionfer.occluders import draw_cover
+from regionfer.onnx_model import ExpressionModel, ModelOutput
+from regionfer.recognizer import MAX_COVERED
 
 
 def main() -> None:
@@ -33,7 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     model = ExpressionModel.load(arguments.model)
     manifest = read_dataset("ferplus", arguments.data).split("valid")
-    output = model.run(load_faces(manifest, model.card.face_size))
+    faces = load_faces(manifest, model.card.face_size)
+    output = model.run(faces)
     if output.occlusion is None or output.pose is None:
         parser.error(f"{arguments.model}: has no outputs for what covers a face and how it is turned")
     names = manifest.names.tolist()
@@ -67,6 +72,37 @@ def main() -> None:
         if arguments.lists is not None and not some.all():
             write_list(arguments.lists / f"{name.replace(',', '').replace(' ', '-')}.csv", manifest.names[some])
         print(f"{name} (n = {some.sum():,}): accuracy {share:.2%} ({low:.1%} to {high:.1%}), {risks}")
+    some = slice(0, None, 6)
+    print_degraded(model, faces[some], manifest.labels[some])
+
+
+def print_degraded(model: ExpressionModel, faces: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    """What a model says of faces with little detail left, and of pictures without a face."""
+    for side in (48, 32, 24, 16, 12):
+        output = model.run(shrunk(faces, side))
+        right = output.probabilities.argmax(1) == labels
+        print_said(f"shrunk to {side} pixels, {right.mean():.1%} right", model, output)
+    rng = np.random.default_rng(0)
+    print_said("no face", model, model.run(np.stack([draw_cover(rng, model.card.face_size) for _ in range(500)])))
+
+
+def shrunk(faces: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Faces (n, S, S, 3) with no more detail than so many pixels hold."""
+    size = faces.shape[1:3]
+    small = (cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA) for face in faces)
+    return np.stack([cv2.resize(face, size) for face in small]).astype(np.uint8)
+
+
+def print_said(name: str, model: ExpressionModel, output: ModelOutput) -> None:
+    """One line: how many of some faces are called covered, how many wholly so, and how many are answered."""
+    assert model.card.uncertainty is not None
+    assert output.occlusion is not None
+    probability, fraction = output.occlusion[:, 0], output.occlusion[:, 1]
+    whole = fraction > MAX_COVERED
+    sure = (output.probabilities.max(1) >= model.card.uncertainty["threshold"]) & ~whole
+    covered = (probability >= model.card.occlusion_threshold).mean()
+    said = f"covered {covered:.1%}, wholly {whole.mean():.1%}, answered {sure.mean():.1%}"
+    print(f"{name} (n = {len(fraction):,}): {said}")
 
 
 def rows_of(path: Path, names: list[str]) -> list[Mapping[str, str]]:
