@@ -368,7 +368,9 @@ class TestContrast:
     @pytest.mark.parametrize("name", ["astronaut.jpg", "hopper.jpg", "several.jpg", "turned.jpg"])
     def test_the_darkest_faces_of_the_stress_test_are_judged(self, trusted_model, name):
         image = np.asarray(Image.open(EXAMPLES / name))
-        for x1, y1, x2, y2 in MTCNN(threads=1).detect(image).boxes.round().astype(int):
+        boxes = MTCNN(threads=1).detect(image).boxes.round().astype(int)
+        assert len(boxes)
+        for x1, y1, x2, y2 in boxes:
             side = min(x2 - x1, y2 - y1)
             face = cv2.resize(image[max(y1, 0) : y2, max(x1, 0) : x2], (side, side))
             dark = degrade(face, "darkness", LEVELS[-1]).pixels

@@ -44,5 +44,6 @@ def progress_text(unit: str, done: float, total: float, pace: float) -> str:
         return text
     seconds = (total - done) / pace
     minutes = f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    speed = f"{pace:,.0f}" if pace >= 100 else f"{pace:.3g}"
     left = f"{seconds:.0f} s" if seconds < 90 else minutes
-    return f"{text}, {pace:.3g} {unit}/s, about {left} left"
+    return f"{text}, {speed} {unit}/s, about {left} left"

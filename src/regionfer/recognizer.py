@@ -68,8 +68,8 @@ stops, of which nobody sees much, have 4."""
 MAX_ROLL = 120.0
 """Degrees from which a face that was found in a photo counts as upside down: its answer is given, but uncertain.
 
-Its crop is turned upright, but a third of such faces are not found, the landmarks of others lie worse, and not all get
-the answer that they get upright.
+Its crop is turned upright, but three in ten of such faces are not found, the landmarks of others lie worse, and not all
+get the answer that they get upright.
 """
 
 HELD_PIXELS = 50_000_000

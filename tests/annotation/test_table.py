@@ -63,8 +63,10 @@ def test_covered_nowhere_is_not_unknown(table, tmp_path):
     assert [row.occluded_where for row in AttributeTable.read(tmp_path / "t.csv").rows] == ["lower", None, ""]
 
 
-def test_the_fingerprint_is_that_of_the_faces(table, make_row, make_table):
-    assert table.fingerprint != make_table(*table.rows[:2], root="/somewhere").fingerprint
+def test_the_fingerprint_is_of_what_was_annotated_and_how(table, make_table):
+    """Faces that came or went are told one by one; see `of_table`."""
+    assert table.fingerprint == make_table(*table.rows[:2]).fingerprint
+    assert table.fingerprint != make_table(*table.rows, root="/elsewhere").fingerprint
 
 
 class TestCutOff:

@@ -35,7 +35,7 @@ def album(tmp_path, draw_squares):
 
 
 @pytest.fixture
-def table(run, album, trusted_path, tmp_path):
+def table(run, album, trusted_path, tmp_path, plain_faces):
     path = tmp_path / "manifest.parquet"
     done = run(album, "--out", path, "--model", trusted_path, "--min-confidence", 0.5)
     assert done.exit_code == 0, done.output
@@ -229,7 +229,7 @@ class TestLists:
         assert text.count("by hand: mask (2 annotators)") == 2
         assert len((tmp_path / "lists" / "pose_45_album.csv").read_text().splitlines()) == 4
 
-    def test_a_model_that_says_nothing(self, run, album, tiny_path, tmp_path):
+    def test_a_model_that_says_nothing(self, run, album, tiny_path, tmp_path, plain_faces):
         run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
         done = run("lists", tmp_path / "m.csv", "--out", tmp_path / "lists")
         assert "occlusion: no list; tiny 0.0.1 does not say how these faces are covered" in done.stdout

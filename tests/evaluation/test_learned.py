@@ -50,6 +50,13 @@ def make_model(save_model, make_card):
             ("valid",),
             id="twice",
         ),
+        pytest.param(
+            {"dataset": "own", "started_from": {"learned_through": [{"dataset": "own"}, ON_FERPLUS]}},
+            "FERPlus",
+            ["valid"],
+            ("valid",),
+            id="taught",
+        ),
         pytest.param({"data": "none", "splits": None}, "FERPlus", ["valid"], None, id="nothing said"),
     ],
 )

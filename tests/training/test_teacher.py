@@ -98,6 +98,21 @@ def test_a_run_learns_from_its_teacher(
     assert (predict(load_classifier(student), faces).argmax(1) == faces.labels).mean() > 0.9
 
 
+def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    seen = {"dataset": "FERPlus", "splits": ["valid"]}
+    train(make_recipe(), make_faces(), None, tmp_path / "first", classes=classes, data=seen)
+    first = tmp_path / "first" / BEST
+    recipe = make_recipe(teacher={"checkpoints": [first]}, model={"pretrained": first})
+    taught = train(recipe, make_faces(), None, tmp_path / "taught", classes=classes, data={"dataset": "own"})
+    through = [(each["dataset"], each["splits"]) for each in taught.data["learned_through"]]
+    assert through == [("FERPlus", ["valid"])] * 2
+    start = tmp_path / "taught" / BEST
+    last = train(make_recipe(), make_faces(), None, tmp_path / "last", classes=classes, start=start)
+    assert last.data["started_from"]["learned_through"][0]["splits"] == ["valid"]
+
+
 def test_teachers_are_looked_for_beside_the_recipes_and_shown_without_their_folder(tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     path = tmp_path / "recipes" / "x.toml"

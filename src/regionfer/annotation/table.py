@@ -101,11 +101,8 @@ class AttributeTable:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name the faces of this table, whatever file it is in."""
-        content = hashlib.sha256(self.card.to_json().encode())
-        for row in self.rows:
-            content.update(f"{row.image}\0{row.face}\n".encode(errors="surrogatepass"))
-        return content.hexdigest()[:12]
+        """Twelve hexadecimal digits that name what this table was made of and how, whatever file it is in."""
+        return hashlib.sha256(self.card.to_json().encode()).hexdigest()[:12]
 
     def write(self, path: str | Path) -> None:
         """Write the table; a file of that name is replaced once the new one is whole.

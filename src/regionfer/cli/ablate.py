@@ -1,10 +1,11 @@
 """``regionfer ablate``: every row of an ablation, trained alike, and one table."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
+
+from regionfer.cli.progress import open_image_bar
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -96,7 +97,7 @@ def command(
             sources,
             settings,
             report=lambda line: click.echo(line, err=True),
-            show_search=_search,
+            show_search=partial(open_image_bar, unit="faces searched for landmarks"),
         )
     except KeyboardInterrupt:
         click.echo(f"{folder}: interrupted; call again with --resume to go on", err=True)
@@ -104,12 +105,3 @@ def command(
     click.echo(table.to_markdown(), nl=False)
     click.echo(f"{folder}: table.md, table.csv, table.json", err=True)
     ctx.exit(1 if any(row.failures for row in table.rows) else 0)
-
-
-@contextmanager
-def _search(total: int) -> Iterator[Callable[[int], None]]:
-    """The progress of the search for landmarks."""
-    from regionfer.cli.progress import open_image_bar
-
-    with open_image_bar(total) as advance:
-        yield advance

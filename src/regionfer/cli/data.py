@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import Group, min_confidence_option, tell_findings
+from regionfer.cli import Group, check_detecting, min_confidence_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -166,6 +166,7 @@ def prepare(
         raise click.UsageError("--given takes landmarks as they are: leave out --detect and --no-detect")
     named: Mapping[bool | None, FaceSource | None] = {None: None, True: "detect", False: "crops"}
     manifest = corpus.read()
+    check_detecting(ctx, not given and (not manifest.crops if detect is None else detect))
     tell_findings(manifest.findings)
     try:
         with open_bar("images") as progress:

@@ -1,5 +1,6 @@
 """Figures on the screen and as JSON, for the commands that measure."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,8 @@ def check_writable(path: str) -> None:
         if Path(path).exists():
             with Path(path).open("a", encoding="utf-8"):
                 pass
-        if (partial := _partial(path)) is not None:
-            partial.touch()
-            partial.unlink()
+        if _is_replaced(path):
+            _open_partial(path).unlink()
 
 
 def write_json(figures: Mapping[str, Any], path: str) -> None:
@@ -42,17 +42,26 @@ def write_json(figures: Mapping[str, Any], path: str) -> None:
     if path == "-":
         click.echo(text)
         return
-    partial = _partial(path)
     with writing(Path(path)):
-        (partial or Path(path)).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-        if partial is not None:
-            partial.replace(Path(path).resolve())
+        target = _open_partial(path) if _is_replaced(path) else Path(path)
+        target.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        if target != Path(path):
+            target.replace(Path(path).resolve())
 
 
-def _partial(path: str) -> Path | None:
-    """The file that becomes another when it is whole; None for what is no file to be replaced, such as a pipe."""
+def _is_replaced(path: str) -> bool:
+    """Whether a file takes another's place when it is whole, which a pipe or a device does not let it."""
+    return Path(path).is_file() or not Path(path).exists()
+
+
+def _open_partial(path: str) -> Path:
+    """A new file beside another, behind its links, with the rights that it would have."""
     target = Path(path).resolve()
-    return None if target.exists() and not target.is_file() else target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial.touch(exist_ok=False)
+    if target.exists():
+        partial.chmod(target.stat().st_mode)
+    return partial
 
 
 def tell_learned(learned: "Sequence[Learned]") -> None:

@@ -28,10 +28,10 @@ def open_bar(unit: str) -> Iterator[Callable[[float, int], None]]:
 
 
 @contextmanager
-def open_image_bar(total: int) -> Iterator[Callable[[float], None]]:
-    """A bar of images, moved by the function that this gives: how many more are done."""
+def open_image_bar(total: int, unit: str = "images") -> Iterator[Callable[[float], None]]:
+    """A bar of images, or of what the unit says, moved by the function that this gives: how many more are done."""
     count = 0.0
-    with open_bar("images") as progress:
+    with open_bar(unit) as progress:
 
         def advance(images: float) -> None:
             nonlocal count

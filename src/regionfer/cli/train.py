@@ -48,16 +48,17 @@ def command(
     Images that are listed and absent, or cannot be read, are left out, counted, and listed in unreadable.csv there.
     """
     from regionfer.cli import tell_failures, tell_findings
-    from regionfer.training.loop import BEST, train
+    from regionfer.training.loop import BEST, LAST, train
     from regionfer.training.recipe import load_recipe, require_files
     from regionfer.training.sources import load_sources, write_failures
 
     overrides = {"seed": seed, "precision": precision, "data.dataset": dataset, "optimiser.batch": batch}
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     # All at once, and before the faces are decoded. A run that goes on, or starts from a model, needs no pretraining.
-    require_files(settings, *(() if resume or start else ("model",)), "teacher", "attributes")
-    sources = load_sources(settings, data)
     folder = Path(out or f"runs/{settings.name}")
+    goes_on = resume and (folder / LAST).is_file()
+    require_files(settings, *(() if goes_on or start else ("model",)), "teacher", "attributes")
+    sources = load_sources(settings, data)
     # Of several processes, by torchrun or `accelerate launch`, the first alone prints and writes.
     first = os.environ.get("RANK", "0") == "0"
     if first:

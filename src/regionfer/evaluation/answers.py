@@ -204,8 +204,7 @@ def answer_photos(recognizer: Recognizer, manifest: Manifest, advance: Advance =
             sheet.missed[row] = True
         else:
             result = outcome.result
-            judgeable = np.ones(len(result), bool) if result.judgeable is None else result.judgeable
-            sheet.enter([row], result.probabilities[[face]], result.attention[[face]], judgeable[[face]])
+            sheet.enter([row], result.probabilities[[face]], result.attention[[face]], result.judgeable[[face]])
         advance(1)
     return sheet.close()
 

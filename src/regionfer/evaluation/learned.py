@@ -5,14 +5,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from regionfer.datasets import Manifest
+from regionfer.datasets.manifest import DIVIDED
 from regionfer.onnx_model import Classifier, FusedModel
 
 _SAME_IMAGES = MappingProxyType(
     {"ferplus-votes": "ferplus", "affectnet-7": "affectnet", "affectnet-8": "affectnet", "sfew 2.0": "sfew"}
 )
 """Names of datasets whose images are those of another one, or that are one dataset by another name."""
-
-_DIVIDED = "-divided"  # behind a split's name: the images of it whose votes are divided
 
 
 class Learned(NamedTuple):
@@ -38,9 +37,9 @@ class Learned(NamedTuple):
 def find_learned(model: Classifier, manifest: Manifest, role: str = "model") -> tuple[Learned, ...]:
     """Compare the cards of a model, or of several fused, with a manifest: datasets and splits by their names.
 
-    What a model was started from counts as well, as far as its card tells.
+    What a model was started from, and what taught it, counts as well, as far as its card tells.
     """
-    asked = dict.fromkeys(split.removesuffix(_DIVIDED) for split in dict.fromkeys(manifest.splits.tolist()))
+    asked = dict.fromkeys(split.removesuffix(DIVIDED) for split in dict.fromkeys(manifest.splits.tolist()))
     found = []
     for each in _files(model):
         seen = set(_splits(each.card.training, _key(manifest.dataset)))
@@ -74,12 +73,12 @@ def _files(model: Classifier) -> Iterator[Classifier]:
 
 
 def _splits(training: Mapping[str, Any], dataset: str) -> Iterator[str]:
-    """Splits of a dataset that training went through, and the training it started from."""
+    """Splits of a dataset that training went through, what it started from, its teachers, and so on back."""
     if _key(str(training.get("dataset"))) == dataset:
-        yield from (str(split).removesuffix(_DIVIDED) for split in training.get("splits") or ())
-    started = training.get("started_from")
-    if isinstance(started, Mapping):
-        yield from _splits(started, dataset)
+        yield from (str(split).removesuffix(DIVIDED) for split in training.get("splits") or ())
+    for earlier in (training.get("started_from"), *(training.get("learned_through") or ())):
+        if isinstance(earlier, Mapping):
+            yield from _splits(earlier, dataset)
 
 
 def _key(dataset: str) -> str:

@@ -383,7 +383,7 @@ def _point(
         ece = expected_calibration_error(labels, shares)
         ece_ci95 = ece_interval(labels, shares.astype(np.float64), ece)
     if threshold is not None:
-        # A face that is too small or too covered is uncertain however sure the network is.
+        # A face that cannot be judged is uncertain however sure the network is.
         selection = select(correct, np.where(judgeable, confidence, -1.0), threshold)
         coverage_ci95 = wilson_interval(round(selection.coverage * n), n)
     right = int(correct.sum())

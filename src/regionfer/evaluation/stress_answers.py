@@ -38,7 +38,7 @@ class StressAnswers:
         left_out: images or faces that could not be used: why, by name.
         amounts: (c,) float64, sum of the amounts over the faces.
         probabilities: (m, c, n, C) float32, rows sum to 1.
-        judgeable: (m, c, n) bool, False for faces too small or too covered to be judged.
+        judgeable: (m, c, n) bool, False for faces that cannot be judged, see `regionfer.results.UNCERTAIN_REASONS`.
         pictures: by condition the first e faces, (e, T, T, 3) uint8 RGB.
     """
 

@@ -67,10 +67,11 @@ def measures(result: Stress) -> list[Measure]:
             "coverage",
             "Coverage",
             "Of all faces of a level, the share whose answer is not uncertain: probable enough for the model's "
-            "threshold, on a face neither too small nor too covered to be judged. The others count as unanswered here "
-            "and in the next figure; in the rest every face counts with its most probable answer. Degraded faces, dark "
-            "ones too, may be left unanswered, and a model that knows when it cannot see answers less as the faces get "
-            "worse. Coverage that stays high in the dark is no good sign: the model is sure of what it cannot see.",
+            "threshold, on a face neither too small, too plain nor too covered to be judged. The others count as "
+            "unanswered here and in the next figure; in the rest every face counts with its most probable answer. "
+            "Degraded faces, dark ones too, may be left unanswered, and a model that knows when it cannot see answers "
+            "less as the faces get worse. Coverage that stays high in the dark is no good sign: the model is sure of "
+            "what it cannot see.",
             _coverage,
         ),
         Measure(

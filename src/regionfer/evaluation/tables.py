@@ -68,8 +68,8 @@ def risk_table(evaluation: Evaluation) -> Table:
     if chosen:
         note += (
             " Then the model's own threshold, or that of --max-risk: what share of the faces is answered (those too "
-            "small or too covered to be judged are not), and how many of these answers are wrong, with Wilson's 95 % "
-            "interval. It was chosen on other faces: in a harder set more are wrong."
+            "small, too plain or too covered to be judged are not), and how many of these answers are wrong, with "
+            "Wilson's 95 % interval. It was chosen on other faces: in a harder set more are wrong."
         )
     return Table("Wrong among the surest, %", columns, tuple(rows), note)
 

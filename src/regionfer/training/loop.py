@@ -81,8 +81,8 @@ def train(
     if (faces := epoch_size(training.labels, recipe.data)) < recipe.optimiser.batch:
         raise RecipeError(
             f"recipe {recipe.name}: optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces, "
-            "and an incomplete batch is left out; give a smaller one, such as "
-            f"--batch {1 << max(0, faces.bit_length() - 1)}"
+            "and an incomplete batch is left out; "
+            + (f"give a smaller one, such as {1 << (faces.bit_length() - 1)}" if faces else "give it some")
         )
     bare = [faces for faces in (training, validation) if faces is not None and faces.landmarks is None]
     if recipe.regions.generator == "landmark" and bare:
@@ -103,6 +103,8 @@ def train(
     facts = dict(data or {})
     if start is not None and not resumed:
         facts["started_from"] = _start(classifier, classes, start, recipe)
+    if not resumed and (sources := _sources(recipe, pretrained=start is None)):
+        facts["learned_through"] = sources
     run = _Run(accelerator, recipe, classifier, training, classes, facts, progress, report)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
@@ -146,8 +148,20 @@ def _start(
 def _learned(data: Mapping[str, Any]) -> dict[str, Any]:
     """From what weights were learned, and those that they started from in their turn: for the card."""
     facts = {key: data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
-    earlier = data.get("started_from")
-    return {**facts, "started_from": _learned(earlier)} if isinstance(earlier, Mapping) else facts
+    if isinstance(earlier := data.get("started_from"), Mapping):
+        facts["started_from"] = _learned(earlier)
+    if through := [_learned(each) for each in data.get("learned_through") or () if isinstance(each, Mapping)]:
+        facts["learned_through"] = through
+    return facts
+
+
+def _sources(recipe: Recipe, *, pretrained: bool) -> list[dict[str, Any]]:
+    """From what teachers, and a network of ours in ``model.pretrained`` if it is taken, learned: for the card."""
+    paths = list(recipe.teacher.checkpoints)
+    # Other files than ours do not say what they learned from.
+    if pretrained and (path := recipe.model.pretrained) and path.suffix == ".safetensors":
+        paths += [path] * path.with_suffix(".json").is_file()
+    return [_learned(load_checkpoint(path).data) for path in paths]
 
 
 class _Run:
