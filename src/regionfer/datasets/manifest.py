@@ -26,6 +26,15 @@ DIVIDED = "-divided"
 Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
 
 
+def and_divided(splits: Collection[str]) -> list[str]:
+    """Splits, each with the one of its images of divided votes, which it brings along where there is one.
+
+    >>> and_divided(["train"])
+    ['train', 'train-divided']
+    """
+    return [name for split in splits for name in (split, split + DIVIDED)]
+
+
 @dataclass(frozen=True, eq=False)
 class Dropped:
     """The m images that a corpus lists and that are left out, by its protocol or for want of a face.
@@ -147,7 +156,7 @@ class Manifest:
 
     def split_names(self) -> tuple[str, ...]:
         """Splits that have a row, training first, each before its images of divided votes."""
-        usual = [name for split in SPLITS for name in (split, split + DIVIDED)]
+        usual = and_divided(SPLITS)
         there = {str(split) for split in np.unique(self.splits)}
         return (*(name for name in usual if name in there), *sorted(there.difference(usual)))
 

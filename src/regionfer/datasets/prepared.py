@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.layout import choose_splits, wrong_folder
-from regionfer.datasets.manifest import Dropped, Manifest
+from regionfer.datasets.manifest import Dropped, Manifest, and_divided
 from regionfer.errors import DatasetError
 
 SCHEMA = 1
@@ -132,17 +132,17 @@ def read_prepared(root: str | Path, *, splits: Collection[str] | None = None) ->
 
     Args:
         root: the folder.
-        splits: only these.
+        splits: only these; each brings its images of divided votes along.
 
     Raises:
         DatasetError: as `load_prepared`, or a split is missing.
     """
     manifest, _ = load_prepared(root)
     found = {split: split for split in manifest.split_names()}
-    chosen = choose_splits(Path(root), manifest.dataset, found, splits)
+    chosen = and_divided(choose_splits(Path(root), manifest.dataset, found, splits))
     if splits is None:
         return manifest
-    part = manifest.select(np.isin(manifest.splits, list(chosen)))
+    part = manifest.select(np.isin(manifest.splits, chosen))
     return replace(part, dropped=manifest.dropped.of_splits(chosen), misses=manifest.misses.of_splits(chosen))
 
 
