@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import regionfer.annotation.run as module
-from regionfer.annotation import AttributeTable, annotate, read_inputs
+from regionfer.annotation import AttributeTable, annotate, read_inputs, write_lists
+from regionfer.datasets import read_dataset, read_subset
 from regionfer.errors import DatasetError, OutputError
 from regionfer.recognizer import Recognizer
 
@@ -136,6 +137,25 @@ class TestDataset:
         found = [(*row.key, row.x1, row.label) for row in AttributeTable.read(tmp_path / "t.csv").rows]
         assert found == [("p.png", 0, 90, "fear"), ("p.png", 2, 10, "sadness")]
         assert done.misses == {"p.png, face 1": "no face found where the dataset has it"}
+
+    @pytest.mark.usefixtures("plain_faces")
+    @pytest.mark.parametrize("splits", [(), ("test",)])
+    def test_lists_of_a_split_pick_the_faces_of_the_table(self, trusted, draw_squares, tmp_path, splits):
+        Image.fromarray(draw_squares(RED, BLUE, GREEN)).save(tmp_path / "p.png")
+        boxes = {10: "fear,train", 90: "anger,test", 170: "fear,test"}
+        lines = [f"p.png,{said},{x},10,{x + 60 - 4 * k},{70 - 4 * k}" for k, (x, said) in enumerate(boxes.items())]
+        (tmp_path / "own.csv").write_text("\n".join(["image,label,split,x1,y1,x2,y2", *lines]))
+        annotate(
+            read_inputs(tmp_path / "own.csv", "csv", splits=splits), tmp_path / "t.csv", trusted, min_confidence=0.5
+        )
+        table = AttributeTable.read(tmp_path / "t.csv")
+        numbers = {row.face: row.x1 for row in table.rows}
+        assert numbers == {1: 90, 2: 170} if splits else {0: 10, 1: 90, 2: 170}
+        write_lists(table, tmp_path / "lists", split="test", occluded_above=0.0)
+        test = read_dataset("csv", tmp_path / "own.csv").split("test")
+        subset = read_subset(tmp_path / "lists" / "occlusion_own.csv", test)
+        assert subset.issues == ()
+        assert test.boxes[subset.rows, 0].tolist() == [row.x1 for row in table.rows if row.split == "test"]
 
     def test_photos_are_no_crops(self, trusted, trees, tmp_path):
         inputs = read_inputs(trees / "affectnet", "affectnet-8")

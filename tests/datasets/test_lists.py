@@ -265,10 +265,18 @@ class TestIssues:
         assert set(subset.attributes) == {"type"}
         assert [(issue.kind, issue.line, issue.text) for issue in subset.issues] == [
             ("unknown", 4, "b.jpg, face 1: mine test has only face 0 of this image"),
-            ("ambiguous", 5, "a.jpg has 2 faces here; write which in a column 'face', from 0"),
-            ("unknown", 6, "a.jpg, face 2: mine test has only faces 0 to 1 of this image"),
+            ("ambiguous", 5, "a.jpg has 2 faces here; write which in a column 'face': 0, 1"),
+            ("unknown", 6, "a.jpg, face 2: mine test has only faces 0, 1 of this image"),
             ("unreadable", 7, "column face: expected the number of a face in the image, from 0, found 'x'"),
         ]
+
+    def test_faces_of_one_image_in_several_splits(self, write):
+        whole = manifest_of(["p.png"] * 3, ["fear", "anger", "fear"], dataset="mine")
+        whole = replace(whole, splits=np.array(["train", "test", "test"]))
+        assert whole.split("test").face_numbers.tolist() == [1, 2]
+        subset = read_subset(write("image,face\np.png,2\np.png,0\n", "mine.csv"), whole.split("test"))
+        assert subset.rows.tolist() == [1]
+        assert [issue.text for issue in subset.issues] == ["p.png, face 0: mine test has only faces 1, 2 of this image"]
 
     def test_another_coding_is_found(self, rafdb, write):
         """The pose lists of RAF-DB may number from 0 what the corpus numbers from 1."""

@@ -37,7 +37,7 @@ from regionfer.labels import ALIASES, LABELS
 class Entry:
     """One entry: its line, its path as written, the label it claims ("" if none), and its attributes.
 
-    ``face`` is the number of the face among those that the dataset has of the image, from 0; None if it is not said.
+    ``face`` is the number of the face among those that the whole dataset has of the image, from 0; None if not said.
     """
 
     line: int

@@ -2,7 +2,7 @@
 
 =================  ===================================================================================================
 ``faces.npy``      (n, S, S, 3) uint8 RGB, mapped into memory when it is read
-``manifest.npz``   the columns of the manifest: names, labels, targets, splits, landmarks in face pixels, attributes
+``manifest.npz``   the columns of the manifest: names, face numbers, labels, targets, splits, landmarks in pixels, attributes
 ``prepared.json``  schema version, corpus, protocol, classes, size and how faces were found
 ``misses.csv``     images that gave no face: image, split, label, reason; and, of damaged ones, what is wrong
 =================  ===================================================================================================
@@ -153,6 +153,7 @@ def save_columns(path: Path, manifest: Manifest) -> None:
         "labels": manifest.labels,
         "targets": manifest.targets,
         "splits": manifest.splits,
+        "face_numbers": manifest.face_numbers,
         "dropped_names": manifest.dropped.names,
         "dropped_splits": manifest.dropped.splits,
         "dropped_reasons": manifest.dropped.reasons,
