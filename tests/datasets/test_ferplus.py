@@ -235,6 +235,7 @@ class TestRepeatedLines:
         (finding,) = manifest.findings
         assert (finding.kind, finding.severity, finding.count) == ("listed twice", "warning", 1)
         assert finding.examples == ("a.png: line 3 after line 1",)
+        assert finding.splits == ("test",)
         assert finding.text.endswith("label.csv: 1 line names an image again and says the same; the first line counts")
 
     def test_other_votes(self, tmp_path):
@@ -254,4 +255,4 @@ class TestRepeatedLines:
         manifest = read_ferplus(copy)
         assert manifest.names.tolist() == whole.names.tolist()
         np.testing.assert_array_equal(manifest.pixels, whole.pixels)
-        assert [finding.kind for finding in manifest.findings] == ["listed twice"]
+        assert [(finding.kind, finding.splits) for finding in manifest.findings] == [("listed twice", ("train",))]

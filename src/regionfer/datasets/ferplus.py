@@ -132,7 +132,8 @@ def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -
     for split, folder in folders.items():
         table = folder / "label.csv"
         lines, listed, counts = _read_labels(table)
-        rows, repeated = first_lines(listed, [tuple(row) for row in counts], lines, f"{folder.name}/{table.name}")
+        said, place = [tuple(row) for row in counts], f"{folder.name}/{table.name}"
+        rows, repeated = first_lines(listed, said, lines, place, [split] * len(listed))
         findings += repeated
         votes += [counts[row] for row in rows]
         names += [f"{folder.name}/{name}" for name in as_stored(folder, [listed[row] for row in rows])]
@@ -218,7 +219,7 @@ def _read_tables(root: Path, with_divided: bool) -> Manifest:
             raise
         raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
     said = [(split, *row) for split, row in zip(splits, votes, strict=True)]
-    rows, findings = first_lines(names, said, lines, votes_table.name)
+    rows, findings = first_lines(names, said, lines, votes_table.name, splits)
     faces = np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE)
     return _manifest(
         root,

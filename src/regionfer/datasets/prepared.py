@@ -2,7 +2,7 @@
 
 =================  ===================================================================================================
 ``faces.npy``      (n, S, S, 3) uint8 RGB, mapped into memory when it is read
-``manifest.npz``   the columns of the manifest: names, face numbers, labels, targets, splits, landmarks in pixels, attributes
+``manifest.npz``   the columns of the manifest: names, face numbers, labels, targets, splits, landmarks, attributes
 ``prepared.json``  schema version, corpus, protocol, classes, size and how faces were found
 ``misses.csv``     images that gave no face: image, split, label, reason; and, of damaged ones, what is wrong
 =================  ===================================================================================================
