@@ -251,6 +251,13 @@ class TestIssues:
         assert subset.issues[0].text.startswith(text)
         assert subset.issues[0].line == 2
 
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_name_with_a_comma_that_is_not_in_the_split(self, ferplus, write, first):
+        lines = ["gone, z.PNG", "3/fer0030003.jpg"]
+        subset = read_subset(write("\n".join(lines if first else lines[::-1])), ferplus)
+        assert subset.rows.tolist() == [3]
+        assert [(issue.kind, issue.line) for issue in subset.issues] == [("unreadable", 1 if first else 2)]
+
     def test_ambiguous(self, write):
         manifest = manifest_of(["a/1.jpg", "b/1.jpg", "2.jpg"], ["fear"] * 3, dataset="mine")
         subset = read_subset(write("1.jpg\n2.jpg\n"), manifest)
@@ -344,6 +351,23 @@ class TestErrors:
         )
         with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
             read_subset(path, ferplus)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("image,face\na.jpg,7\n", "line 2: a.jpg, face 7: mine test has only faces 0, 1 of this image"),
+            (
+                "image,face\ngone.jpg,0\na.jpg,\n",
+                "line 3: a.jpg has 2 faces here; write which in a column 'face': 0, 1",
+            ),
+        ],
+    )
+    def test_known_images_of_which_no_face_is_found(self, write, text, message):
+        photos = manifest_of(["a.jpg", "a.jpg", "b.jpg"], ["fear"] * 3, dataset="mine")
+        path = write(text, "mine.csv")
+        whole = f"{path}: none of its {text.count('jpg')} entries can be used; {message}"
+        with pytest.raises(DatasetError, match=f"^{re.escape(whole)}$"):
+            read_subset(path, photos)
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -75,11 +75,15 @@ _OTHER_NAMES = ("name", "file", "filename", "file_name", "path", "image_name", "
 
 
 def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
-    """Raise if a file begins as a table does, but without the column ``image``."""
+    """Raise if a file begins as a table does, but without the column ``image``.
+
+    A first line with an image in it is none of a table: it is read as any other, or becomes a finding.
+    """
     cells = [cell.strip().strip('"') for cell in line.split(delimiter_of(line))]
     named = [cell for cell in cells if cell.casefold() in _OTHER_NAMES]
     numbers = all(is_number(cell) for cell in cells[1:] if cell)
-    if index.find(line) or (not named and (len(cells) < 2 or numbers)):
+    images = any(cell.casefold().endswith(tuple(IMAGE_SUFFIXES)) for cell in cells)
+    if index.find(line) or (not named and (len(cells) < 2 or numbers or images)):
         return
     advice = f"; call the column {named[0]!r} so, if it names the images" if named else ""
     raise DatasetError(

@@ -120,6 +120,10 @@ def read_subset(path: str | Path, manifest: Manifest, *, name: str | None = None
     found, failed = _join(entries, index, manifest)
     issues += failed
     if not found:
+        if known := [issue for entry, issue in zip(entries, failed, strict=True) if index.find(entry.path)]:
+            raise DatasetError(
+                f"{path}: none of its {len(lines):,} entries can be used; line {known[0].line}: {known[0].text}"
+            )
         raise _no_match(path, lines, manifest)
     found, repeated = _without_repeats(found)
     issues += repeated
