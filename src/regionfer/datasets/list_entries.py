@@ -116,7 +116,10 @@ def _read_line(number: int, line: str, index: "NameIndex") -> Entry | Finding:
     path, *values = re.split(r"[\s,;]+", line.rstrip(",; "))
     label = index.split(path).label
     if not all(is_number(value) for value in values) or len(values) > 2:
-        return Finding("unreadable", f"expected a name and at most two numbers, found {line[:80]!r}", line=number)
+        table = ", or a table with a header that has a column 'image'" if re.search(r"[,;\t]", line) else ""
+        return Finding(
+            "unreadable", f"expected a name and at most two numbers{table}; found {line[:80]!r}", line=number
+        )
     if is_number(path) and not index.find(path):
         return Finding(
             "unreadable", f"expected a name, found the number {path} (is this the file of labels?)", line=number
