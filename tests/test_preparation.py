@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import regionfer.preparation
+from regionfer.annotation.inputs import ImageFinder
 from regionfer.datasets import (
     load_faces,
     load_prepared,
@@ -164,6 +165,19 @@ class TestDetection:
         assert card.misses == {"the corpus gives no landmarks": 1}
         with pytest.raises(DatasetError, match="RAF-DB comes without landmarks; let faces be detected"):
             prepare(read_rafdb(trees / "rafdb"), tmp_path / "other", source="given")
+
+
+def test_each_face_of_a_photo_has_its_picture(tmp_path):
+    photo = np.zeros((40, 80, 3), np.uint8)
+    photo[:, :40], photo[:, 40:] = (250, 0, 0), (0, 250, 0)
+    Image.fromarray(photo).save(tmp_path / "p.png")
+    lines = ["p.png,fear,train,50,0,80,40", "p.png,anger,test,0,0,30,40"]
+    (tmp_path / "own.csv").write_text("\n".join(["image,label,split,x1,y1,x2,y2", *lines]))
+    boxes = Boxes((0, 0, 30, 40), (50, 0, 80, 40))
+    prepare(read_dataset("csv", tmp_path / "own.csv"), tmp_path / "out", detector=boxes, size=20)
+    images = ImageFinder("prepared", tmp_path / "out")
+    assert [images.open("p.png", face)[10, 10].argmax() for face in (0, 1)] == [1, 0]
+    assert read_dataset("prepared", tmp_path / "out", splits=["test"]).face_numbers.tolist() == [1]
 
 
 class TestMisses:

@@ -146,9 +146,9 @@ class TestTasks:
 
     def test_images_of_a_dataset(self, trees):
         images = ImageFinder("ferplus", trees / "ferplus-tables")
-        assert images.open("fer0000000.png").shape == (48, 48, 3)
-        with pytest.raises(DatasetError, match=r"FERPlus has no image fer9.png here"):
-            images.open("fer9.png")
+        assert images.open("fer0000000.png", 0).shape == (48, 48, 3)
+        with pytest.raises(DatasetError, match=r"FERPlus has no image fer9.png with a face 0 here"):
+            images.open("fer9.png", 0)
 
     def test_images_that_were_moved(self, tmp_path):
         with pytest.raises(DatasetError, match="say with --images where the images of this table are now"):

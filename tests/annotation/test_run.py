@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import regionfer.annotation.run as module
-from regionfer.annotation import AttributeTable, annotate, read_inputs
+from regionfer.annotation import AttributeTable, annotate, read_inputs, write_lists
+from regionfer.datasets import read_dataset, read_subset
 from regionfer.errors import DatasetError, OutputError
 from regionfer.recognizer import Recognizer
 
@@ -41,12 +42,12 @@ class TestFolder:
         assert [row.key for row in table.rows] == [("a.png", 0), ("a.png", 1), ("below/b.png", 0)]
         assert [row.face_size for row in table.rows] == [60, 56, 60]
         assert (done.images, done.faces) == (4, 3)
-        assert done.misses == {"none.png": "no face found"}
-        assert list(done.failures) == ["cut.png"]
+        assert done.misses == {("none.png", None): "no face found"}
+        assert list(done.failures) == [("cut.png", None)]
         with done.losses.open() as file:
-            lost = {row["image"]: row["reason"] for row in csv.DictReader(file)}
-        assert lost["none.png"] == "no face found"
-        assert "cut.png: is damaged or cut off" in lost["cut.png"]
+            lost = {row["image"]: row for row in csv.DictReader(file)}
+        assert lost["none.png"] == {"image": "none.png", "face": "", "reason": "no face found"}
+        assert "cut.png: is damaged or cut off" in lost["cut.png"]["reason"]
         assert not (tmp_path / "t.parquet.parts").exists()
 
     def test_crops(self, trusted, colours, tmp_path):
@@ -125,7 +126,7 @@ class TestDataset:
         done = annotate(inputs, tmp_path / "t.csv", trusted, min_confidence=0.5)
         (row,) = AttributeTable.read(tmp_path / "t.csv").rows
         assert (row.key, row.x1, row.label) == (("p.png", 0), 90, "fear")
-        assert done.misses == {"q.png": "no face found where the dataset has it"}
+        assert done.misses == {("q.png", 0): "no face found where the dataset has it"}
 
     def test_faces_of_one_photo_have_numbers_of_their_own(self, trusted, draw_squares, tmp_path):
         Image.fromarray(draw_squares(RED, BLUE)).save(tmp_path / "p.png")
@@ -135,7 +136,36 @@ class TestDataset:
         done = annotate(inputs, tmp_path / "t.csv", trusted, min_confidence=0.5)
         found = [(*row.key, row.x1, row.label) for row in AttributeTable.read(tmp_path / "t.csv").rows]
         assert found == [("p.png", 0, 90, "fear"), ("p.png", 2, 10, "sadness")]
-        assert done.misses == {"p.png, face 1": "no face found where the dataset has it"}
+        assert done.misses == {("p.png", 1): "no face found where the dataset has it"}
+        assert done.losses.read_text() == "image,face,reason\np.png,1,no face found where the dataset has it\n"
+
+    def test_each_face_of_a_damaged_photo_is_listed(self, trusted, draw_squares, tmp_path):
+        Image.fromarray(draw_squares(RED)).save(tmp_path / "p.png")
+        (tmp_path / "q.png").write_bytes(b"")
+        rows = "p.png,fear,10,10,70,70\nq.png,anger,0,60,8,68\nq.png,sadness,10,10,70,70\n"
+        (tmp_path / "own.csv").write_text("image,label,x1,y1,x2,y2\n" + rows)
+        done = annotate(read_inputs(tmp_path / "own.csv", "csv"), tmp_path / "t.csv", trusted, min_confidence=0.5)
+        assert list(done.failures) == [("q.png", 0), ("q.png", 1)]
+        assert [line[:8] for line in done.losses.read_text().splitlines()[1:]] == ["q.png,0,", "q.png,1,"]
+
+    @pytest.mark.usefixtures("plain_faces")
+    @pytest.mark.parametrize("splits", [(), ("test",)])
+    def test_lists_of_a_split_pick_the_faces_of_the_table(self, trusted, draw_squares, tmp_path, splits):
+        Image.fromarray(draw_squares(RED, BLUE, GREEN)).save(tmp_path / "p.png")
+        boxes = {10: "fear,train", 90: "anger,test", 170: "fear,test"}
+        lines = [f"p.png,{said},{x},10,{x + 60 - 4 * k},{70 - 4 * k}" for k, (x, said) in enumerate(boxes.items())]
+        (tmp_path / "own.csv").write_text("\n".join(["image,label,split,x1,y1,x2,y2", *lines]))
+        annotate(
+            read_inputs(tmp_path / "own.csv", "csv", splits=splits), tmp_path / "t.csv", trusted, min_confidence=0.5
+        )
+        table = AttributeTable.read(tmp_path / "t.csv")
+        numbers = {row.face: row.x1 for row in table.rows}
+        assert numbers == {1: 90, 2: 170} if splits else {0: 10, 1: 90, 2: 170}
+        write_lists(table, tmp_path / "lists", split="test", occluded_above=0.0)
+        test = read_dataset("csv", tmp_path / "own.csv").split("test")
+        subset = read_subset(tmp_path / "lists" / "occlusion_own.csv", test)
+        assert subset.issues == ()
+        assert test.boxes[subset.rows, 0].tolist() == [row.x1 for row in table.rows if row.split == "test"]
 
     def test_photos_are_no_crops(self, trusted, trees, tmp_path):
         inputs = read_inputs(trees / "affectnet", "affectnet-8")
@@ -229,7 +259,7 @@ class TestInterruption:
         (inputs.root / "f0.png").write_bytes(b"")
         interrupt(tmp_path / "t.csv")
         done = annotate(inputs, tmp_path / "t.csv", trusted, detect=False)
-        assert list(done.failures) == ["f0.png"]
+        assert list(done.failures) == [("f0.png", None)]
 
 
 class TestBadInput:

@@ -73,6 +73,15 @@ class TestCheck:
         refused = run("check", "ferplus", "--data", trees / "ferplus", "--split", "train-divided")
         assert "FERPlus has no split train-divided here; found: train, valid, test" in refused.stderr
 
+    def test_a_split_of_a_prepared_copy_brings_its_divided_votes_along(self, run, trees, tmp_path):
+        assert run("prepare", "ferplus-votes", "--data", trees / "ferplus", "-o", tmp_path / "out").exit_code == 0
+        options = ("--split", "train", "--no-images", "--json")
+        direct = json.loads(run("check", "ferplus-votes", "--data", trees / "ferplus", *options).stdout)
+        prepared = json.loads(run("check", "prepared", "--data", tmp_path / "out", *options).stdout)
+        assert list(prepared["splits"]) == ["train", "train-divided"]
+        assert prepared["splits"] == direct["splits"]
+        assert prepared["findings"] == direct["findings"]
+
     def test_json(self, run, trees):
         result = run("check", "sfew", "--data", trees / "sfew", "--split", "valid", "--json")
         assert result.exit_code == 1

@@ -256,6 +256,7 @@ class TestListedTwice:
         (finding,) = [finding for finding in report.findings if "count" not in finding.kind]
         assert (finding.kind, finding.severity, finding.count) == ("listed twice", "warning", 1)
         assert finding.examples == ("test_0014: line 29 after line 28",)
+        assert finding.splits == ("test",)
 
     def test_with_another_label(self, rafdb):
         report = rafdb(lambda line: f"{line.split()[0]} {int(line.split()[1]) % 7 + 1}")
@@ -308,13 +309,25 @@ class TestOwn:
         (finding,) = report.findings
         assert (finding.kind, finding.examples) == ("listed twice", ("1.png: line 4 after line 3",))
 
+    @pytest.mark.parametrize("read_images", [False, True])
+    def test_a_photo_in_two_splits_is_a_leak(self, tmp_path, read_images):
+        for number in (1, 2):
+            Image.fromarray(noise(number)).save(tmp_path / f"{number}.png")
+        rows = ["1.png,calm,train,0,0,9,9", "1.png,pain,test,9,9,19,19", "2.png,pain,train,0,0,9,9"]
+        rows += ["2.png,calm,train,9,9,19,19", "1.png,calm,test,0,9,9,19"]
+        (tmp_path / "faces.csv").write_text("\n".join(["image,label,split,x1,y1,x2,y2", *rows]))
+        (finding,) = check_manifest(read_csv(tmp_path / "faces.csv"), read_images=read_images).findings
+        assert (finding.kind, finding.severity, finding.count) == ("leak", "warning", 1)
+        assert (finding.text, finding.examples) == ("1 image has faces in several splits", ("1.png: test, train",))
+
     def test_a_table_that_contradicts_itself(self, tmp_path):
         Image.fromarray(noise(0)).save(tmp_path / "1.png")
         Image.fromarray(noise(1)).save(tmp_path / "2.png")
         rows = ["1.png,calm,train", "2.png,pain,train", "1.png,calm,test"]
         (tmp_path / "faces.csv").write_text("\n".join(["image,label,split", *rows]))
         report = check_manifest(read_csv(tmp_path / "faces.csv"))
-        assert [(finding.kind, finding.severity) for finding in report.findings] == [("contradiction", "error")]
+        (finding,) = report.findings
+        assert (finding.kind, finding.severity, finding.splits) == ("contradiction", "error", ("test", "train"))
 
 
 def test_to_dict(trees):

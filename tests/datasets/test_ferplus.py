@@ -157,6 +157,38 @@ class TestTables:
         assert len(manifest) == 8
         assert len(manifest.pixels) == 8
 
+    @pytest.fixture
+    def without_test(self, trees, tmp_path):
+        """A copy whose tables have no rows of the test split."""
+        copy = shutil.copytree(trees / "ferplus-tables", tmp_path / "copy")
+        for name in ("fer2013.csv", "fer2013new.csv"):
+            lines = (copy / name).read_text().splitlines(keepends=True)
+            (copy / name).write_text("".join(line for line in lines if "PrivateTest" not in line))
+        return copy
+
+    @pytest.mark.parametrize("apart", [False, True])
+    @pytest.mark.parametrize("split", ["test", "nonsense", "train-divided"])
+    def test_a_split_that_is_not_there(self, without_test, split, apart):
+        message = f"FERPlus has no split {split} here; found: train, valid$"
+        if apart and split == "train-divided":
+            message = "FERPlus has no image in split train-divided here: none has divided votes"
+        with pytest.raises(DatasetError, match=message):
+            read_ferplus(without_test, splits=["train", split], with_divided=apart)
+
+    @pytest.mark.parametrize("layout", ["ferplus", "ferplus-tables"])
+    def test_a_split_of_which_nothing_is_kept(self, trees, tmp_path, layout):
+        copy = shutil.copytree(trees / layout, tmp_path / "copy")
+        votes = "5,5,0,0,0,0,0,0,0,0"
+        if layout == "ferplus":
+            (copy / "FER2013Test" / "label.csv").write_text(f'1.png,"(0, 0, 48, 48)",{votes}\n')
+        else:
+            lines = (copy / "fer2013new.csv").read_text().splitlines()
+            cut = [",".join(line.split(",")[:2]) + f",{votes}" if "PrivateTest" in line else line for line in lines]
+            (copy / "fer2013new.csv").write_text("\n".join(cut))
+        assert set(read_ferplus(copy, splits=["test"], with_divided=True).splits) == {"test-divided"}
+        with pytest.raises(DatasetError, match="no image in split test here: none is kept by the majority protocol"):
+            read_ferplus(copy, splits=["test"])
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -203,6 +235,7 @@ class TestRepeatedLines:
         (finding,) = manifest.findings
         assert (finding.kind, finding.severity, finding.count) == ("listed twice", "warning", 1)
         assert finding.examples == ("a.png: line 3 after line 1",)
+        assert finding.splits == ("test",)
         assert finding.text.endswith("label.csv: 1 line names an image again and says the same; the first line counts")
 
     def test_other_votes(self, tmp_path):
@@ -222,4 +255,4 @@ class TestRepeatedLines:
         manifest = read_ferplus(copy)
         assert manifest.names.tolist() == whole.names.tolist()
         np.testing.assert_array_equal(manifest.pixels, whole.pixels)
-        assert [finding.kind for finding in manifest.findings] == ["listed twice"]
+        assert [(finding.kind, finding.splits) for finding in manifest.findings] == [("listed twice", ("train",))]

@@ -49,7 +49,7 @@ def test_codes_that_are_not_known(tmp_path):
     [
         ("name,type\nfer0000001.png,hat\n", "found the columns name, type; call the column 'name' so"),
         ("picture\nfer0000001.png\n", "found the columns picture; call the column 'picture' so"),
-        ("fer0000001.png;happy\n", "a column 'image'; found the columns fer0000001.png, happy"),
+        ("fer0000001.png;happy\n", "or a table with a header that has a column 'image'; found 'fer0000001.png;happy'"),
         ("# nothing yet\n", "an empty file"),
     ],
 )

@@ -251,6 +251,13 @@ class TestIssues:
         assert subset.issues[0].text.startswith(text)
         assert subset.issues[0].line == 2
 
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_name_with_a_comma_that_is_not_in_the_split(self, ferplus, write, first):
+        lines = ["gone, z.PNG", "3/fer0030003.jpg"]
+        subset = read_subset(write("\n".join(lines if first else lines[::-1])), ferplus)
+        assert subset.rows.tolist() == [3]
+        assert [(issue.kind, issue.line) for issue in subset.issues] == [("unreadable", 1 if first else 2)]
+
     def test_ambiguous(self, write):
         manifest = manifest_of(["a/1.jpg", "b/1.jpg", "2.jpg"], ["fear"] * 3, dataset="mine")
         subset = read_subset(write("1.jpg\n2.jpg\n"), manifest)
@@ -265,10 +272,18 @@ class TestIssues:
         assert set(subset.attributes) == {"type"}
         assert [(issue.kind, issue.line, issue.text) for issue in subset.issues] == [
             ("unknown", 4, "b.jpg, face 1: mine test has only face 0 of this image"),
-            ("ambiguous", 5, "a.jpg has 2 faces here; write which in a column 'face', from 0"),
-            ("unknown", 6, "a.jpg, face 2: mine test has only faces 0 to 1 of this image"),
+            ("ambiguous", 5, "a.jpg has 2 faces here; write which in a column 'face': 0, 1"),
+            ("unknown", 6, "a.jpg, face 2: mine test has only faces 0, 1 of this image"),
             ("unreadable", 7, "column face: expected the number of a face in the image, from 0, found 'x'"),
         ]
+
+    def test_faces_of_one_image_in_several_splits(self, write):
+        whole = manifest_of(["p.png"] * 3, ["fear", "anger", "fear"], dataset="mine")
+        whole = replace(whole, splits=np.array(["train", "test", "test"]))
+        assert whole.split("test").face_numbers.tolist() == [1, 2]
+        subset = read_subset(write("image,face\np.png,2\np.png,0\n", "mine.csv"), whole.split("test"))
+        assert subset.rows.tolist() == [1]
+        assert [issue.text for issue in subset.issues] == ["p.png, face 0: mine test has only faces 1, 2 of this image"]
 
     def test_another_coding_is_found(self, rafdb, write):
         """The pose lists of RAF-DB may number from 0 what the corpus numbers from 1."""
@@ -336,6 +351,23 @@ class TestErrors:
         )
         with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
             read_subset(path, ferplus)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("image,face\na.jpg,7\n", "line 2: a.jpg, face 7: mine test has only faces 0, 1 of this image"),
+            (
+                "image,face\ngone.jpg,0\na.jpg,\n",
+                "line 3: a.jpg has 2 faces here; write which in a column 'face': 0, 1",
+            ),
+        ],
+    )
+    def test_known_images_of_which_no_face_is_found(self, write, text, message):
+        photos = manifest_of(["a.jpg", "a.jpg", "b.jpg"], ["fear"] * 3, dataset="mine")
+        path = write(text, "mine.csv")
+        whole = f"{path}: none of its {text.count('jpg')} entries can be used; {message}"
+        with pytest.raises(DatasetError, match=f"^{re.escape(whole)}$"):
+            read_subset(path, photos)
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -13,8 +13,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from regionfer.cli import main
+from regionfer.errors import DatasetError
 from regionfer.onnx_model import ExpressionModel
 from regionfer.training.data import FaceData
+from regionfer.training.recipe import Recipe
+from regionfer.training.sources import load_sources
 
 RECIPE = """
 name = "tiny"
@@ -223,6 +226,35 @@ def test_labels_that_contradict_each_other_are_refused(torn_table: Path, recipe:
     assert result.exit_code == 2
     assert f"again and contradicts the line before; the first line counts ({image}: line" in result.stderr
     assert "mend this before training on it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("split", "again", "valid", "refused"),
+    [
+        ("test", "test", "valid", False),
+        ("valid", "valid", "valid", True),
+        ("valid", "validation", "", False),
+        ("train", "test", "valid", True),
+    ],
+)
+def test_contradictions_count_in_the_splits_of_the_recipe(
+    own_faces: Path, make_recipe: Callable[..., Recipe], split: str, again: str, valid: str, refused: bool
+) -> None:
+    names = sorted(path.relative_to(own_faces).as_posix() for path in own_faces.rglob("*.png"))
+    splits = ["train", "valid", "test"]
+    rows = [f"{name},{Path(name).parent},{splits[number % 3]}" for number, name in enumerate(names)]
+    image = names[splits.index(split)]
+    other = next(name for name in OWN if name != str(Path(image).parent))
+    table = own_faces / "faces.csv"
+    table.write_text("\n".join(["image,label,split", *rows, f"{image},{other},{again}"]))
+    recipe = make_recipe(data={"dataset": "csv", "valid": valid})
+    if refused:
+        with pytest.raises(DatasetError, match=rf"contradicts the line before; .*\({image}: line 62 after line"):
+            load_sources(recipe, table)
+    else:
+        sources = load_sources(recipe, table)
+        assert [finding.kind for finding in sources.findings] == ["contradiction"]
+        assert len(sources.training) == 20
 
 
 def test_export_of_what_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """What is annotated: a folder of photos, a table that lists them, or a dataset that regionfer reads."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +29,7 @@ class Inputs:
         names: n names of images.
         labels: n expressions, None where there is none.
         splits: n splits, None where there is none.
+        first_faces: n numbers of the (first) face of each in its image: a dataset may have several faces of one photo.
         classes: the dataset's classes.
         manifest: the dataset, if it is one.
         unreadable: for each folder that could not be looked into, why.
@@ -42,22 +41,13 @@ class Inputs:
     names: tuple[str, ...]
     labels: tuple[str | None, ...]
     splits: tuple[str | None, ...]
+    first_faces: tuple[int, ...]
     classes: tuple[str, ...] = ()
     manifest: Manifest | None = None
     unreadable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @cached_property
-    def first_faces(self) -> tuple[int, ...]:
-        """Number of the (first) face of each row in its image: a dataset may have several faces of one photo."""
-        seen: Counter[str] = Counter()
-        numbers = []
-        for name in self.names:
-            numbers.append(seen[name])
-            seen[name] += 1
-        return tuple(numbers)
 
     def source(self, row: int) -> ImageSource:
         """The image of a row: its path, or its pixels where the dataset keeps them in a table."""
@@ -120,9 +110,9 @@ def read_inputs(
     if not found.paths:
         raise DatasetError(str(found.errors[0]))
     names = tuple(path.relative_to(root).as_posix() for path in found.paths)
-    none = (None,) * len(names)
+    none, first = (None,) * len(names), (0,) * len(names)
     unreadable = tuple(str(error) for error in found.errors)
-    return Inputs(root.resolve().name, PHOTOS, root.resolve(), names, none, none, unreadable=unreadable)
+    return Inputs(root.resolve().name, PHOTOS, root.resolve(), names, none, none, first, unreadable=unreadable)
 
 
 def _from_manifest(place: Path, reader: str, manifest: Manifest) -> Inputs:
@@ -133,6 +123,7 @@ def _from_manifest(place: Path, reader: str, manifest: Manifest) -> Inputs:
         names=tuple(manifest.names.tolist()),
         labels=tuple(manifest.classes[label] for label in manifest.labels),
         splits=tuple(manifest.splits.tolist()),
+        first_faces=tuple(manifest.face_numbers.tolist()),
         classes=manifest.classes,
         manifest=manifest,
     )
@@ -157,7 +148,7 @@ def _from_table(path: Path) -> Inputs:
     names = tuple(seen)
     labels, splits = (tuple(columns.get(name, none)) for name in ("label", "split"))
     classes = tuple(sorted({label for label in labels if label is not None}))
-    return Inputs(path.stem, PHOTOS, path.parent.resolve(), names, labels, splits, classes)
+    return Inputs(path.stem, PHOTOS, path.parent.resolve(), names, labels, splits, (0,) * len(names), classes)
 
 
 def _name(image: str) -> str:
@@ -165,7 +156,7 @@ def _name(image: str) -> str:
 
 
 class ImageFinder:
-    """Opens the images of a table of attributes again, by their names.
+    """Opens the images of a table of attributes again, by their names and the numbers of faces.
 
     Args:
         reader: as in the table's card.
@@ -177,26 +168,27 @@ class ImageFinder:
 
     def __init__(self, reader: str, root: str | Path) -> None:
         self._root = Path(root)
-        self._rows: dict[str, int] = {}
+        self._rows: dict[tuple[str, int], int] = {}
         self._manifest: Manifest | None = None
         if not self._root.exists():
             raise DatasetError(f"{root}: no such folder; say with --images where the images of this table are now")
         if reader != PHOTOS:
             self._manifest = read_dataset(reader, root)
-            self._rows = {name: row for row, name in enumerate(self._manifest.names.tolist())}
+            keys = zip(self._manifest.names.tolist(), self._manifest.face_numbers.tolist(), strict=True)
+            self._rows = {key: row for row, key in enumerate(keys)}
 
-    def open(self, name: str) -> NDArray[np.uint8]:
-        """An image, (H, W, 3) uint8 RGB.
+    def open(self, name: str, face: int) -> NDArray[np.uint8]:
+        """The image of a face, (H, W, 3) uint8 RGB: of a prepared dataset the picture of this face alone.
 
         Raises:
             ImageError: it is missing or unreadable.
-            DatasetError: the dataset has no such image.
+            DatasetError: the dataset has no such image, or no such face of it.
         """
         if self._manifest is None:
             return read_image(self._root / name)
-        if name not in self._rows:
-            raise DatasetError(f"{self._root}: {self._manifest.dataset} has no image {name} here")
-        return load_image(self._manifest, self._rows[name])
+        if (row := self._rows.get((name, face))) is None:
+            raise DatasetError(f"{self._root}: {self._manifest.dataset} has no image {name} with a face {face} here")
+        return load_image(self._manifest, row)
 
 
 def is_crops(inputs: Inputs) -> bool:

@@ -140,7 +140,7 @@ def _tasks(
     mark = {"schema": SCHEMA, "table": table.fingerprint, "labels": list(table.card.labels)}
     for done, row in enumerate(rows, start=1):
         try:
-            picture = _encode(cut_picture(images.open(row.image), row))
+            picture = _encode(cut_picture(images.open(row.image, row.face), row))
         except OutputError:
             raise
         except (ImageError, DatasetError) as error:

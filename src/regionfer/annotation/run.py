@@ -19,6 +19,9 @@ PART = 256
 """Images a part: what an interruption costs at most. Each part goes through the network by itself, so that its faces
 are grouped alike, and its numbers are the same, whether the run was interrupted or not."""
 
+Reasons = Mapping[tuple[str, int | None], str]
+"""Why a row is lost, by its image and the number of its face there; None where no face of the image is known."""
+
 Progress = Callable[[int, int], None]
 """Called with the number of images done and of all."""
 
@@ -36,8 +39,8 @@ class Annotated:
         faces: number of rows.
         resumed: number of images that an interrupted run had done before.
         redone: number of images that it had done, but that were gone through again with those replaced since.
-        misses: why, by image in which no face was found.
-        failures: why, by image that could not be read.
+        misses: why, by image in which no face was found, or by the dataset's face that was not.
+        failures: why, by image or dataset's face whose image could not be read; folders are among them.
         losses: the file that lists both; None if there are none.
     """
 
@@ -46,8 +49,8 @@ class Annotated:
     faces: int
     resumed: int
     redone: int
-    misses: Mapping[str, str]
-    failures: Mapping[str, str]
+    misses: Reasons
+    failures: Reasons
     losses: Path | None
 
 
@@ -94,9 +97,9 @@ def annotate(
     parts = [kept.load(number, _Part.from_json) for number in range(run.count)]
     table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
     table.write(out)
-    misses = {name: reason for part in parts for name, reason in part.misses.items()}
-    failures = {text.partition(": ")[0]: text for text in inputs.unreadable}
-    failures |= {name: reason for part in parts for name, reason in part.failures.items()}
+    misses = {key: reason for part in parts for key, reason in part.misses.items()}
+    failures: dict[tuple[str, int | None], str] = {(text.partition(": ")[0], None): text for text in inputs.unreadable}
+    failures |= {key: reason for part in parts for key, reason in part.failures.items()}
     losses = _write_losses(out, misses, failures)
     kept.remove()
     resumed, redone = run.size(fresh), run.size(set(begun) - fresh)
@@ -122,20 +125,27 @@ class _Part:
 
     stamp: str = ""
     rows: list[FaceRow] = field(default_factory=list)
-    misses: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    misses: dict[tuple[str, int | None], str] = field(default_factory=dict)
+    failures: dict[tuple[str, int | None], str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(
             {"stamp": self.stamp, "rows": [asdict(row) for row in self.rows]}
-            | {"misses": self.misses, "failures": self.failures}
+            | {"misses": _lines(self.misses), "failures": _lines(self.failures)}
         )
 
     @classmethod
     def from_json(cls, text: bytes) -> "_Part":
         values = json.loads(text)
         rows = [FaceRow(**row) for row in values["rows"]]
-        return cls(values["stamp"], rows, values["misses"], values["failures"])
+        misses, failures = (
+            {(name, face): reason for name, face, reason in values[kind]} for kind in ("misses", "failures")
+        )
+        return cls(values["stamp"], rows, misses, failures)
+
+
+def _lines(reasons: Reasons) -> list[tuple[str, int | None, str]]:
+    return [(name, face, reason) for (name, face), reason in reasons.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,15 +186,14 @@ class _Run:
         return part
 
     def _take(self, part: _Part, row: int, outcome: Outcome) -> None:
-        name = self.inputs.names[row]
+        name, first = self.inputs.names[row], self.inputs.first_faces[row]
+        key = (name, None if self.inputs.manifest is None else first)
         if outcome.result is None or outcome.image is None:
-            part.failures[name] = str(outcome.error)
+            part.failures[key] = str(outcome.error)
             return
         chosen = self.inputs.chosen(row, outcome.result.boxes)
-        first = self.inputs.first_faces[row]
         if not chosen:
-            lost = f"{name}, face {first}" if first else name
-            part.misses[lost] = OTHER_FACE if len(outcome.result) else NO_FACE
+            part.misses[key] = OTHER_FACE if len(outcome.result) else NO_FACE
         label, split = self.inputs.labels[row], self.inputs.splits[row]
         part.rows += describe_faces(outcome.image, outcome.result[chosen], name, label, split, first=first)
 
@@ -218,8 +227,8 @@ def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
     }
 
 
-def _write_losses(table: Path, misses: Mapping[str, str], failures: Mapping[str, str]) -> Path | None:
-    """List the images without a row beside the table; a list of an earlier run goes."""
+def _write_losses(table: Path, misses: Reasons, failures: Reasons) -> Path | None:
+    """List the images and faces without a row beside the table; a list of an earlier run goes."""
     path = table.with_name(f"{table.stem}.misses.csv")
     with writing(path):
         if not misses and not failures:
@@ -227,6 +236,6 @@ def _write_losses(table: Path, misses: Mapping[str, str], failures: Mapping[str,
             return None
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("image", "reason"))
-            writer.writerows([*misses.items(), *failures.items()])
+            writer.writerow(("image", "face", "reason"))
+            writer.writerows([*_lines(misses), *_lines(failures)])
     return path

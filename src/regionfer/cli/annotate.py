@@ -111,7 +111,8 @@ def run(
 
 
 def _tell_run(done: "Annotated", seconds: float) -> None:
-    lost = [*(f"{name}: {reason}" for name, reason in done.misses.items()), *done.failures.values()]
+    lost = [f"{name}{f', face {face}' if face else ''}: {reason}" for (name, face), reason in done.misses.items()]
+    lost += dict.fromkeys(done.failures.values())  # several faces may be of one image
     if done.losses is not None:
         tell_failures([_plain(line) for line in lost], "in the file below")
         click.echo(f"{done.losses} lists the images without a row", err=True)

@@ -257,9 +257,10 @@ def _miss_findings(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _name_findings(manifest: Manifest) -> Iterator[Finding]:
-    """Of corpora whose readers keep each line: AffectNet's published counts are of lines."""
-    if manifest.protocol == OWN:
-        return  # an image is there once for each of its faces
+    """Of corpora whose readers keep each line: AffectNet's published counts are of lines; and of one's own photos."""
+    if manifest.protocol == OWN:  # an image is there once for each of its faces, but they belong in one split
+        yield from _photo_findings(manifest)
+        return
     names, counts = np.unique(np.concatenate([manifest.names, manifest.dropped.names]), return_counts=True)
     again = names[counts > 1]
     if not len(again):
@@ -275,6 +276,16 @@ def _name_findings(manifest: Manifest) -> Iterator[Finding]:
         yield Finding(
             "listed twice", f"{_images(len(same))} listed more than once", count=len(same), examples=_some(same)
         )
+
+
+def _photo_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Photos of which a face is in one split and another in another: the same picture, place and often people."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for name, split in zip(manifest.names.tolist(), manifest.splits.tolist(), strict=True):
+        splits[name].add(split)
+    if across := [f"{name}: {', '.join(sorted(found))}" for name, found in splits.items() if len(found) > 1]:
+        what = "1 image has faces" if len(across) == 1 else f"{len(across):,} images have faces"
+        yield Finding("leak", f"{what} in several splits", count=len(across), examples=_some(across))
 
 
 def _unlisted_findings(manifest: Manifest) -> Iterator[Finding]:
@@ -351,7 +362,7 @@ def _duplicate_findings(manifest: Manifest, digests: Mapping[int, bytes]) -> Ite
     groups: dict[bytes, list[int]] = defaultdict(list)
     for row, digest in digests.items():
         groups[digest].append(row)
-    # An image that is listed again is no copy of itself, except with another label or in another split.
+    # An image that is listed again is no copy of itself; `_name_findings` tells of those.
     repeated = [rows for rows in groups.values() if len(set(manifest.names[rows].tolist())) > 1]
     across = [rows for rows in repeated if len(set(manifest.splits[rows].tolist())) > 1]
     contradicting = [rows for rows in repeated if len(set(manifest.labels[rows].tolist())) > 1]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.layout import as_stored, choose_splits, wrong_folder
-from regionfer.datasets.manifest import DIVIDED, Dropped, Manifest
+from regionfer.datasets.manifest import DIVIDED, Dropped, Manifest, and_divided
 from regionfer.datasets.repeats import first_lines
 from regionfer.datasets.tables import read_cells
 from regionfer.errors import DatasetError
@@ -90,7 +90,8 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
         A manifest of all splits that are there. Images in a table come along as pixels.
 
     Raises:
-        DatasetError: neither layout is there, a table has a row of another form, or a split is missing.
+        DatasetError: neither layout is there, a table has a row of another form, or a split is missing or has no
+            image left.
     """
     root = Path(root)
     bases = None if splits is None else dict.fromkeys(s.removesuffix(DIVIDED) if with_divided else s for s in splits)
@@ -100,8 +101,9 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
         return manifest if splits is None else _chosen(manifest, splits)
     if (root / "fer2013.csv").is_file() and (root / "fer2013new.csv").is_file():
         manifest = _read_tables(root, with_divided)
-        found = {split: split for split in FOLDERS if split in manifest.splits}
-        return _chosen(manifest, list(choose_splits(root, "FERPlus", found, bases)) if splits is None else splits)
+        listed = {*manifest.splits.tolist(), *manifest.dropped.splits.tolist()}
+        choose_splits(root, "FERPlus", {s: s for s in FOLDERS if listed.intersection(and_divided([s]))}, bases)
+        return manifest if splits is None else _chosen(manifest, splits)
     if bare := [folder for folder in FOLDERS.values() if (root / folder).is_dir()]:
         raise DatasetError(f"{root / bare[0]}: expected label.csv in it, with name, box and {len(VOTES)} votes a line")
     raise wrong_folder(
@@ -113,7 +115,11 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
 
 def _chosen(manifest: Manifest, splits: Collection[str]) -> Manifest:
     """Splits and what is left out of them; a split brings its images of divided votes along."""
-    wanted = [name for split in splits for name in (split, split + DIVIDED)]
+    for split in splits:
+        if not np.isin(manifest.splits, and_divided([split])).any():
+            rule = "none has divided votes" if split.endswith(DIVIDED) else "none is kept by the majority protocol"
+            raise DatasetError(f"{manifest.root}: FERPlus has no image in split {split} here: {rule}")
+    wanted = and_divided(splits)
     rows = np.isin(manifest.splits, wanted)
     return replace(manifest.select(rows), dropped=manifest.dropped.of_splits(wanted))
 
@@ -126,7 +132,8 @@ def _read_folders(root: Path, folders: Mapping[str, Path], with_divided: bool) -
     for split, folder in folders.items():
         table = folder / "label.csv"
         lines, listed, counts = _read_labels(table)
-        rows, repeated = first_lines(listed, [tuple(row) for row in counts], lines, f"{folder.name}/{table.name}")
+        said, place = [tuple(row) for row in counts], f"{folder.name}/{table.name}"
+        rows, repeated = first_lines(listed, said, lines, place, [split] * len(listed))
         findings += repeated
         votes += [counts[row] for row in rows]
         names += [f"{folder.name}/{name}" for name in as_stored(folder, [listed[row] for row in rows])]
@@ -212,7 +219,7 @@ def _read_tables(root: Path, with_divided: bool) -> Manifest:
             raise
         raise DatasetError(f"{root}: fer2013.csv and fer2013new.csv have different numbers of lines") from error
     said = [(split, *row) for split, row in zip(splits, votes, strict=True)]
-    rows, findings = first_lines(names, said, lines, votes_table.name)
+    rows, findings = first_lines(names, said, lines, votes_table.name, splits)
     faces = np.array(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE)
     return _manifest(
         root,

@@ -20,6 +20,7 @@ class Finding:
         line: line of the list it is about, from 1; None if it is about the whole.
         count: number of images or lines concerned.
         examples: names of a few of them.
+        splits: those that it is about; none where that is not known, or where it is about all.
     """
 
     kind: str
@@ -28,7 +29,8 @@ class Finding:
     line: int | None = None
     count: int = 1
     examples: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""
-        return asdict(self) | {"examples": list(self.examples)}
+        return asdict(self) | {"examples": list(self.examples), "splits": list(self.splits)}

@@ -37,7 +37,7 @@ from regionfer.labels import ALIASES, LABELS
 class Entry:
     """One entry: its line, its path as written, the label it claims ("" if none), and its attributes.
 
-    ``face`` is the number of the face among those that the dataset has of the image, from 0; None if it is not said.
+    ``face`` is the number of the face among those that the whole dataset has of the image, from 0; None if not said.
     """
 
     line: int
@@ -75,11 +75,15 @@ _OTHER_NAMES = ("name", "file", "filename", "file_name", "path", "image_name", "
 
 
 def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
-    """Raise if a file begins as a table does, but without the column ``image``."""
+    """Raise if a file begins as a table does, but without the column ``image``.
+
+    A first line with an image in it is none of a table: it is read as any other, or becomes a finding.
+    """
     cells = [cell.strip().strip('"') for cell in line.split(delimiter_of(line))]
     named = [cell for cell in cells if cell.casefold() in _OTHER_NAMES]
     numbers = all(is_number(cell) for cell in cells[1:] if cell)
-    if index.find(line) or (not named and (len(cells) < 2 or numbers)):
+    images = any(cell.casefold().endswith(tuple(IMAGE_SUFFIXES)) for cell in cells)
+    if index.find(line) or (not named and (len(cells) < 2 or numbers or images)):
         return
     advice = f"; call the column {named[0]!r} so, if it names the images" if named else ""
     raise DatasetError(
@@ -112,7 +116,10 @@ def _read_line(number: int, line: str, index: "NameIndex") -> Entry | Finding:
     path, *values = re.split(r"[\s,;]+", line.rstrip(",; "))
     label = index.split(path).label
     if not all(is_number(value) for value in values) or len(values) > 2:
-        return Finding("unreadable", f"expected a name and at most two numbers, found {line[:80]!r}", line=number)
+        table = ", or a table with a header that has a column 'image'" if re.search(r"[,;\t]", line) else ""
+        return Finding(
+            "unreadable", f"expected a name and at most two numbers{table}; found {line[:80]!r}", line=number
+        )
     if is_number(path) and not index.find(path):
         return Finding(
             "unreadable", f"expected a name, found the number {path} (is this the file of labels?)", line=number

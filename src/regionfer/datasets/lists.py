@@ -120,6 +120,10 @@ def read_subset(path: str | Path, manifest: Manifest, *, name: str | None = None
     found, failed = _join(entries, index, manifest)
     issues += failed
     if not found:
+        if known := [issue for entry, issue in zip(entries, failed, strict=True) if index.find(entry.path)]:
+            raise DatasetError(
+                f"{path}: none of its {len(lines):,} entries can be used; line {known[0].line}: {known[0].text}"
+            )
         raise _no_match(path, lines, manifest)
     found, repeated = _without_repeats(found)
     issues += repeated
@@ -193,20 +197,30 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
             text = f"{entry.path} fits {len(names)} images, such as {names[0]} and {names[1]}; write its folder, too"
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names[:3]))
         elif len(rows) > 1 and entry.face is None:
-            text = f"{entry.path} has {len(rows)} faces here; write which in a column 'face', from 0"
+            numbers = _face_numbers(rows, manifest)
+            text = f"{entry.path} has {len(rows)} faces here; write which in a column 'face': {numbers}"
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names))
-        elif rows and (face := entry.face or 0) >= len(rows):
-            known = "only face 0" if len(rows) == 1 else f"only faces 0 to {len(rows) - 1}"
-            text = f"{entry.path}, face {face}: {_describe(manifest)} has {known} of this image"
+        elif rows and not (chosen := _of_face(rows, entry.face, manifest)):
+            known = f"only face{'s' if len(rows) > 1 else ''} {_face_numbers(rows, manifest)}"
+            text = f"{entry.path}, face {entry.face}: {_describe(manifest)} has {known} of this image"
             issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
         elif rows:
-            found.append((rows[face], entry))
+            found.append((chosen[0], entry))
         else:
             text = f"{entry.path} is not among the {len(manifest):,} images of {_describe(manifest)}"
             if reason := left_out.reason(entry.path):
                 text += f", which leaves it out: {reason}"
             issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
     return found, issues
+
+
+def _of_face(rows: Sequence[int], face: int | None, manifest: Manifest) -> list[int]:
+    """Those rows of an image that are of a face; all if none is said."""
+    return [row for row in rows if face is None or manifest.face_numbers[row] == face]
+
+
+def _face_numbers(rows: Sequence[int], manifest: Manifest) -> str:
+    return ", ".join(map(str, sorted(manifest.face_numbers[list(rows)].tolist())))
 
 
 class _LeftOut:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
@@ -24,6 +25,15 @@ DIVIDED = "-divided"
 """Behind the name of a split: its images whose votes are divided between expressions, where a corpus has them apart."""
 
 Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
+
+
+def and_divided(splits: Collection[str]) -> list[str]:
+    """Splits, each with the one of its images of divided votes, which it brings along where there is one.
+
+    >>> and_divided(["train"])
+    ['train', 'train-divided']
+    """
+    return [name for split in splits for name in (split, split + DIVIDED)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +89,8 @@ class Manifest:
         targets: (n, C) float32, label distributions, rows sum to 1.
         splits: (n,) str, "train", "valid" or "test".
         classes: C class names, in column order.
+        face_numbers: (n,) int64, number of each face among all that the corpus has of its image, from 0. Counted if not
+            given; rows that are selected keep theirs, so that a face has one number in the whole and in its split.
         pixels: (n, H, W) uint8 grey or (n, H, W, 3) uint8 RGB, where the corpus keeps images in a table; else None.
         boxes: (n, 4) float32 face boxes that come with the corpus, x1 y1 x2 y2 pixels of the image; NaN where a
             face has none. None if the corpus has no boxes.
@@ -99,6 +111,7 @@ class Manifest:
     targets: NDArray[np.float32]
     splits: NDArray[np.str_]
     classes: tuple[str, ...] = LABELS
+    face_numbers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     pixels: NDArray[np.uint8] | None = None
     boxes: NDArray[np.float32] | None = None
     landmarks: NDArray[np.float32] | None = None
@@ -110,6 +123,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         n = len(self.names)
+        if not len(self.face_numbers):
+            object.__setattr__(self, "face_numbers", _count_faces(self.names))
         for name, column in (self._columns() | dict(self.attributes)).items():
             if len(column) != n:
                 raise ValueError(f"{name} must have {n} rows, as names has, got {len(column)}")
@@ -147,7 +162,7 @@ class Manifest:
 
     def split_names(self) -> tuple[str, ...]:
         """Splits that have a row, training first, each before its images of divided votes."""
-        usual = [name for split in SPLITS for name in (split, split + DIVIDED)]
+        usual = and_divided(SPLITS)
         there = {str(split) for split in np.unique(self.splits)}
         return (*(name for name in usual if name in there), *sorted(there.difference(usual)))
 
@@ -160,6 +175,16 @@ class Manifest:
             }
             for split in np.unique(self.splits)
         }
+
+
+def _count_faces(names: NDArray[np.str_]) -> NDArray[np.int64]:
+    """How often each name was there before, (n,)."""
+    seen: Counter[str] = Counter()
+    numbers = np.empty(len(names), dtype=np.int64)
+    for row, name in enumerate(names.tolist()):
+        numbers[row] = seen[name]
+        seen[name] += 1
+    return numbers
 
 
 def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:

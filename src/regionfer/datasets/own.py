@@ -105,8 +105,9 @@ def read_csv(
         raise DatasetError(f"{path}: expected a row an image, found only the header")
     # A photo may be there once for each face in it.
     keys = [(row["image"], *(row.get(name) for name in BOX)) for _, row in read]
+    places = None if "split" not in table.columns else [_split_name(row["split"]) for _, row in read]
     said = [(row["label"], row.get("split")) for _, row in read]
-    kept, findings = first_lines(keys, said, [line for line, _ in read], path.name)
+    kept, findings = first_lines(keys, said, [line for line, _ in read], path.name, places)
     where = [f"{path}, line {read[index][0]}" for index in kept]
     columns = {name: [read[index][1][name] for index in kept] for name in table.columns}
     names = columns.pop("image")
@@ -245,6 +246,11 @@ def _held_out(names: Sequence[str], labels: NDArray[np.int64], share: float) -> 
         rows = order[labels[order] == label]
         splits[rows[: round(share * len(rows))]] = "valid"
     return [str(split) for split in splits]
+
+
+def _split_name(value: str) -> str:
+    """The split that a cell names; what is not understood stays as it is."""
+    return SPLIT_NAMES.get(value.casefold(), value)
 
 
 def _read_splits(values: Sequence[str], where: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 =================  ===================================================================================================
 ``faces.npy``      (n, S, S, 3) uint8 RGB, mapped into memory when it is read
-``manifest.npz``   the columns of the manifest: names, labels, targets, splits, landmarks in face pixels, attributes
+``manifest.npz``   the columns of the manifest: names, face numbers, labels, targets, splits, landmarks, attributes
 ``prepared.json``  schema version, corpus, protocol, classes, size and how faces were found
 ``misses.csv``     images that gave no face: image, split, label, reason; and, of damaged ones, what is wrong
 =================  ===================================================================================================
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.layout import choose_splits, wrong_folder
-from regionfer.datasets.manifest import Dropped, Manifest
+from regionfer.datasets.manifest import Dropped, Manifest, and_divided
 from regionfer.errors import DatasetError
 
 SCHEMA = 1
@@ -132,17 +132,17 @@ def read_prepared(root: str | Path, *, splits: Collection[str] | None = None) ->
 
     Args:
         root: the folder.
-        splits: only these.
+        splits: only these; each brings its images of divided votes along.
 
     Raises:
         DatasetError: as `load_prepared`, or a split is missing.
     """
     manifest, _ = load_prepared(root)
     found = {split: split for split in manifest.split_names()}
-    chosen = choose_splits(Path(root), manifest.dataset, found, splits)
+    chosen = and_divided(choose_splits(Path(root), manifest.dataset, found, splits))
     if splits is None:
         return manifest
-    part = manifest.select(np.isin(manifest.splits, list(chosen)))
+    part = manifest.select(np.isin(manifest.splits, chosen))
     return replace(part, dropped=manifest.dropped.of_splits(chosen), misses=manifest.misses.of_splits(chosen))
 
 
@@ -153,6 +153,7 @@ def save_columns(path: Path, manifest: Manifest) -> None:
         "labels": manifest.labels,
         "targets": manifest.targets,
         "splits": manifest.splits,
+        "face_numbers": manifest.face_numbers,
         "dropped_names": manifest.dropped.names,
         "dropped_splits": manifest.dropped.splits,
         "dropped_reasons": manifest.dropped.reasons,

@@ -108,7 +108,7 @@ def _read_list(table: Path, place: str) -> tuple[dict[str, list[tuple[str, int]]
         lines.append(line)
     if not stems:
         raise DatasetError(f"{table}: expected an image and a label a line, found an empty file")
-    rows, findings = first_lines(stems, labels, lines, place)
+    rows, findings = first_lines(stems, labels, lines, place, [stem.partition("_")[0] for stem in stems])
     splits: dict[str, list[tuple[str, int]]] = {}
     for row in rows:
         splits.setdefault(stems[row].partition("_")[0], []).append((stems[row], labels[row]))

@@ -2,7 +2,7 @@
 
 import csv
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from regionfer.datasets import Finding, Manifest, load_readable_faces, read_dataset
+from regionfer.datasets.manifest import DIVIDED
 from regionfer.errors import DatasetError, OutputError, RecipeError
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.data import FaceData
@@ -56,10 +57,12 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     Raises:
         RecipeError: it names tables that are not there.
         DatasetError: the recipe names a dataset that is not known, the folder is not that dataset, lacks a split, or
-            none of its images can be read; or its labels contradict each other, or are of one class only.
+            none of its images can be read; or labels of the splits asked for contradict each other, or all are of one
+            class.
     """
     require_files(recipe, "attributes")
-    manifest = _sound(read_dataset(recipe.data.dataset, root))
+    wanted = (*recipe.data.train, *filter(None, [recipe.data.valid]))
+    manifest = _sound(read_dataset(recipe.data.dataset, root), wanted)
     size = recipe.input.face_size
     read = load_readable_faces(_splits(manifest, recipe.data.train), size)
     held_out = load_readable_faces(manifest.split(recipe.data.valid), size) if recipe.data.valid else None
@@ -85,10 +88,17 @@ def load_sources(recipe: Recipe, root: str | Path) -> Sources:
     )
 
 
-def _sound(manifest: Manifest) -> Manifest:
-    """Refuse labels that nothing can be learned from; 'regionfer data check' reports the same and goes on."""
+def _sound(manifest: Manifest, splits: Collection[str]) -> Manifest:
+    """Refuse labels that nothing can be learned from; 'regionfer data check' reports the same and goes on.
+
+    What is wrong in other splits than these is no reason.
+    """
+    listed = {
+        split.removesuffix(DIVIDED) for split in splits
+    }  # images with divided votes share the table of all others
     for finding in manifest.findings:
-        if finding.severity == "error":
+        concerned = not finding.splits or not listed.isdisjoint(finding.splits)
+        if finding.severity == "error" and concerned:
             examples = f" ({'; '.join(finding.examples)})" if finding.examples else ""
             raise DatasetError(f"{manifest.root}: {finding.text}{examples}; mend this before training on it")
     return manifest
