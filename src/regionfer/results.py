@@ -32,8 +32,13 @@ several that hold, the first is named."""
 NAMED_SHARE = 0.05
 """A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""
 
-COVERED_HALF = 0.25
-"""A half of a face is named as covered if at least this share of it is."""
+COVERED_HALF = 0.1
+"""A half of a face is named as covered if at least this share of it is, and half as much as of the most covered half.
+
+What is drawn over training faces covers more than what nature puts there, and so little is found of the latter: a half
+is named of 35 % of the faces of FERPlus Valid with something over the upper part, of 34 % with glasses, of 7 to 10 %
+with something below or at the sides, and of 5 % of the clear ones.
+"""
 
 
 class Box(NamedTuple):
@@ -101,12 +106,13 @@ class Occlusion(NamedTuple):
 
     @property
     def where(self) -> tuple[str, ...]:
-        """Names of the halves of which at least a quarter is covered.
+        """Names of the halves of which at least a tenth is covered, and half as much as of the most covered one.
 
         >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2).where
         ('lower', 'left')
         """
-        return tuple(half for half in ("upper", "lower", "left", "right") if getattr(self, half) >= COVERED_HALF)
+        least = max(COVERED_HALF, max(self.upper, self.lower, self.left, self.right) / 2)
+        return tuple(half for half in ("upper", "lower", "left", "right") if getattr(self, half) >= least)
 
 
 class Region(NamedTuple):
