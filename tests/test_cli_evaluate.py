@@ -94,6 +94,8 @@ class TestEvaluate:
         assert figures["model"] == "tiny 0.0.1 + other 0.0.1"
         assert figures["comparison"]["baseline"] == "other 0.0.1"
         assert "McNemar p" in result.stdout
+        head = ["tiny 0.0.1 + other 0.0.1 on FERPlus, test", "model: tiny 0.0.1 + other 0.0.1", "baseline: other 0.0.1"]
+        assert result.stdout.splitlines()[:3] == head
 
     def test_weights_are_told(self, run, tiny_path, save_model, make_card):
         other = save_model(make_card(name="other"), seed=3)
@@ -175,6 +177,17 @@ class TestEvaluate:
         assert "counted as wrong, accuracy is 70.83%" in result.stderr
         page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
         assert "Images without a face since the dataset was prepared: 2" in page
+
+    def test_a_prepared_dataset_has_no_end_to_end(self, run, ferplus, tmp_path):
+        prepared = CliRunner().invoke(
+            main, ["data", "prepare", "ferplus", "--data", str(ferplus), "-o", f"{tmp_path}/p"]
+        )
+        assert prepared.exit_code == 0, prepared.output
+        result = run("--dataset", "prepared", "--data", tmp_path / "p", "--end-to-end")
+        assert (result.exit_code, result.stdout) == (2, "")
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert line.startswith(f"Error: {tmp_path / 'p'}: its faces are cut and aligned already")
+        assert f"give the original dataset, FERPlus in {ferplus}, by --dataset" in line
 
     def test_many_failures_are_cut_short(self, run, ferplus):
         for row in range(15):
