@@ -203,6 +203,19 @@ class TestEvaluate:
         assert "pose45.txt, line 5: 3/fer9999998.jpg is not among the 24 images" in line
         assert line.endswith("(and 1 more like this)")
 
+    def test_findings_of_other_causes_have_lines_of_their_own(self, run, tmp_path):
+        with (tmp_path / "lists" / "pose45.txt").open("a") as file:
+            file.write(f"3/fer9999998.jpg\n3/{name(COUNT)}.jpg\n3/fer9999999.jpg\n")
+        result = run(*lists(tmp_path, "pose45"), "--json", tmp_path / "f.json")
+        unknown, left_out = [line for line in result.stderr.splitlines() if "is not among" in line]
+        assert "line 5: 3/fer9999998.jpg" in unknown
+        assert unknown.endswith("FERPlus test (and 1 more like this)")
+        assert f"line 6: 3/{name(COUNT)}.jpg" in left_out
+        assert left_out.endswith("which leaves it out: no majority")
+        issues = json.loads((tmp_path / "f.json").read_text())["subsets"]["pose45"]["list"]["issues"]
+        causes = [each["cause"] for each in issues if each["kind"] == "unknown"]
+        assert causes == ["", "no majority", ""]
+
     def test_a_column_of_one_s_own_table(self, run, ferplus, tmp_path):
         rows = [f"FER2013Test/{name(r)}.png,{LABELS[r % 8]},test,{'yes' if r < 5 else ''}\n" for r in range(COUNT)]
         (ferplus / "own.csv").write_text("image,label,split,masked\n" + "".join(rows))

@@ -155,11 +155,11 @@ def _print(evaluation: "Evaluation") -> None:
 
 
 def _tell_issues(subset: "Subset") -> None:
-    """A line a kind of finding; all are in the JSON and in the report."""
-    kinds: dict[str, list[Finding]] = {}
+    """A line a kind of finding and cause; all are in the JSON."""
+    alike: dict[tuple[str, str], list[Finding]] = {}
     for issue in subset.issues:
-        kinds.setdefault(issue.kind, []).append(issue)
-    for issues in kinds.values():
+        alike.setdefault((issue.kind, issue.cause), []).append(issue)
+    for issues in alike.values():
         line = "" if issues[0].line is None else f", line {issues[0].line}"
         more = f" (and {len(issues) - 1:,} more like this)" if len(issues) > 1 else ""
         click.echo(f"{subset.path}{line}: {issues[0].text}{more}", err=True)
