@@ -94,6 +94,8 @@ class TestEvaluate:
         assert figures["model"] == "tiny 0.0.1 + other 0.0.1"
         assert figures["comparison"]["baseline"] == "other 0.0.1"
         assert "McNemar p" in result.stdout
+        head = ["tiny 0.0.1 + other 0.0.1 on FERPlus, test", "model: tiny 0.0.1 + other 0.0.1", "baseline: other 0.0.1"]
+        assert result.stdout.splitlines()[:3] == head
 
     def test_weights_are_told(self, run, tiny_path, save_model, make_card):
         other = save_model(make_card(name="other"), seed=3)
@@ -176,6 +178,17 @@ class TestEvaluate:
         page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
         assert "Images without a face since the dataset was prepared: 2" in page
 
+    def test_a_prepared_dataset_has_no_end_to_end(self, run, ferplus, tmp_path):
+        prepared = CliRunner().invoke(
+            main, ["data", "prepare", "ferplus", "--data", str(ferplus), "-o", f"{tmp_path}/p"]
+        )
+        assert prepared.exit_code == 0, prepared.output
+        result = run("--dataset", "prepared", "--data", tmp_path / "p", "--end-to-end")
+        assert (result.exit_code, result.stdout) == (2, "")
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert line.startswith(f"Error: {tmp_path / 'p'}: its faces are cut and aligned already")
+        assert f"give the original dataset, FERPlus in {ferplus}, by --dataset" in line
+
     def test_many_failures_are_cut_short(self, run, ferplus):
         for row in range(15):
             (ferplus / "FER2013Test" / f"{name(row)}.png").unlink()
@@ -189,6 +202,19 @@ class TestEvaluate:
         (line,) = [line for line in result.stderr.splitlines() if "fer999999" in line]
         assert "pose45.txt, line 5: 3/fer9999998.jpg is not among the 24 images" in line
         assert line.endswith("(and 1 more like this)")
+
+    def test_findings_of_other_causes_have_lines_of_their_own(self, run, tmp_path):
+        with (tmp_path / "lists" / "pose45.txt").open("a") as file:
+            file.write(f"3/fer9999998.jpg\n3/{name(COUNT)}.jpg\n3/fer9999999.jpg\n")
+        result = run(*lists(tmp_path, "pose45"), "--json", tmp_path / "f.json")
+        unknown, left_out = [line for line in result.stderr.splitlines() if "is not among" in line]
+        assert "line 5: 3/fer9999998.jpg" in unknown
+        assert unknown.endswith("FERPlus test (and 1 more like this)")
+        assert f"line 6: 3/{name(COUNT)}.jpg" in left_out
+        assert left_out.endswith("which leaves it out: no majority")
+        issues = json.loads((tmp_path / "f.json").read_text())["subsets"]["pose45"]["list"]["issues"]
+        causes = [each["cause"] for each in issues if each["kind"] == "unknown"]
+        assert causes == ["", "no majority", ""]
 
     def test_a_column_of_one_s_own_table(self, run, ferplus, tmp_path):
         rows = [f"FER2013Test/{name(r)}.png,{LABELS[r % 8]},test,{'yes' if r < 5 else ''}\n" for r in range(COUNT)]

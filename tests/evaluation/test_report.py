@@ -181,7 +181,8 @@ class TestMarkdown:
         evaluation = evaluate(recognizer, make_manifest(), subsets=lists)
         rows = list_table(evaluation).rows
         assert [sum(row[0] == name for row in rows) for name in ("long", "short")] == [21, 20]
-        assert rows[20][3] == "and 11 more, all in the JSON: 10 unknown, 1 duplicate"
+        assert rows[0] == ("long", "warning", "unknown", "0", "line 0")
+        assert rows[20][4] == "and 11 more, all in the JSON: 10 unknown, 1 duplicate"
         assert len(evaluation.to_dict()["subsets"]["long"]["list"]["issues"]) == 31
         assert "and 11 more" in to_html(evaluation)
 

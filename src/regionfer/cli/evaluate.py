@@ -8,6 +8,7 @@ from regionfer.cli import tell_findings
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
+from regionfer.errors import DatasetError
 
 if TYPE_CHECKING:
     from regionfer.datasets import Finding, Manifest, Subset
@@ -57,7 +58,11 @@ def _split_names(
     help="Leave out answers so that at most this share is wrong (0.05 is 5 %), by the model's own risk-coverage curve, "
     "and report what share is answered and wrong here.",
 )
-@click.option("--end-to-end", is_flag=True, help="Also find and align faces first; a missed face is an error.")
+@click.option(
+    "--end-to-end",
+    is_flag=True,
+    help="Also find and align faces first; a missed face is an error. Not of a prepared dataset.",
+)
 @click.option("--report", metavar="DIR", help="Write report.html and report.md to DIR; needs regionfer[report].")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE, or - for the screen.")
 @click.option("--strict", is_flag=True, help="Exit with code 1 if an image is absent or cannot be read.")
@@ -91,6 +96,8 @@ def command(
     if report is not None:
         prepare_report(report)
     manifest = _read_split(dataset, data, split)
+    if dataset == "prepared" and end_to_end:
+        raise _nothing_to_find(manifest, data)
     tell_findings(manifest.findings)
     subsets = [_subset(manifest, name, path) for name, path in lists]
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
@@ -124,6 +131,14 @@ def _read_split(dataset: str, data: str, split: str) -> "Manifest":
     return manifest.split(split)
 
 
+def _nothing_to_find(manifest: "Manifest", data: str) -> DatasetError:
+    """The error for detection in faces that were found and aligned when the dataset was prepared."""
+    return DatasetError(
+        f"{data}: its faces are cut and aligned already, so end to end would not be measured; leave --end-to-end out, "
+        f"or give the original dataset, {manifest.dataset} in {manifest.root}, by --dataset and --data"
+    )
+
+
 def _subset(manifest: "Manifest", name: str, path: str | None) -> "Subset":
     from regionfer.datasets import column_subset, read_subset
 
@@ -133,16 +148,18 @@ def _subset(manifest: "Manifest", name: str, path: str | None) -> "Subset":
 def _print(evaluation: "Evaluation") -> None:
     from regionfer.evaluation.tables import summary_tables
 
-    head = (f"{evaluation.model.name} on {evaluation.manifest.dataset}, {evaluation.split}",)
+    head = [f"{evaluation.model.name} on {evaluation.manifest.dataset}, {evaluation.split}"]
+    if evaluation.baseline is not None:
+        head += [f"model: {evaluation.model.name}", f"baseline: {evaluation.baseline.name}"]
     print_tables((*head, f"protocol: {evaluation.protocol}"), summary_tables(evaluation))
 
 
 def _tell_issues(subset: "Subset") -> None:
-    """A line a kind of finding; all are in the JSON and in the report."""
-    kinds: dict[str, list[Finding]] = {}
+    """A line a kind of finding and cause; all are in the JSON."""
+    alike: dict[tuple[str, str], list[Finding]] = {}
     for issue in subset.issues:
-        kinds.setdefault(issue.kind, []).append(issue)
-    for issues in kinds.values():
+        alike.setdefault((issue.kind, issue.cause), []).append(issue)
+    for issues in alike.values():
         line = "" if issues[0].line is None else f", line {issues[0].line}"
         more = f" (and {len(issues) - 1:,} more like this)" if len(issues) > 1 else ""
         click.echo(f"{subset.path}{line}: {issues[0].text}{more}", err=True)

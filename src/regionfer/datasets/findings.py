@@ -21,6 +21,7 @@ class Finding:
         count: number of images or lines concerned.
         examples: names of a few of them.
         splits: those that it is about; none where that is not known, or where it is about all.
+        cause: what tells findings of a kind apart, such as why an image is left out; "" where all are alike.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Finding:
     count: int = 1
     examples: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
+    cause: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""

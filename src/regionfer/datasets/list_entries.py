@@ -97,10 +97,10 @@ def _table_entries(path: Path) -> Iterator[Entry | Finding]:
         others = {name.strip().casefold(): value for name, value in row.items() if name != "image"}
         label, face = others.pop("label", ""), others.pop("face", "")
         if not row["image"]:
-            yield Finding("unreadable", "no image is named", line=line)
+            yield Finding("unreadable", "no image is named", line=line, cause="no name")
         elif face and not re.fullmatch(r"[0-9]+", face):
             text = f"column face: expected the number of a face in the image, from 0, found {face[:80]!r}"
-            yield Finding("unreadable", text, line=line)
+            yield Finding("unreadable", text, line=line, cause="face")
         else:
             yield Entry(line, row["image"], label, others, int(face) if face else None)
 
@@ -122,7 +122,10 @@ def _read_line(number: int, line: str, index: "NameIndex") -> Entry | Finding:
         )
     if is_number(path) and not index.find(path):
         return Finding(
-            "unreadable", f"expected a name, found the number {path} (is this the file of labels?)", line=number
+            "unreadable",
+            f"expected a name, found the number {path} (is this the file of labels?)",
+            line=number,
+            cause="number",
         )
     if not values:
         return Entry(number, path, label, {})

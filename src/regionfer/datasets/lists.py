@@ -195,22 +195,22 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
         names = tuple(dict.fromkeys(str(manifest.names[row]) for row in rows))
         if len(names) > 1:
             text = f"{entry.path} fits {len(names)} images, such as {names[0]} and {names[1]}; write its folder, too"
-            issues.append(Finding("ambiguous", text, line=entry.line, examples=names[:3]))
+            issues.append(Finding("ambiguous", text, line=entry.line, examples=names[:3], cause="images"))
         elif len(rows) > 1 and entry.face is None:
             numbers = _face_numbers(rows, manifest)
             text = f"{entry.path} has {len(rows)} faces here; write which in a column 'face': {numbers}"
-            issues.append(Finding("ambiguous", text, line=entry.line, examples=names))
+            issues.append(Finding("ambiguous", text, line=entry.line, examples=names, cause="faces"))
         elif rows and not (chosen := _of_face(rows, entry.face, manifest)):
             known = f"only face{'s' if len(rows) > 1 else ''} {_face_numbers(rows, manifest)}"
             text = f"{entry.path}, face {entry.face}: {_describe(manifest)} has {known} of this image"
-            issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
+            issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,), cause="face"))
         elif rows:
             found.append((chosen[0], entry))
         else:
             text = f"{entry.path} is not among the {len(manifest):,} images of {_describe(manifest)}"
             if reason := left_out.reason(entry.path):
                 text += f", which leaves it out: {reason}"
-            issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,)))
+            issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,), cause=reason))
     return found, issues
 
 
@@ -251,9 +251,10 @@ def _without_repeats(found: _Found) -> tuple[_Found, list[Finding]]:
             continue
         before = first[row]
         text = f"{entry.path} is named in line {before.line} already"
-        if (entry.label, entry.attributes) != (before.label, before.attributes):
-            text += ", with other values, which are kept"
-        issues.append(Finding("duplicate", text, line=entry.line, examples=(entry.path,)))
+        differs = (entry.label, entry.attributes) != (before.label, before.attributes)
+        text += ", with other values, which are kept" * differs
+        cause = "other values" if differs else ""
+        issues.append(Finding("duplicate", text, line=entry.line, examples=(entry.path,), cause=cause))
     return list(first.items()), issues
 
 
@@ -282,7 +283,7 @@ def code_findings(entries: Iterable[Entry], dataset: str, *, labels: bool = True
             assert known is not None
             lines = "1 line has" if count == 1 else f"{count:,} lines have"
             text = f"{lines} the {kind} {code}, which is none of {known[0]} to {known[-1]}"
-            yield Finding("code", text, count=count)
+            yield Finding("code", text, count=count, cause=kind)
 
 
 def _claimed(label: str, coding: Mapping[int, str]) -> str:

@@ -138,16 +138,16 @@ def list_table(evaluation: Evaluation) -> Table | None:
     rows: list[tuple[str, ...]] = []
     for subset in evaluation.subsets:
         rows += [
-            (subset.name, issue.severity, "" if issue.line is None else str(issue.line), issue.text)
+            (subset.name, issue.severity, issue.kind, "" if issue.line is None else str(issue.line), issue.text)
             for issue in subset.issues[:SHOWN]
         ]
         if rest := Counter(issue.kind for issue in subset.issues[SHOWN:]):
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())
-            rows.append((subset.name, "more", "", f"and {rest.total():,} more, all in the JSON: {kinds}"))
+            rows.append((subset.name, "", "more", "", f"and {rest.total():,} more, all in the JSON: {kinds}"))
     if not rows:
         return None
     note = "Lists are joined to the dataset by name; what does not fit is told here, and nothing is dropped silently."
-    return Table("Findings in the lists", ("list", "kind", "line", "finding"), tuple(rows), note)
+    return Table("Findings in the lists", ("list", "severity", "kind", "line", "finding"), tuple(rows), note)
 
 
 def failure_table(evaluation: Evaluation) -> Table | None:
