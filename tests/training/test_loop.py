@@ -272,7 +272,7 @@ def test_a_run_that_diverges_says_so(fit: Fit) -> None:
 
 
 def test_fewer_faces_than_a_step_are_refused(fit: Fit) -> None:
-    with pytest.raises(RecipeError, match=r"optimiser\.batch is 8, but an epoch has only 6 faces.* such as --batch 4$"):
+    with pytest.raises(RecipeError, match=r"optimiser\.batch is 8, but an epoch has only 6 faces.* such as 4$"):
         fit(faces=6)
 
 
