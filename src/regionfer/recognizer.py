@@ -338,7 +338,8 @@ class Recognizer:
         if points is None and places.landmarks is not None and self.model.needs_landmarks:
             points = place_in_frames(places.landmarks, places.frames)
         output = self.model.run(faces, points, batch_size=batch_size)
-        unfit = _unfit(places, output.occlusion)
+        sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
+        unfit = unfit_reasons(sides, places.contrasted, output.occlusion, _roll(places))
         seen = ~np.isin(unfit, ("too small", "no contrast"))
         return Expressions(
             boxes=places.boxes,
@@ -436,16 +437,26 @@ def _join(places: Sequence[_Places]) -> _Places:
     )
 
 
-def _unfit(places: _Places, occlusion: NDArray[np.float32] | None) -> NDArray[np.str_]:
-    """Why each face (n,) cannot be judged, as in `Expressions`; "" for those that can."""
-    across = places.frames[:, 1]
-    roll = np.degrees(np.arctan2(across[:, 1], across[:, 0]))
-    covered = np.zeros(len(roll), bool) if occlusion is None else occlusion[:, 1] > MAX_COVERED
+def unfit_reasons(
+    sides: NDArray[np.floating],
+    contrasted: NDArray[np.bool_],
+    occlusion: NDArray[np.float32] | None,
+    roll: NDArray[np.floating] | None = None,
+) -> NDArray[np.str_]:
+    """Why each of n faces cannot be judged, as in `Expressions.unfit`; "" for those that can.
+
+    Args:
+        sides: (n,) shorter side of each face in its image, pixels.
+        contrasted: (n,) what `has_contrast` says of each.
+        occlusion: (n, 6) what the model says, as in `Expressions`; None if it says nothing.
+        roll: (n,) degrees, by the landmarks; None if there are none.
+    """
+    never = np.zeros(len(sides), bool)
     found = {  # the first that holds is said
-        "too small": ~_large(places.boxes),
-        "no contrast": ~places.contrasted,
-        "covered": covered,
-        "upside down": np.abs(roll) > MAX_ROLL,
+        "too small": sides < MIN_FACE_SIDE,
+        "no contrast": ~contrasted,
+        "covered": never if occlusion is None else occlusion[:, 1] > MAX_COVERED,
+        "upside down": never if roll is None else np.abs(roll) > MAX_ROLL,
     }
     return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
 
@@ -466,14 +477,14 @@ def _pose(places: _Places, of_model: NDArray[np.float32] | None) -> NDArray[np.f
     """Yaw, pitch and roll (n, 3): the model's, turned back to the image; of the landmarks where it gives none."""
     if of_model is None:
         return places.pose
-    across = places.frames[:, 1]
-    roll = np.degrees(np.arctan2(across[:, 1], across[:, 0])) + of_model[:, 2]
+    roll = _roll(places) + of_model[:, 2]
     return np.column_stack([of_model[:, :2], (roll + 180) % 360 - 180]).astype(np.float32)
 
 
-def _large(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether each face (n,) has pixels enough to be judged."""
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= MIN_FACE_SIDE)
+def _roll(places: _Places) -> NDArray[np.float64]:
+    """By how many degrees each face (n,) is turned upright for the network."""
+    across = places.frames[:, 1]
+    return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
 
 
 def _known(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regionfer.datasets import load_faces, read_ferplus
-from regionfer.errors import CheckpointError, OutputError, RecipeError
+from regionfer.errors import CheckpointError, OutputError
 from regionfer.metrics import accuracy
 from regionfer.onnx_model import SHIPPED, ExpressionModel
 from regionfer.training import calibration
@@ -195,9 +195,7 @@ def test_training_can_start_from_a_model_file(
 
 def test_a_missing_pretraining_file_says_how_to_get_it(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe(model={"backbone": "mobilenetv1-face", "pretrained": str(tmp_path / "faceres-deep.json")})
-    with pytest.raises(
-        RecipeError, match=r"faceres-deep\.json, which is not there \(scripts/fetch_pretrained\.sh gets it"
-    ):
+    with pytest.raises(CheckpointError, match=r"faceres-deep\.json: .* is missing; `scripts/fetch_pretrained\.sh`"):
         build_classifier(recipe, 3)
 
 

@@ -12,7 +12,7 @@ from regionfer.datasets.manifest import Manifest, load_image, resize_face
 from regionfer.datasets.meant import meant_face
 from regionfer.errors import DatasetError, ImageError, ModelError
 from regionfer.labels import ALIASES
-from regionfer.recognizer import MAX_COVERED, MIN_FACE_SIDE, Recognizer, has_contrast
+from regionfer.recognizer import Recognizer, has_contrast, unfit_reasons
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
@@ -148,18 +148,13 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
             if faces:
                 landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
                 output = model.run(np.stack([face.pixels for face in faces.values()]), landmarks)
-                judgeable = np.array([_can_be_seen(face) for face in faces.values()])
-                if output.occlusion is not None:
-                    judgeable &= output.occlusion[:, 1] <= MAX_COVERED
+                sides = np.array([face.side for face in faces.values()])
+                whole = np.array([0, 0, size, size], np.float32)
+                contrasted = np.array([has_contrast(face.pixels, whole) for face in faces.values()])
+                judgeable = unfit_reasons(sides, contrasted, output.occlusion) == ""
                 sheet.enter(list(faces), output.probabilities, output.attention, judgeable)
             advance(len(rows))
     return sheet.close()
-
-
-def _can_be_seen(face: LoadedFace) -> bool:
-    """Whether a face is large enough, and has contrast enough, to be judged; as `Recognizer` says of it."""
-    height, width = face.pixels.shape[:2]
-    return face.side >= MIN_FACE_SIDE and has_contrast(face.pixels, np.array([0, 0, width, height], np.float32))
 
 
 def check_faces(recognizer: Recognizer, manifest: Manifest) -> None:

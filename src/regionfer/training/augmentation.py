@@ -22,7 +22,7 @@ COVER_SIDE = 48
 """Side at which what covers a face is drawn, pixels over the whole picture: about as sharp as the faces themselves."""
 
 SIDES = 12, 16, 20, 24, 32
-"""What may be left of a face that is made coarse, pixels: below them, people cannot tell expressions apart either."""
+"""What may be left of a face that is made coarse, pixels over its side."""
 
 FULL_SIDE = COVER_SIDE
 """Stands for a face that is left as it is."""

@@ -15,7 +15,7 @@ from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.pretraining import load_pretrained
-from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe, parse_recipe, require_files
+from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe, parse_recipe
 
 
 def build_classifier(
@@ -34,9 +34,8 @@ def build_classifier(
         report: called with a line that says what the pretraining file gave.
 
     Raises:
-        RecipeError: the backbone is not known, or cannot be cut where the recipe says; or the pretraining file is
-            missing.
-        CheckpointError: the pretraining file does not fit.
+        RecipeError: the backbone is not known, or cannot be cut where the recipe says.
+        CheckpointError: the pretraining file is missing or does not fit.
     """
     try:
         backbone = build_backbone(recipe.model.backbone)
@@ -52,7 +51,6 @@ def build_classifier(
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: [model]: {error}") from error
     if pretrained and recipe.model.pretrained is not None:
-        require_files(recipe, "model")
         report(str(load_pretrained(backbone, recipe.model.pretrained)))
     return ExpressionClassifier(
         Preprocessing(backbone.normalisation, recipe.input.grey),

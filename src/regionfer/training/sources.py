@@ -93,9 +93,8 @@ def _sound(manifest: Manifest, splits: Collection[str]) -> Manifest:
 
     What is wrong in other splits than these is no reason.
     """
-    listed = {
-        split.removesuffix(DIVIDED) for split in splits
-    }  # images with divided votes share the table of all others
+    # Images with divided votes share the table of all others.
+    listed = {split.removesuffix(DIVIDED) for split in splits}
     for finding in manifest.findings:
         concerned = not finding.splits or not listed.isdisjoint(finding.splits)
         if finding.severity == "error" and concerned:
