@@ -63,6 +63,18 @@ class TestCheck:
         assert "3,191 of 3,191" in result.stdout
         assert "warning: test: not there" in result.stdout
 
+    def test_a_folder_of_ferplus_without_its_table(self, run, trees, tmp_path):
+        root = tmp_path / "ferplus"
+        shutil.copytree(trees / "ferplus", root)
+        (root / "FER2013Valid" / "label.csv").unlink(missing_ok=True)
+        (root / "FER2013Valid").mkdir(exist_ok=True)
+        result = run("check", "ferplus", "--data", root)
+        assert (
+            "warning: valid: the folder FER2013Valid has no label.csv, so none of its images is read" in result.stdout
+        )
+        assert "valid: not there" not in result.stdout
+        assert "FER2013Valid: expected label.csv" in run("check", "ferplus", "--data", root, "--split", "valid").stderr
+
     def test_images_with_divided_votes_alone(self, run, trees, tmp_path):
         arguments = ("ferplus-votes", "--data", trees / "ferplus", "--split", "train-divided")
         result = run("check", *arguments)

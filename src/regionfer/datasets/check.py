@@ -129,7 +129,7 @@ def check_manifest(
     seen = _read_all(manifest, ~missing, workers, progress) if read_images else _Seen({}, {}, {}, None, 0)
     findings = [
         *manifest.findings,
-        *_absent_splits(splits, official if expected is None else expected),
+        *_absent_splits(manifest, splits, official if expected is None else expected),
         *(finding for split in splits for finding in _count_findings(split)),
         *_missing_findings(manifest, missing),
         *_missing_dropped_findings(manifest),
@@ -176,9 +176,11 @@ def _split_report(manifest: Manifest, split: str, official: OfficialSplit | None
     )
 
 
-def _absent_splits(splits: Sequence[SplitReport], expected: Collection[str]) -> Iterator[Finding]:
+def _absent_splits(manifest: Manifest, splits: Sequence[SplitReport], expected: Collection[str]) -> Iterator[Finding]:
+    """Splits that are not there; of those that are there in part, the reader has said what they lack."""
+    told = {split for finding in manifest.findings if finding.kind == "split" for split in finding.splits}
     for split in expected:
-        if split not in {there.split for there in splits}:
+        if split not in told | {there.split for there in splits}:
             yield Finding("split", f"{split}: not there", severity="warning")
 
 

@@ -97,20 +97,36 @@ def read_ferplus(root: str | Path, *, splits: Collection[str] | None = None, wit
     bases = None if splits is None else dict.fromkeys(s.removesuffix(DIVIDED) if with_divided else s for s in splits)
     present = {split: root / folder for split, folder in FOLDERS.items() if (root / folder / "label.csv").is_file()}
     if present:
+        bare = {s: folder for s, folder in FOLDERS.items() if s not in present and (root / folder).is_dir()}
+        if wanted := [folder for split, folder in bare.items() if split in (bases or ())]:
+            raise _without_table(root / wanted[0])
         manifest = _read_folders(root, choose_splits(root, "FERPlus", present, bases), with_divided)
+        if bases is None:
+            manifest = replace(manifest, findings=(*_bare_findings(bare), *manifest.findings))
         return manifest if splits is None else _chosen(manifest, splits)
     if (root / "fer2013.csv").is_file() and (root / "fer2013new.csv").is_file():
         manifest = _read_tables(root, with_divided)
         listed = {*manifest.splits.tolist(), *manifest.dropped.splits.tolist()}
         choose_splits(root, "FERPlus", {s: s for s in FOLDERS if listed.intersection(and_divided([s]))}, bases)
         return manifest if splits is None else _chosen(manifest, splits)
-    if bare := [folder for folder in FOLDERS.values() if (root / folder).is_dir()]:
-        raise DatasetError(f"{root / bare[0]}: expected label.csv in it, with name, box and {len(VOTES)} votes a line")
+    if folders := [folder for folder in FOLDERS.values() if (root / folder).is_dir()]:
+        raise _without_table(root / folders[0])
     raise wrong_folder(
         root,
         "FERPlus",
         f"folders {', '.join(FOLDERS.values())} with a label.csv each, or fer2013.csv and fer2013new.csv",
     )
+
+
+def _without_table(folder: Path) -> DatasetError:
+    return DatasetError(f"{folder}: expected label.csv in it, with name, box and {len(VOTES)} votes a line")
+
+
+def _bare_findings(bare: Mapping[str, str]) -> Iterator[Finding]:
+    """Folders of splits without their table, which are passed over where other splits have one."""
+    for split, folder in bare.items():
+        text = f"{split}: the folder {folder} has no label.csv, so none of its images is read"
+        yield Finding("split", text, splits=(split,))
 
 
 def _chosen(manifest: Manifest, splits: Collection[str]) -> Manifest:
