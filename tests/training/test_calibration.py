@@ -109,8 +109,19 @@ def test_the_second_temperature_changes_no_answer() -> None:
     logits, labels = rare_class(8000)
     temperature, shift = fit_prior_shift(logits[None], labels, 0.03)
     found = (logits / temperature + torch.tensor(shift)).argmax(1)
-    strength = -(labels.bincount() / len(labels)).log()
-    shifts = [tau * (strength - strength.mean()) for tau in torch.arange(0, 1.01, 0.05).tolist()]
+    rarity = -(2 * labels.bincount() / len(labels)).clamp_max(1).log()
+    shifts = [tau * (rarity - rarity.mean()) for tau in torch.arange(0, 1.01, 0.02).tolist()]
     answers = [(logits / fit_temperature(logits[None], labels, each) + each).argmax(1) for each in shifts]
     assert min(int((found != each).sum()) for each in answers) == 0
     assert int((found != answers[0]).sum()) > 0
+
+
+def test_common_classes_keep_their_odds() -> None:
+    """Of three classes with 60, 35 and 5 % of the faces, only the last is favoured."""
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.tensor([0.6, 0.35, 0.05])
+    labels = torch.multinomial(shares, 4000, replacement=True, generator=generator)
+    evidence = torch.randn(4000, 3, generator=generator) + 1.2 * torch.nn.functional.one_hot(labels, 3)
+    _, shift = fit_prior_shift((1.2 * evidence + shares.log())[None], labels, 0.03)
+    assert shift[0] == pytest.approx(shift[1])
+    assert shift[2] > shift[0] + 0.2
