@@ -3,7 +3,8 @@
     python scripts/check_attributes.py MODEL.onnx ferplus/ recipes/ferplus-seen.csv pose.csv
 
 Covered: faces of FERPlus Valid that somebody looked at (columns name and kind). Turned: the same split against the
-table of poses that scripts/label_pose wrote. Prints areas under the ROC curve with 95 % intervals, and the share of
+table of poses that scripts/label_pose wrote. Prints areas under the ROC curve with 95 % intervals, how many faces
+are called covered, and the share of
 wrong answers among the surest 80 and 90 % on clear, covered, frontal and turned faces. Then what it says of 500 of the
 faces with little detail left, and of pictures that show no face. Give a model that learned from
 none of these faces. ``--lists DIR`` also writes those groups as lists that `regionfer evaluate --subset` reads, whose
@@ -51,6 +52,7 @@ def main() -> None:
     for kind in ("upper", "lower", "sides", "glasses"):
         some = np.array([each in (kind, "none") for each in kinds])
         print_auc(f"covered: {kind}", covered[some], output.occlusion[some, 0])
+    print_called(output.occlusion[:, 0], covered, looked & ~covered, model.card.occlusion_threshold)
     yaw, answer = np.abs(poses[:, 0]), np.abs(output.pose[:, 0])
     for degrees in (30, 45):
         print_auc(f"yaw above {degrees}", yaw > degrees, answer)
@@ -74,6 +76,19 @@ def main() -> None:
         print(f"{name} (n = {some.sum():,}): accuracy {share:.2%} ({low:.1%} to {high:.1%}), {risks}")
     some = slice(0, None, 6)
     print_degraded(model, faces[some], manifest.labels[some])
+
+
+def print_called(
+    probability: NDArray[np.float32], covered: NDArray[np.bool_], clear: NDArray[np.bool_], threshold: float
+) -> None:
+    """How many covered, clear and other faces are called covered, from a half and from the card's threshold on."""
+    for least in dict.fromkeys((0.5, threshold)):
+        called = probability >= least
+        shares = []
+        for name, some in (("covered", covered), ("clear", clear), ("all", np.ones_like(covered))):
+            low, high = wilson_interval(int(called[some].sum()), int(some.sum()))
+            shares.append(f"{called[some].mean():.1%} of {some.sum():,} {name} ({low:.1%} to {high:.1%})")
+        print(f"called covered from a probability of {least:g}: {', '.join(shares)}")
 
 
 def print_degraded(model: ExpressionModel, faces: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:

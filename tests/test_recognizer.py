@@ -17,6 +17,7 @@ from regionfer.faces import MTCNN, Detections, aligned_landmarks
 from regionfer.onnx_model import ExpressionModel, FusedModel
 from regionfer.recognizer import Recognizer
 from regionfer.regions import landmark_regions
+from regionfer.results import covered_text
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 RED, GREEN, BLUE, WHITE = (250, 20, 20), (20, 250, 20), (20, 20, 250), (240, 240, 240)
@@ -294,7 +295,7 @@ class TestHardToJudge:
         assert all(region.visibility < 0.1 for region in covered[0].regions)
         assert covered.to_dict()["faces"][0]["pose"] is None
         assert (clear[0].pose is None, clear[0].uncertain) == (False, False)
-        assert clear[0].occlusion.where == ("right",)
+        assert (clear[0].occlusion.occluded, clear[0].occlusion.where) == (False, ())
 
     def test_a_small_face_beside_a_large_one(self, trusting):
         photo = np.zeros((100, 100, 3), np.uint8)
@@ -533,3 +534,17 @@ def test_unreadable_bytes_are_named(recognizer):
     Image.new("RGB", (40, 40)).save(buffer, "PNG")
     with pytest.raises(ImageError, match="bytes: is damaged or cut off"):
         recognizer.recognize(buffer.getvalue()[:60])
+
+
+@pytest.mark.parametrize("model", [None, "accurate"])
+def test_clear_photos_are_not_called_covered(model):
+    """The flag, the place and the words of the example photos agree: hats and a mask are covers, smiles are none."""
+    recognizer = Recognizer(model)
+    said = {}
+    for name in ("astronaut", "turned", "hopper", "masked", "several"):
+        faces = [face.occlusion for face in recognizer.recognize(EXAMPLES / f"{name}.jpg")]
+        assert [bool(cover.where) for cover in faces] == [cover.occluded for cover in faces]
+        assert [bool(covered_text(cover)) for cover in faces] == [cover.occluded for cover in faces]
+        said[name] = [cover.where[0] if cover.where else "" for cover in faces]
+    expected = {"astronaut": [""], "turned": [""], "hopper": ["upper"], "masked": ["lower"]}
+    assert said == expected | {"several": ["upper", "", "", "upper", "", ""]}

@@ -32,6 +32,9 @@ several that hold, the first is named."""
 NAMED_SHARE = 0.05
 """A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""
 
+UNKNOWN_PLACE = "place unknown"
+"""What such texts say of a face that counts as covered with no more than that: often by fringes, hands or hair."""
+
 COVERED_HALF = 0.1
 """A half of a face is named as covered if at least this share of it is, and half as much as of the most covered half.
 
@@ -108,9 +111,13 @@ class Occlusion(NamedTuple):
     def where(self) -> tuple[str, ...]:
         """Names of the halves of which at least a tenth is covered, and half as much as of the most covered one.
 
+        None of a face that does not count as covered, nor where the model sees that something covers it but not where.
+
         >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2).where
         ('lower', 'left')
         """
+        if not self.occluded:
+            return ()
         least = max(COVERED_HALF, max(self.upper, self.lower, self.left, self.right) / 2)
         return tuple(half for half in ("upper", "lower", "left", "right") if getattr(self, half) >= least)
 
@@ -448,15 +455,17 @@ def row_columns(labels: Sequence[str] = LABELS) -> tuple[str, ...]:
 
 
 def covered_text(occlusion: Occlusion | None) -> str:
-    """How much of a face is covered, and where; nothing if it is not, or by less than `NAMED_SHARE`, or if unknown.
+    """How much of a face is covered, and where; nothing if it is not, or if nothing is known of it.
 
     >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2))
     '30% (lower, left)'
     >>> covered_text(Occlusion(0.9, fraction=0.02, upper=0.02, lower=0, left=0.02, right=0))
-    ''
+    'place unknown'
     """
-    if occlusion is None or not occlusion.occluded or occlusion.fraction < NAMED_SHARE:
+    if occlusion is None or not occlusion.occluded:
         return ""
+    if occlusion.fraction < NAMED_SHARE:
+        return UNKNOWN_PLACE
     return share_text(occlusion.fraction) + (f" ({', '.join(occlusion.where)})" if occlusion.where else "")
 
 

@@ -7,7 +7,14 @@ import torch
 
 from regionfer.metrics import expected_calibration_error, nll
 from regionfer.training.build import build_classifier, load_classifier
-from regionfer.training.calibration import MIN_FACES, calibrate, fit_prior_shift, fit_temperature
+from regionfer.training.calibration import (
+    FALSE_COVERS,
+    MIN_FACES,
+    calibrate,
+    fit_occlusion_threshold,
+    fit_prior_shift,
+    fit_temperature,
+)
 from regionfer.training.data import FaceData
 from regionfer.training.inference import predict
 from regionfer.training.loop import train
@@ -125,3 +132,22 @@ def test_common_classes_keep_their_odds() -> None:
     _, shift = fit_prior_shift((1.2 * evidence + shares.log())[None], labels, 0.03)
     assert shift[0] == pytest.approx(shift[1])
     assert shift[2] > shift[0] + 0.2
+
+
+@pytest.mark.parametrize("clear", [MIN_FACES, 333])
+def test_few_clear_faces_count_as_covered(clear: int) -> None:
+    rng = np.random.default_rng(clear)
+    probabilities = rng.random(3 * clear)
+    covered = np.repeat([0, 1, np.nan], clear)
+    threshold = fit_occlusion_threshold(probabilities, covered)
+    assert threshold is not None
+    called = np.sort(probabilities[:clear])[::-1]
+    assert (called >= threshold).mean() <= FALSE_COVERS
+    assert (called >= threshold - 0.002).mean() > FALSE_COVERS - 1 / clear - 1e-9  # no higher than it must be
+    assert threshold == round(threshold, 3)
+
+
+def test_no_threshold_from_few_faces_or_from_a_head_that_calls_everything_covered() -> None:
+    assert fit_occlusion_threshold(np.full(MIN_FACES - 1, 0.3), np.zeros(MIN_FACES - 1)) is None
+    assert fit_occlusion_threshold(np.full(MIN_FACES, 0.3), np.full(MIN_FACES, np.nan)) is None
+    assert fit_occlusion_threshold(np.ones(MIN_FACES), np.zeros(MIN_FACES)) is None

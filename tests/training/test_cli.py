@@ -309,3 +309,37 @@ def test_without_the_extra_a_command_says_how_to_get_it(command: tuple[str, ...]
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "Error: this needs torch, which is not installed here; run: pip install 'regionfer[train]'\n"
+
+
+def test_when_a_face_counts_as_covered_is_fitted_to_faces_that_were_looked_at(
+    torn_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regionfer.training.calibration.MIN_FACES", 4)
+    names = [line.split(",")[0] for line in torn_table.read_text().splitlines()[1:]]
+    (tmp_path / "recipes").mkdir()
+    recipe, seen = tmp_path / "recipes" / "heads.toml", tmp_path / "seen.csv"
+    recipe.write_text(TABLE_RECIPE + '[attributes]\nheads = true\nstage = 2\nseen = "seen.csv"\n')
+    seen.write_text("\n".join(["name,kind", *(f"{name},none" for name in names)]) + "\n")
+    assert run("train", recipe, "--data", torn_table, "--out", tmp_path / "run").exit_code == 0
+    checkpoint, path = tmp_path / "run" / "best.safetensors", tmp_path / "m.onnx"
+
+    def threshold(*arguments: str | Path) -> tuple[float, Result]:
+        done = run("export", checkpoint, path, *arguments)
+        assert done.exit_code == 0, done.output
+        return ExpressionModel.load(path).card.occlusion_threshold, done
+
+    fitted, done = threshold("--data", torn_table)
+    assert f"faces count as covered from a probability of {fitted:g}" in done.stdout
+    assert fitted != 0.5
+    taken = run("export", checkpoint, tmp_path / "final.onnx", "--measured", path)
+    assert f"covered from a probability of {fitted:g}" in taken.stdout
+    seen.rename(tmp_path / "moved.csv")
+    unfitted, done = threshold("--data", torn_table)
+    assert (unfitted, "seen.csv is not there, so when a face counts as covered is not fitted" in done.stderr) == (
+        0.5,
+        True,
+    )
+    assert threshold("--data", torn_table, "--seen", tmp_path / "moved.csv")[0] == fitted
+    refused = run("export", checkpoint, path, "--seen", tmp_path / "moved.csv")
+    assert refused.exit_code == 2
+    assert "--seen needs --data" in refused.stderr

@@ -31,9 +31,17 @@ import click
     help="With --data, and 200 faces or more: share of wrong answers to keep among those not called uncertain.",
 )
 @click.option(
+    "--seen",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="TABLE.csv",
+    help="With --data: what covers the faces of the validation split (name, kind); faces count as covered from the "
+    "probability that 5 % of the 200 or more clear ones have. The recipe's attributes.seen if not given.",
+)
+@click.option(
     "--measured",
     metavar="MODEL.onnx",
-    help="Take calibration, uncertainty and figures from this model of the same recipe, which did not learn from the "
+    help="Take calibration, uncertainty, when a face counts as covered, and figures from "
+    "this model of the same recipe, which did not learn from the "
     "validation faces; for final weights that did.",
 )
 @click.option("--name", metavar="NAME", help="Name on the model card; the recipe's if not given.")
@@ -50,6 +58,7 @@ def command(
     calibrate: bool,
     rare_classes: float | None,
     risk: float,
+    seen: Path | None,
     measured: str | None,
     name: str | None,
     version_: str,
@@ -73,8 +82,15 @@ def command(
 
     loaded = load_checkpoint(checkpoint)
     recipe = parse_recipe(dict(loaded.recipe), checkpoint)
+    if seen is not None:
+        if data is None or not recipe.attributes.heads:
+            raise click.UsageError("--seen needs --data, and a checkpoint that estimates what covers a face")
+        recipe = recipe.model_copy(update={"attributes": recipe.attributes.model_copy(update={"seen": seen})})
     held_out = None
     if data is not None:
+        table = recipe.attributes.seen
+        if recipe.attributes.heads and table is not None and not table.exists():
+            click.echo(f"warning: {table} is not there, so when a face counts as covered is not fitted", err=True)
         held_out, failures = load_validation(recipe, data, loaded.classes)
         tell_failures(list(failures.values()), "as 'regionfer data check' lists")
         if failures:
@@ -99,6 +115,8 @@ def command(
     click.echo(f"{model}: {size:.1f} MB, differs from the network by {difference:.1g} at most")
     if data is not None and calibrate and measured is None:
         click.echo(f"temperature {made.card.temperature:.2f}")
+    if "occlusion" in made.heads:
+        click.echo(f"faces count as covered from a probability of {made.card.occlusion_threshold:g}")
     for metric in made.card.metrics:
         if note := metric.get("note"):
             click.echo(f"warning: {note}: the model marks no answer as uncertain, and its card says so", err=True)

@@ -19,10 +19,16 @@ from regionfer.errors import CheckpointError, ModelError, OutputError
 from regionfer.metrics import risk_coverage_curve, score, threshold_for_risk
 from regionfer.models.attributes import POSE_SCALE
 from regionfer.models.classifier import Classified, ExpressionClassifier
-from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, RegionCard
+from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, ModelOutput, RegionCard
 from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
 from regionfer.training.build import load_classifier, region_names
-from regionfer.training.calibration import MIN_FACES, Calibration, calibrate, set_calibration
+from regionfer.training.calibration import (
+    MIN_FACES,
+    Calibration,
+    calibrate,
+    fit_occlusion_threshold,
+    set_calibration,
+)
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe, parse_recipe, portable
@@ -69,14 +75,16 @@ def export(
         flip: put the mean over face and mirror image into the graph, at twice the cost.
         half: store the weights in half precision: half the size; computing stays in single precision.
         held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
-            without them it is compared on noise.
+            without them it is compared on noise. Where somebody looked at them, the probability from which a face
+            counts as covered is fitted to them.
         calibrated: fit the temperature on the validation faces, where `MIN_FACES` or more are given.
         max_loss: accuracy on the validation faces, 0..1, that may be lost to answer rare classes more often; see
             `regionfer.training.calibration.fit_prior_shift`.
         risk: share of wrong answers to keep among those that are not uncertain, 0..1; the threshold for it is fitted to
             `MIN_FACES` validation faces or more.
         measured: card of a model of the same recipe that did not learn from the validation faces. Temperature, prior
-            shift, uncertainty and figures are taken from it: for final weights that learned from all faces there are.
+            shift, uncertainty, the threshold of covered faces, and figures are taken
+            from it: for final weights that learned from all faces there are.
         baseline: the plain backbone of the same recipe, measured beside it.
 
     Returns:
@@ -120,12 +128,13 @@ def export(
         if not difference <= PARITY:
             raise CheckpointError(f"{path}: network and exported graph differ by {difference:.2g}, allowed {PARITY:g}")
         if held_out is not None and measured is None:
-            probabilities = _probabilities(model, held_out)
-            metric = _metric(checkpoint, probabilities, held_out)
+            output = _run(model, held_out)
+            metric = _metric(checkpoint, output.probabilities, held_out)
             if baseline is not None:
-                figures = _figures(_probabilities(baseline, held_out), held_out, checkpoint.classes)
+                figures = _figures(_run(baseline, held_out).probabilities, held_out, checkpoint.classes)
                 metric["baseline"] = {"name": baseline.card.name, **figures}
-            uncertainty = _uncertainty(probabilities, held_out, risk)
+            uncertainty = _uncertainty(output.probabilities, held_out, risk)
+            card = replace(card, occlusion_threshold=_occlusion_threshold(output, held_out, card.occlusion_threshold))
             _write(proto, replace(card, metrics=(metric,), uncertainty=uncertainty), partial)
         partial.replace(path)
     finally:
@@ -207,9 +216,15 @@ def _figures(probabilities: NDArray[np.float32], held_out: FaceData, classes: tu
     return {name: figures[name] for name in ("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece")}
 
 
-def _probabilities(model: ExpressionModel, held_out: FaceData) -> NDArray[np.float32]:
+def _run(model: ExpressionModel, held_out: FaceData) -> ModelOutput:
     landmarks = None if held_out.landmarks is None else held_out.landmarks.numpy()
-    return model.run(held_out.faces.numpy(), landmarks).probabilities
+    return model.run(held_out.faces.numpy(), landmarks)
+
+
+def _occlusion_threshold(output: ModelOutput, held_out: FaceData, otherwise: float) -> float:
+    if output.occlusion is None or held_out.seen is None:
+        return otherwise
+    return fit_occlusion_threshold(output.occlusion[:, 0], held_out.seen.numpy()) or otherwise
 
 
 def _uncertainty(probabilities: NDArray[np.float32], held_out: FaceData, risk: float) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _sound(manifest: Manifest, splits: Collection[str]) -> Manifest:
 
 
 def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) -> tuple[FaceData, Mapping[str, str]]:
-    """Read and decode only the faces on which the epoch was chosen.
+    """Read and decode only the faces on which the epoch was chosen, and what the recipe's table says covers them.
 
     Args:
         recipe: names dataset and split.
@@ -112,7 +112,8 @@ def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) 
         classes: what the checkpoint was trained to tell apart.
 
     Returns:
-        The faces; and of each image that cannot be read and is left out, by its name, why.
+        The faces, ``seen`` among what is known of them if the recipe's ``attributes.seen`` is there;
+        and of each image that cannot be read and is left out, by its name, why.
 
     Raises:
         RecipeError: the recipe names no such split.
@@ -128,7 +129,10 @@ def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) 
             f"{', '.join(classes)}; give the folder that it was trained on"
         )
     read = load_readable_faces(manifest.split(recipe.data.valid), recipe.input.face_size)
-    return FaceData.of(read), read.failures
+    faces, table = FaceData.of(read), recipe.attributes.seen
+    if recipe.attributes.heads and table is not None and table.exists():
+        faces = replace(faces, seen=_covered_as_seen(table, read.manifest))
+    return faces, read.failures
 
 
 def write_failures(failures: Mapping[str, str], out: str | Path) -> Path:
@@ -150,18 +154,22 @@ def write_failures(failures: Mapping[str, str], out: str | Path) -> Path:
 def _with_attributes(faces: FaceData, manifest: Manifest, recipe: Recipe) -> FaceData:
     """The faces with what the recipe's tables say of them."""
     names: list[str] = manifest.names.tolist()
-    seen, poses = (
-        None if path is None else read_table(path) for path in (recipe.attributes.seen, recipe.attributes.pose)
-    )
+    table = recipe.attributes.seen
+    poses = None if recipe.attributes.pose is None else read_table(recipe.attributes.pose)
     known = replace(
         faces,
-        seen=None if seen is None else torch.tensor([covered_as_seen(seen, name) for name in names]),
+        seen=None if table is None else _covered_as_seen(table, manifest),
         poses=None if poses is None else torch.tensor([pose_of(poses, name) for name in names]).view(-1, 3),
     )
     if recipe.attributes.turned is None:
         return known
     turned = read_turned(recipe.attributes.turned, names, recipe.input.face_size)
     return known.with_turned(turned.faces, turned.sources, turned.poses)
+
+
+def _covered_as_seen(path: Path, manifest: Manifest) -> torch.Tensor:
+    table = read_table(path)
+    return torch.tensor([covered_as_seen(table, name) for name in manifest.names.tolist()])
 
 
 def _splits(manifest: Manifest, names: tuple[str, ...]) -> Manifest:
