@@ -48,6 +48,19 @@ def faces(make_row, covered):
     return make
 
 
+def test_a_face_whose_covered_place_is_not_known_has_no_type(make_row, make_table, covered, tmp_path):
+    """Of weak estimates one is always the largest."""
+    rows = [
+        make_row("weak.png", label="fear", split="test", **covered(0.9, upper=0.02, lower=0.04, left=0.24)),
+        make_row("sure.png", label="fear", split="test", **covered(0.9, upper=0.02, lower=0.04, left=0.26)),
+    ]
+    write_lists(make_table(*rows, dataset="FERPlus", classes=LABELS), tmp_path)
+    assert [line.split(",")[:4] for line in lines(tmp_path / "occlusion_ferplus.csv")[1:]] == [
+        ["weak.png", "0", "fear", ""],
+        ["sure.png", "0", "fear", "sides"],
+    ]
+
+
 class TestAuthorsForms:
     def test_ferplus(self, faces, make_table, tmp_path):
         names = [f"FER2013Test/fer003000{k}.png" for k in range(4)]

@@ -179,12 +179,16 @@ def _people(hand: HandLabel) -> str:
 
 
 def _type(row: FaceRow) -> str:
-    """The part of the face that is covered most; "" if that is not known."""
+    """The part of the face that is covered most; "" where no part is named as covered.
+
+    Some part is always covered most, if only by a hundredth more: that is no estimate of the place.
+    """
+    if not row.occluded_where:
+        return ""
     parts = (row.occluded_upper, row.occluded_lower, row.occluded_left, row.occluded_right)
     upper, lower, left, right = (-1.0 if part is None else part for part in parts)
     shares = {"upper": upper, "lower": lower, "sides": max(left, right)}
-    best = max(shares, key=shares.__getitem__)
-    return best if shares[best] > 0 else ""
+    return max(shares, key=shares.__getitem__)
 
 
 def _hand_type(hand: HandLabel) -> str:
