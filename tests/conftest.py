@@ -199,6 +199,7 @@ def plain_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let faces of one colour be judged, which the tiny models are to tell apart by it."""
     monkeypatch.setattr("regionfer.recognizer.MIN_CONTRAST", 0.0)
     monkeypatch.setattr("regionfer.recognizer.MIN_SPREAD", 0.0)
+    monkeypatch.setattr("regionfer.recognizer.NO_FACE", 0.0)
 
 
 @pytest.fixture

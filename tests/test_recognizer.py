@@ -13,9 +13,10 @@ from PIL import Image
 
 from regionfer.degradations import LEVELS, degrade
 from regionfer.errors import ImageError, ModelError
-from regionfer.faces import MTCNN, Detections, aligned_landmarks
-from regionfer.onnx_model import ExpressionModel, FusedModel
-from regionfer.recognizer import Recognizer
+from regionfer.faces import MTCNN, Detections, align_faces, aligned_landmarks
+from regionfer.faces.crops import CropCheck
+from regionfer.onnx_model import ExpressionModel, FusedModel, ModelOutput
+from regionfer.recognizer import Recognizer, unfit_reasons
 from regionfer.regions import landmark_regions
 from regionfer.results import covered_text
 
@@ -348,6 +349,71 @@ class TestHardToJudge:
         photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg")).copy()
         photo[50:180, 160:280] = RED
         assert len(real.recognize(photo)) == 0
+
+
+class TestCropsThatCannotBeJudged:
+    """Crops that come as faces (``--no-detect``) and are none, or stand on their heads; by the model that ships."""
+
+    @pytest.fixture
+    def shipped(self):
+        return Recognizer(threads=1)
+
+    @pytest.fixture
+    def crops(self):
+        """The faces of the example photos, framed as the recogniser frames them."""
+        detector, crops = MTCNN(threads=1), []
+        for name in ("astronaut", "hopper", "masked", "several", "turned"):
+            photo = np.asarray(Image.open(EXAMPLES / f"{name}.jpg").convert("RGB"))
+            crops += list(align_faces(photo, detector.detect(photo), 96))
+        return crops
+
+    def test_faces_are_judged(self, shipped, crops):
+        result = shipped.recognize_crops(crops)
+        assert result.judgeable.all()
+        assert np.isfinite(result.pose).all()
+
+    def test_upside_down(self, shipped, crops):
+        result = shipped.recognize_crops([crop[::-1, ::-1] for crop in crops])
+        noticed = [face for face in result if face.uncertain_reason == "upside down"]
+        assert len(noticed) >= 0.7 * len(crops)
+        assert {(face.pose, face.occlusion, face.regions[0].visibility) for face in noticed} == {(None, None, None)}
+
+    def test_soft_noise(self, shipped):
+        rng = np.random.default_rng(0)
+        noise = [cv2.GaussianBlur(rng.normal(0, 1, (48, 48, 3)), (0, 0), 1.5) for _ in range(20)]
+        result = shipped.recognize_crops(
+            [((each - each.min()) / np.ptp(each) * 255).astype(np.uint8) for each in noise]
+        )
+        noticed = [face for face in result if face.uncertain_reason == "no face"]
+        assert len(noticed) >= 16
+        assert {(face.uncertain, face.pose, face.occlusion) for face in noticed} == {(True, None, None)}
+
+    def test_the_rules(self):
+        """Sure of a face as it is, turned; the most probable expression; the reason."""
+        cases = [
+            (0.1, 0.1, 0.4, "no face"),
+            (0.1, 0.1, 0.7, ""),
+            (0.1, 0.3, 0.4, ""),
+            (0.1, 0.95, 0.9, "upside down"),
+            (0.1, 0.85, 0.9, ""),
+            (0.93, 0.95, 0.9, ""),
+            (np.nan, np.nan, 0.2, ""),
+        ]
+        n, blank = len(cases), np.zeros((len(cases), 1), np.float32)
+        crops = np.float32([case[:2] for case in cases])
+        output = ModelOutput(np.float32([[case[2], 0] for case in cases]), blank, blank, blank)
+        found = unfit_reasons(np.full(n, 48), np.ones(n, bool), output, crops=crops)
+        assert found.tolist() == [case[3] for case in cases]
+        assert unfit_reasons(np.full(n, 48), np.ones(n, bool), output).tolist() == [""] * n
+
+    def test_only_suspect_crops_are_looked_at_again(self, trusting, draw_squares, monkeypatch):
+        looked = []
+        monkeypatch.setattr(
+            CropCheck, "scores", lambda self, crops: looked.append(len(crops)) or np.full((len(crops), 2), 0.9)
+        )
+        trusting.recognize_crops(np.stack([np.full((48, 48, 3), colour, np.uint8) for colour in (RED, BLUE, BLUE)]))
+        trusting.recognize(draw_squares(RED))
+        assert looked == [1]
 
 
 class TestContrast:

@@ -25,7 +25,7 @@ _PARTS = 6  # columns of `Expressions.occlusion`
 SCHEMA_VERSION = 3
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
 
-UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "upside down", "improbable")
+UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "no face", "upside down", "improbable")
 """Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
 several that hold, the first is named."""
 

@@ -147,11 +147,12 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
             faces = sheet.sort_out(loaded, needs_landmarks)
             if faces:
                 landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
-                output = model.run(np.stack([face.pixels for face in faces.values()]), landmarks)
+                pixels = np.stack([face.pixels for face in faces.values()])
+                output = model.run(pixels, landmarks)
                 sides = np.array([face.side for face in faces.values()])
                 whole = np.array([0, 0, size, size], np.float32)
                 contrasted = np.array([has_contrast(face.pixels, whole) for face in faces.values()])
-                judgeable = unfit_reasons(sides, contrasted, output.occlusion) == ""
+                judgeable = unfit_reasons(sides, contrasted, output, crops=recognizer.check_crops(pixels, output)) == ""
                 sheet.enter(list(faces), output.probabilities, output.attention, judgeable)
             advance(len(rows))
     return sheet.close()

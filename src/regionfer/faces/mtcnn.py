@@ -87,7 +87,9 @@ class MTCNN:
         self.thresholds = thresholds
         self.max_side = max_side
         self.retry = retry
-        self._pnet, self._rnet, self._onet = (_load(name, providers, threads) for name in ("pnet", "rnet", "onet"))
+        self._pnet, self._rnet, self._onet = (
+            load_network(name, providers, threads) for name in ("pnet", "rnet", "onet")
+        )
 
     def detect(self, image: Image) -> Detections:
         """Faces of one image (H, W, 3) RGB uint8, highest score first.
@@ -156,7 +158,7 @@ class MTCNN:
 
     def _refine(self, octaves: list[Image], squares: Floats) -> Floats:
         """Squares (m, 4), m <= n, that R-Net confirms, corrected."""
-        scores, offsets = _run(self._rnet, ["scores", "offsets"], _windows(octaves, squares, 24))
+        scores, offsets = run_in_parts(self._rnet, ["scores", "offsets"], _windows(octaves, squares, 24))
         passed = scores > self.thresholds[1]
         boxes = _shift(squares[passed], offsets[passed])
         return _square(boxes[suppress(boxes, scores[passed], 0.7)])
@@ -164,7 +166,7 @@ class MTCNN:
     def _decide(self, octaves: list[Image], squares: Floats, threshold: float) -> Detections:
         """The faces among the squares, in pixels of the searched image."""
         names = ["scores", "offsets", "landmarks"]
-        scores, offsets, points = _run(self._onet, names, _windows(octaves, squares, 48))
+        scores, offsets, points = run_in_parts(self._onet, names, _windows(octaves, squares, 48))
         passed = scores > threshold
         squares, scores = squares[passed], scores[passed]
         landmarks = squares[:, None, :2] + points[passed] * (squares[:, None, 2:] - squares[:, None, :2])
@@ -179,9 +181,9 @@ class MTCNN:
         face that stands on its head. A step of this kind is no part of the paper.
         """
         squares = _square(faces.boxes)
-        (upright,) = _run(self._onet, ["scores"], _windows(octaves, squares, 48))
+        (upright,) = run_in_parts(self._onet, ["scores"], _windows(octaves, squares, 48))
         half_turn = np.full(len(squares), np.pi, np.float32)
-        turned, points = _run(self._onet, ["scores", "landmarks"], _windows(octaves, squares, 48, half_turn))
+        turned, points = run_in_parts(self._onet, ["scores", "landmarks"], _windows(octaves, squares, 48, half_turn))
         over = (turned > OVERTURNED) & (OVERTURNED_ODDS * (1 - turned) < 1 - upright)
         sides = (squares[over, 2] - squares[over, 0])[:, None, None]
         landmarks = faces.landmarks.copy()
@@ -203,7 +205,7 @@ class MTCNN:
                 break
             squares, angles = _square(faces.boxes[rolled]), angles[rolled]
             windows = _windows(octaves, squares, 48, angles)
-            scores, points = _run(self._onet, ["scores", "landmarks"], windows)
+            scores, points = run_in_parts(self._onet, ["scores", "landmarks"], windows)
             sides = (squares[:, 2] - squares[:, 0])[:, None, None]
             middle = (squares[:, None, :2] + squares[:, None, 2:]) / 2
             placed = middle + sides * np.einsum("nkd,ned->nke", points - np.float32(0.5), _rotation(angles))
@@ -220,7 +222,8 @@ class Level(NamedTuple):
     margin: int
 
 
-def _load(name: str, providers: Sequence[str] | None, threads: int | None) -> Any:
+def load_network(name: str, providers: Sequence[str] | None, threads: int | None) -> Any:
+    """A network of MTCNN, "pnet", "rnet" or "onet", ready to run; see `MTCNN`."""
     weights = files("regionfer.faces").joinpath(f"weights/{name}.onnx").read_bytes()
     chosen = ["CPUExecutionProvider"] if providers is None else choose_providers(providers)
     return open_session(weights, providers=chosen, threads=threads)
@@ -329,7 +332,7 @@ def _rotation(angles: NDArray[np.floating[Any]]) -> Floats:
     return np.stack([np.stack([cos, -sin], axis=-1), np.stack([sin, cos], axis=-1)], axis=-2).astype(np.float32)
 
 
-def _run(network: Any, names: list[str], images: Image) -> list[Floats]:
+def run_in_parts(network: Any, names: list[str], images: Image) -> list[Floats]:
     """The network's outputs on any number of images, none included, a bounded number at a time."""
     starts = range(0, max(1, len(images)), BATCH)
     parts = [network.run(names, {"images": images[i : i + BATCH]}) for i in starts]

@@ -1,0 +1,39 @@
+"""Whether a picture that should be one face looks like one, and which way up, by the last network of MTCNN.
+
+A face that was found in a photo has passed that network and been turned upright. A crop that comes as a face has not.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regionfer.faces.mtcnn import load_network, run_in_parts
+
+SIDE = 48  # pixels that O-Net sees
+
+
+class CropCheck:
+    """O-Net alone, on whole crops. May be used from several threads.
+
+    Args:
+        providers: as in `regionfer.faces.MTCNN`.
+        threads: likewise.
+    """
+
+    def __init__(self, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
+        self._onet = load_network("onet", providers, threads)
+
+    def scores(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How surely each of n crops shows a face, 0..1: (n, 2), as it is and turned by 180 degrees.
+
+        Args:
+            crops: (n, S, S, 3) RGB uint8.
+        """
+        way = cv2.INTER_AREA if crops.shape[1] > SIDE else cv2.INTER_LINEAR
+        windows = np.empty((len(crops), SIDE, SIDE, 3), np.uint8)
+        for window, crop in zip(windows, crops, strict=True):
+            cv2.resize(crop, (SIDE, SIDE), window, interpolation=way)
+        turned = np.ascontiguousarray(windows[:, ::-1, ::-1])
+        return np.column_stack([run_in_parts(self._onet, ["scores"], each)[0] for each in (windows, turned)])
