@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make an environment for each peer in benchmarks/peers/.environments (or the folder given), from PyPI and npm alone.
-# Needs Python 3.11 and Node 18 or newer; FER brings TensorFlow and torch, 7.5 GB. Safe to run again.
+# Needs Python 3.11 and Node 18 or newer; FER needs TensorFlow and torch, several GB. Safe to run again.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -8,7 +8,9 @@ target="${1:-$here/.environments}"
 mkdir -p "$target/face-api"
 
 "${PYTHON:-python3.11}" -m venv "$target/fer"
-"$target/fer/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/fer/requirements.txt"
+pip=("$target/fer/bin/pip" install --quiet --disable-pip-version-check)
+"${pip[@]}" --requirement "$here/fer/requirements.txt"
+"${pip[@]}" --no-deps fer==25.10.3 facenet-pytorch==2.6.0
 
 cp "$here/face-api/package.json" "$here/face-api/answer.mjs" "$target/face-api/"
 npm install --prefix "$target/face-api" --silent --no-audit --no-fund
