@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import Group, check_detecting, min_confidence_option, tell_findings
+from regionfer.cli import Group, check_detecting, counted, min_confidence_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -271,7 +271,7 @@ def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
     if report.sizes is not None:
         smallest, largest = (f"{width} x {height}" for width, height in report.sizes)
         span = smallest if smallest == largest else f"{smallest} to {largest}"
-        click.echo(f"{_number(report.images_read, 'image')} read, {span} pixels")
+        click.echo(f"{counted(report.images_read, 'image')} read, {span} pixels")
     rows = [["images listed", *map(_listed, report.splits)], ["kept", *map(_kept, report.splits)]]
     labels = dict.fromkeys(label for split in report.splits for label in split.classes)
     rows += [[f"  {label}", *(_class(split, label) for split in report.splits)] for label in labels]
@@ -287,11 +287,7 @@ def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
         verdict = "not as it should be"
     else:
         verdict = "whole, but look at the warnings" if "warning" in kinds else "as it should be"
-    click.echo(f"{verdict}: {_number(kinds.count('error'), 'error')}, {_number(kinds.count('warning'), 'warning')}")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
+    click.echo(f"{verdict}: {counted(kinds.count('error'), 'error')}, {counted(kinds.count('warning'), 'warning')}")
 
 
 def _listed(split: "SplitReport") -> str:
@@ -323,7 +319,7 @@ def _print_finding(finding: "Finding") -> None:
 
 def _print_card(card: "PreparedCard", folder: str) -> None:
     misses = "".join(f", {count:,} x {reason}" for reason, count in card.misses.items())
-    faces = f"{_number(card.faces, 'face')} of {_number(card.images, 'image')}"
+    faces = f"{counted(card.faces, 'face')} of {counted(card.images, 'image')}"
     click.echo(f"{folder}: {faces}, {card.size} x {card.size} pixels{misses}")
     if card.misses:
         click.echo(f"{folder}/misses.csv lists the images without a face, with reasons")

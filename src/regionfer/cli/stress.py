@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, min_confidence_option, tell_failures
+from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
@@ -204,5 +204,5 @@ def _tell(result: "Stress") -> None:
     """What is in none of the figures."""
     tell_failures(list(result.failures.values()), "listed in the JSON and in the report")
     tell_failures([f"{name}: {reason}" for name, reason in result.left_out.items()], "listed there, too")
-    counts = f"{len(result.names):,} faces, {len(result.failures):,} images failed, {len(result.left_out):,} left out"
-    click.echo(counts, err=True)
+    counts = f"{counted(len(result.names), 'face')}, {counted(len(result.failures), 'image')} failed"
+    click.echo(f"{counts}, {len(result.left_out):,} left out", err=True)

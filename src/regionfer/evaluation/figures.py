@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.evaluate import ALL, Evaluation
+from regionfer.evaluation.scores import FEW
 from regionfer.evaluation.tables import named_results
 from regionfer.metrics import expected_calibration_error, reliability_curve, risk_coverage_curve
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MODEL_COLOUR, BASELINE_COLOUR, MUTED, GRID = "#1f5f99", "#b4560f", "#5b6470", "#e3e7ec"
 SET_COLOURS = ("#1f2933", "#1f5f99", "#b4560f", "#2c7a4b", "#7a3e93", "#a8324a", "#5c6b00", "#00707a")
-FEW = 30  # of fewer faces a curve shows noise only
 
 _STYLE: Any = {  # of RcParams, whose keys newer releases of matplotlib type one by one
     "font.family": "sans-serif",

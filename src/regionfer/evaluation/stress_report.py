@@ -25,13 +25,15 @@ from regionfer.evaluation.report import (
 from regionfer.evaluation.scores import Interval
 from regionfer.evaluation.stress import OVERALL, Example, Mean, Point, Stress
 from regionfer.evaluation.stress_answers import CLEAN, Condition
-from regionfer.evaluation.tables import Table, interval_text, percent
+from regionfer.evaluation.tables import NO_BOOTSTRAP, Table, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = "curves.csv"
 """Name of the file with a row a kind, level and model."""
+
+Figure = tuple[float, Interval | None]
 
 _COLUMNS = 4  # panels in a row of a figure
 
@@ -43,13 +45,13 @@ class Measure(NamedTuple):
         name: for files and anchors.
         title: for people.
         note: how to read it.
-        value: the figure and its interval; None where the model has none.
+        value: the figure and its interval, None where that says nothing; None where the model has none.
     """
 
     name: str
     title: str
     note: str
-    value: Callable[[Point], tuple[float, Interval] | None]
+    value: Callable[[Point], Figure | None]
 
 
 def measures(result: Stress) -> list[Measure]:
@@ -85,21 +87,21 @@ def measures(result: Stress) -> list[Measure]:
             "calibration",
             "Calibration error (ECE)",
             "Distance between how sure the model is and how often it is right, 15 bins of equal mass; lower is better.",
-            lambda point: None if point.ece is None or point.ece_ci95 is None else (point.ece, point.ece_ci95),
+            lambda point: None if point.ece is None else (point.ece, point.ece_ci95),
         ),
     ]
     points = [point for _, each in result.named_models() for point in each.points.values()]
     return [measure for measure in named if any(measure.value(point) is not None for point in points)]
 
 
-def _coverage(point: Point) -> tuple[float, Interval] | None:
-    if point.selection is None or point.coverage_ci95 is None:
+def _coverage(point: Point) -> Figure | None:
+    if point.selection is None:
         return None
     return point.selection.coverage, point.coverage_ci95
 
 
-def _risk(point: Point) -> tuple[float, Interval] | None:
-    if point.selection is None or point.selection.risk is None or point.selection.risk_ci95 is None:
+def _risk(point: Point) -> Figure | None:
+    if point.selection is None or point.selection.risk is None:
         return None
     return point.selection.risk, point.selection.risk_ci95
 
@@ -116,7 +118,7 @@ def mean_table(result: Stress) -> Table:
         rows.append((DEGRADATIONS[kind].title, *shares, *_mean_cells(result.means[kind])))
     clean = percent(result.model.points[CLEAN].right)
     rows.append((OVERALL, clean, *[""] * len(LEVELS), *_mean_cells(result.means[OVERALL])))
-    note = "In brackets 95 % intervals by bootstrap over the faces."
+    note = f"In brackets 95 % intervals by bootstrap over the faces, {NO_BOOTSTRAP}."
     if result.baseline is not None:
         note += " Difference: model minus baseline in percentage points, on the same pictures."
     return Table(f"{result.right.capitalize()} by kind, %", tuple(columns), tuple(rows), note)
@@ -138,7 +140,8 @@ def kind_table(result: Stress, kind: str) -> Table:
             if result.comparison:
                 row.append(tables.difference_text(result.comparison[condition]) if who == "model" else "")
             rows.append(tuple(row))
-    note = "In brackets 95 % intervals."
+    note = "In brackets 95 % intervals, Wilson's"
+    note += f"; that of the calibration error by bootstrap, {NO_BOOTSTRAP}." if result.labelled else "."
     if result.comparison:
         note += " Difference: model minus baseline in percentage points, paired bootstrap over the faces."
     return Table(DEGRADATIONS[kind].title, columns, tuple(rows), note)
@@ -205,7 +208,7 @@ def to_html(result: Stress) -> str:
         galleries={kind: _galleries(result, kind) for kind in result.kinds},
         left_out=left_out_table(result),
         percent=percent,
-        interval_text=interval_text,
+        interval_phrase=tables.interval_phrase,
         signed=tables.signed,
         learned=learned_text(result.learned),
         version=version("regionfer"),
@@ -278,7 +281,8 @@ def _draw_curves(axes: "Axes", result: Stress, measure: Measure, degradation: De
         if not known:
             continue
         levels, shares = [place for place, _, _ in known], [share for _, share, _ in known]
-        low, high = [bounds[0] for *_, bounds in known], [bounds[1] for *_, bounds in known]
+        # Without an interval the band has no width there.
+        low, high = zip(*((share, share) if bounds is None else bounds for _, share, bounds in known), strict=True)
         line = "-" if who == "model" else (0, (4, 2))
         axes.plot(
             levels, shares, color=colours[who], linestyle=line, linewidth=1.6, marker="o", markersize=3, label=who
@@ -320,13 +324,12 @@ def _conditions(kind: str) -> list[Condition]:
 
 
 def _mean_cells(mean: Mean) -> tuple[str, ...]:
-    own = f"{percent(mean.right)} {interval_text(mean.right_ci95)}"
-    if mean.baseline_right is None or mean.difference is None or mean.difference_ci95 is None:
+    own = tables.figure_text(mean.right, mean.right_ci95)
+    if mean.baseline_right is None or mean.difference is None:
         return (own,)
-    low, high = mean.difference_ci95
-    difference = f"{tables.signed(mean.difference)} ({tables.signed(low)} to {tables.signed(high)})"
+    difference = f"{tables.signed(mean.difference)} {tables.signed_interval(mean.difference_ci95)}"
     return own, percent(mean.baseline_right), difference
 
 
-def _cell(value: tuple[float, Interval] | None) -> str:
-    return "–" if value is None else f"{percent(value[0])} {interval_text(value[1])}"
+def _cell(value: Figure | None) -> str:
+    return "–" if value is None else tables.figure_text(*value)
