@@ -112,7 +112,7 @@ def command(
     Exit code: 0 if all went well, 1 if images could not be read, 2 if nothing could be done, 130 if interrupted.
     """
     from regionfer.evaluation import prepare_report, stress, write_stress_report
-    from regionfer.evaluation.stress_report import mean_table
+    from regionfer.evaluation.stress_report import summary_tables
 
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     if report is None and "examples" in given:
@@ -164,7 +164,10 @@ def command(
     if parts is not None:
         parts.remove()
     if json_file != "-":
-        print_tables((f"{result.model.name}: {result.title}", f"protocol: {result.protocol}"), [mean_table(result)])
+        head = [f"stress test of {result.model.name} on {counted(len(result.names), 'face')}: {result.title}"]
+        if result.baseline is not None:
+            head += [f"{who}: {each.name}" for who, each in result.named_models()]
+        print_tables((*head, f"protocol: {result.protocol}"), summary_tables(result))
     tell_learned(result.learned)
     _tell(result)
     ctx.exit(1 if result.failures else 0)
