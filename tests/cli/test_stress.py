@@ -84,7 +84,7 @@ def test_the_screen_says_whose_figures_they_are(run, own, trusted_path, save_mod
         "model: tiny 0.0.1",
         "baseline: other 0.0.1",
     ]
-    assert ["kind", "whose", "accuracy", "answered", "wrong", "of", "these", "ECE"] in [line.split() for line in lines]
+    assert ["kind", "whose", "accuracy", "answered", "ECE"] in [line.split() for line in lines]  # none is sure enough
     assert sum(line.startswith("baseline ") for line in lines) == 3 + 4  # two kinds and all; clean, too
 
 

@@ -137,7 +137,7 @@ class TestCurves:
 
     def test_tables(self, full):
         table = level_table(full)
-        assert [row[0] for row in table.rows[::3]] == ["Mask", "Low resolution", "Rotation", "all kinds"]
+        assert [row[0] for row in table.rows[::3]] == ["Mask", "Low resolution", "Rotation", "All kinds"]
         assert [row[1] for row in table.rows[:3]] == ["model", "baseline", "difference"]
         for row, each in ((3, full.model), (4, full.baseline)):
             shares = [each.points[c].right for c in (CLEAN, *(Condition("resolution", level) for level in LEVELS))]
@@ -150,14 +150,14 @@ class TestCurves:
     def test_the_mean_over_kinds(self, full):
         row = level_table(full).rows[9]
         third = [full.model.points[Condition(kind, 3)].right for kind in KINDS]
-        assert (row[0], row[1], row[5]) == ("all kinds", "model", f"{100 * np.mean(third):.1f}")
+        assert (row[0], row[1], row[5]) == ("All kinds", "model", f"{100 * np.mean(third):.1f}")
         assert row[8].startswith(f"{100 * full.means['all kinds'].right:.1f} (")
 
     def test_means_of_coverage_and_calibration(self, full):
         table = mean_table(full)
         assert table.columns == ("kind", "whose", "accuracy", "answered", "wrong of these", "ECE")
         rows = {row[0]: row for row in table.rows if row[0]}
-        assert list(rows) == ["clean", "Mask", "Low resolution", "Rotation", "all kinds"]
+        assert list(rows) == ["Clean", "Mask", "Low resolution", "Rotation", "All kinds"]
         points = [full.model.points[Condition("mask", level)] for level in LEVELS]
         answered = sum(round(30 * point.selection.coverage) for point in points)
         wrong = sum(round(30 * point.selection.coverage * (point.selection.risk or 0)) for point in points)
@@ -172,9 +172,9 @@ class TestCurves:
 
     def test_without_a_baseline(self, unlabelled):
         assert level_table(unlabelled).columns == ("kind", "clean", "1", "2", "3", "4", "5", "mean of 1 to 5")
-        assert [row[0] for row in level_table(unlabelled).rows] == ["Hand", "all kinds"]
+        assert [row[0] for row in level_table(unlabelled).rows] == ["Hand", "All kinds"]
         assert mean_table(unlabelled).columns == ("kind", "agreement")
-        assert mean_table(unlabelled).rows[0] == ("clean", "100.0")
+        assert mean_table(unlabelled).rows[0] == ("Clean", "100.0")
         assert level_table(unlabelled).rows[0][-1].endswith("(–)")  # one face
 
     def test_markdown(self, full):

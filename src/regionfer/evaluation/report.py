@@ -160,7 +160,7 @@ def markdown_table(table: Table) -> str:
     | a\|b | 3 |
     <BLANKLINE>
     """
-    rule = "|:---|" + "---:|" * (len(table.columns) - 1)
+    rule = "|" + ":---|" * table.heads + "---:|" * (len(table.columns) - table.heads)
     lines = [_markdown_row(table.columns), rule, *(_markdown_row(row) for row in table.rows)]
     note = ["", markdown_text(table.note)] if table.note else []
     return "\n".join([f"## {markdown_text(table.title)}", "", *lines, *note, ""])

@@ -135,7 +135,9 @@ def level_table(result: Stress) -> Table:
     note = f"In brackets 95 % intervals by bootstrap over the faces, {NO_BOOTSTRAP}."
     if result.baseline is not None:
         note += " Difference: model minus baseline in percentage points, on the same pictures."
-    return Table(f"{result.right.capitalize()} by kind and level, %", columns, tuple(rows), note)
+    return Table(
+        f"{result.right.capitalize()} by kind and level, %", columns, tuple(rows), note, heads=1 + len(_whose(result))
+    )
 
 
 def _level_rows(result: Stress, name: str, shares: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
@@ -167,7 +169,13 @@ def mean_table(result: Stress) -> Table:
     note = "Of the clean faces, and of each kind the mean over its five levels."
     if len(drawn) > 1:
         note += " Answered: the answer is not uncertain."
-    return Table(f"{shown[0].upper()}{shown[1:]}: mean over the levels, %", columns, tuple(rows), note)
+    return Table(
+        f"{shown[0].upper()}{shown[1:]}: mean over the levels, %",
+        columns,
+        tuple(rows),
+        note,
+        heads=1 + len(_whose(result)),
+    )
 
 
 def _whose(result: Stress) -> tuple[str, ...]:
@@ -176,7 +184,7 @@ def _whose(result: Stress) -> tuple[str, ...]:
 
 
 def _kind_title(name: str) -> str:
-    return DEGRADATIONS[name].title if name in DEGRADATIONS else name
+    return DEGRADATIONS[name].title if name in DEGRADATIONS else name.capitalize()
 
 
 def _degraded(result: Stress, name: str) -> list[Condition]:

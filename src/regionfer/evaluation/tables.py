@@ -20,14 +20,15 @@ SHOWN = 20
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table; its first column names the row, the others hold figures.
+    """A table; its first columns name the row, the others hold figures.
 
     Attributes:
         title: a short line.
         columns: k headings.
-        rows: k texts each.
+        rows: k texts each; where the first is "", the row belongs to that above it.
         note: how to read it.
         shade: (rows, k) in 0..1, how dark each cell is, where a picture helps; else None.
+        heads: how many columns name the row.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     shade: NDArray[np.float64] | None = None
+    heads: int = 1
 
 
 def accuracy_tables(evaluation: Evaluation) -> list[Table]:
