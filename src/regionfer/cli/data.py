@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -22,6 +23,8 @@ _Joined: TypeAlias = dict["FoundList", "Subset"]
 _Failed: TypeAlias = dict["FoundList", str]
 
 SPLITS = ("train", "valid", "test")
+
+_SHOWN = 3  # files that are told by name of those that are no lists for one reason
 
 
 @dataclass(frozen=True)
@@ -353,14 +356,22 @@ def _print_published(as_json: bool) -> None:
 
 def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
     rows = [
-        [found.corpus, found.subset, _counted(found), f"{found.images:,}", _verdict(found), str(found.path)]
+        [
+            found.corpus,
+            found.subset,
+            _counted(found),
+            f"{found.images:,}",
+            _verdict(found),
+            str(survey.relative(found.path)),
+        ]
         for found in survey.lists
     ]
+    click.echo(_plain(f"{survey.folder}: {counted(len(rows), 'list')}"))
     _print_columns(["corpus", "subset", "entries", "images", "published", "file"], rows)
     for found in survey.lists:
         if found not in joined:  # else its issues are printed below
             for finding in found.findings:
-                click.echo(_plain(f"{finding.severity}: {found.path}: {finding.text}"))
+                click.echo(_plain(f"{finding.severity}: {survey.relative(found.path)}: {finding.text}"))
     for (corpus, subset), official in survey.absent.items():
         text = f"not here: {corpus} {subset}, {official.entries:,} entries, published as {official.path}"
         click.echo(text)
@@ -370,10 +381,20 @@ def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
             _print_finding(issue)
     for text in failed.values():
         click.echo(_plain(f"\nerror: {text}"))
-    if survey.others:
+    _print_others(survey)
+
+
+def _print_others(survey: "Survey") -> None:
+    """Files that are no lists, those of one reason in one line; all of them are in the JSON."""
+    alike: dict[str, list[Path]] = {}
+    for path, reason in survey.others.items():
+        alike.setdefault(reason, []).append(path)
+    if alike:
         click.echo("\nno lists:" if survey.lists else "no lists; looked at:")
-        for path, reason in survey.others.items():
-            click.echo(_plain(f"    {path}: {reason}"))
+    for reason, paths in alike.items():
+        names = ", ".join(str(survey.relative(path)) for path in paths[:_SHOWN])
+        more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
+        click.echo(_plain(f"    {names}{more}: {reason}"))
 
 
 def _counted(found: "FoundList") -> str:
