@@ -260,7 +260,7 @@ class TestResuming:
         with pytest.raises(DatasetError, match=r"was prepared with size 20, not 30; choose another folder"):
             prepare(photos, interrupted, detector=Boxes(LEFT), size=30)
         for other in (photos.select(slice(0, 5)), with_boxes(photos, LEFT), with_boxes(photos, RIGHT)):
-            with pytest.raises(DatasetError, match="other images, labels, boxes or landmarks"):
+            with pytest.raises(DatasetError, match="other images, labels, boxes, landmarks or further columns"):
                 prepare(other, interrupted, detector=Boxes(LEFT), size=20)
 
     def test_boxes_that_changed(self, photos, tmp_path):
@@ -268,8 +268,21 @@ class TestResuming:
         again = Boxes(LEFT)
         assert prepare(with_boxes(photos, LEFT), tmp_path / "out", detector=again, size=20).faces == 6
         assert again.calls == 0
-        with pytest.raises(DatasetError, match="other images, labels, boxes or landmarks"):
+        with pytest.raises(DatasetError, match="other images, labels, boxes, landmarks or further columns"):
             prepare(with_boxes(photos, RIGHT), tmp_path / "out", detector=Boxes(LEFT), size=20)
+
+    @pytest.mark.parametrize(
+        "changed", [("covered", ["hand"] * 5 + ["mask"]), ("veiled", ["hand"] * 6), ("covered", None)], ids=str
+    )
+    def test_columns_that_changed(self, photos, tmp_path, changed):
+        """A subset taken from a column must not be that of the table of before."""
+        told = replace(photos, attributes={"covered": np.array(["hand"] * 6), "age": np.array([np.nan, *range(5)])})
+        prepare(told, tmp_path / "out", detector=Boxes(LEFT), size=20)
+        name, values = changed
+        other = {"age": told.attributes["age"]} | ({} if values is None else {name: np.array(values)})
+        with pytest.raises(DatasetError, match="landmarks or further columns; choose another folder"):
+            prepare(replace(told, attributes=other), tmp_path / "out", detector=Boxes(LEFT), size=20)
+        assert prepare(told, tmp_path / "out", detector=Boxes(LEFT), size=20).faces == 6
 
     def test_finished_work_is_not_done_again(self, photos, interrupted):
         prepare(photos, interrupted, detector=Boxes(LEFT), size=20)

@@ -181,6 +181,8 @@ def _fingerprint(manifest: Manifest) -> str:
     for name, places in (("boxes", manifest.boxes), ("landmarks", manifest.landmarks)):
         if places is not None:  # they settle which face of a photo is taken, or where it is
             content.update(name.encode() + np.nan_to_num(places, nan=-1.0).astype("<f4").tobytes())
+    for name, values in sorted(manifest.attributes.items()):  # they are kept, and subsets are taken from them
+        content.update(json.dumps([name, values.tolist()]).encode())
     return content.hexdigest()
 
 
@@ -188,7 +190,7 @@ def _check_settings(folder: Path, found: Mapping[str, object], wanted: Mapping[s
     different = [name for name, value in wanted.items() if found.get(name) != value]
     if different:
         changes = ", ".join(
-            "other images, labels, boxes or landmarks"
+            "other images, labels, boxes, landmarks or further columns"
             if name == "rows"
             else f"{name} {found.get(name)}, not {wanted[name]}"
             for name in different

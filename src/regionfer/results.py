@@ -353,12 +353,14 @@ class Expressions:
         return [self._row(index, face) for index, face in enumerate(self)]
 
     def __str__(self) -> str:
-        count = f"{len(self)} {'face' if len(self) == 1 else 'faces'}"
-        lines = [f"{self.source or 'image'}: {count}"]
+        lines = [f"{self.source or 'image'}: {self._count()}"]
         return "\n".join(lines + [f"  {index}  {face}" for index, face in enumerate(self)])
 
     def __repr__(self) -> str:
-        return f"<Expressions of {self.source or 'image'}: {len(self)} faces ({', '.join(self.expressions)})>"
+        return f"<Expressions of {self.source or 'image'}: {self._count()} ({', '.join(self.expressions)})>"
+
+    def _count(self) -> str:
+        return f"{len(self)} {'face' if len(self) == 1 else 'faces'}"
 
     def _select(self, key: Any) -> Self:
         chosen: dict[str, Any] = {}

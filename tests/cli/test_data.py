@@ -242,14 +242,25 @@ class TestLists:
         assert line.split()[:4] == ["RAF-DB", "occlusion", "8", "7"]
         assert "735 entries, 734 images" in line
         assert "not here: RAF-DB pose45, 558 entries, published as RAF_DB_dir/val_raf_db_list_45.txt" in result.stdout
-        assert f"{trees / 'lists' / 'FERplus_dir' / 'readme.txt'}: 0 of 1 lines name an image" in result.stdout
+        assert "    FERplus_dir/readme.txt: names no image of FERPlus, RAF-DB or AffectNet" in result.stdout
+
+    def test_files_that_are_no_lists_are_told_together(self, run, tmp_path):
+        (tmp_path / "occlusion.txt").write_text("1_fer0000001.png 8 2\n")
+        (tmp_path / "logs").mkdir()
+        for number in range(5):
+            (tmp_path / "logs" / f"{number}.txt").write_text(f"loss 0.{number} at last\n")
+        lines = run("lists", tmp_path).stdout.splitlines()
+        assert lines[0] == f"{tmp_path}: 1 list"
+        told = "    logs/0.txt, logs/1.txt, logs/2.txt and 2 more: names no image of FERPlus, RAF-DB or AffectNet"
+        assert [line for line in lines if "logs/" in line] == [told]
+        assert len(json.loads(run("lists", tmp_path, "--json").stdout)["others"]) == 5
 
     def test_a_folder_without_lists(self, run, tmp_path):
         (tmp_path / "mine.csv").write_text("name,type\nfer0000001.png,hat\n")
         result = run("lists", tmp_path)
         assert result.exit_code == 1
         assert "no lists; looked at:" in result.stdout
-        assert f"{tmp_path / 'mine.csv'}: expected a name a line, or a table with a header" in result.stdout
+        assert "    mine.csv: expected a name a line, or a table with a header" in result.stdout
         values = json.loads(run("lists", tmp_path, "--json").stdout)
         assert [entry["file"] for entry in values["others"]] == [str(tmp_path / "mine.csv")]
 

@@ -53,7 +53,7 @@ def test_photos(run, album, tmp_path):
     assert (figures["measure"], figures["n"], list(figures["kinds"])) == ("agreement", 3, ["mask", "blur"])
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert page.count("<img") == 2 * 2 * 6
-    assert "Agreement by kind, %" in result.stdout
+    assert "Agreement by kind and level, %" in result.stdout
     assert result.stderr.splitlines()[-1] == "3 faces, 0 images failed, 1 left out"
     assert "c.png: no face found" in result.stderr
 
@@ -72,6 +72,20 @@ def test_dataset_with_a_baseline(run, own, save_model, make_card):
     figures = json.loads(result.stdout)
     assert (figures["measure"], figures["n"], figures["baseline"]["name"]) == ("accuracy", 9, "other 0.0.1")
     assert figures["kinds"]["blur"]["levels"][4]["comparison"]["n"] == 9
+
+
+def test_the_screen_says_whose_figures_they_are(run, own, trusted_path, save_model, make_card):
+    other = save_model(make_card(name="other"), seed=3)
+    result = run("--dataset", "folder", "--data", own, "--model", trusted_path, "--baseline", other)
+    assert result.exit_code == 0, result.output
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[:3] == [
+        "stress test of tiny 0.0.1 on 16 faces: own, test",
+        "model: tiny 0.0.1",
+        "baseline: other 0.0.1",
+    ]
+    assert ["kind", "whose", "accuracy", "answered", "ECE"] in [line.split() for line in lines]  # none is sure enough
+    assert sum(line.startswith("baseline ") for line in lines) == 3 + 4  # two kinds and all; clean, too
 
 
 @pytest.mark.parametrize("option", ["--seed", "--batch-size"])

@@ -19,8 +19,8 @@ def test_trees(trees):
     }
     reasons = {path.name: reason for path, reason in survey.others.items()}
     assert list(reasons) == ["readme.txt", "val_raf_db_label.txt"]
-    assert "found 'This folder has lists.'" in reasons["readme.txt"]
-    assert "is this the file of labels?" in reasons["val_raf_db_label.txt"]
+    assert reasons["readme.txt"] == "names no image of FERPlus, RAF-DB or AffectNet"
+    assert reasons["val_raf_db_label.txt"] == "numbers without names (a file of labels?)"
     assert set(survey.absent) == {("AffectNet", "pose45"), ("RAF-DB", "pose45")}
     assert not any(found.findings for found in survey.lists)
 
@@ -49,7 +49,12 @@ def test_codes_that_are_not_known(tmp_path):
     [
         ("name,type\nfer0000001.png,hat\n", "found the columns name, type; call the column 'name' so"),
         ("picture\nfer0000001.png\n", "found the columns picture; call the column 'picture' so"),
-        ("fer0000001.png;happy\n", "or a table with a header that has a column 'image'; found 'fer0000001.png;happy'"),
+        (
+            "image,label\nme.png,happy\n",
+            "AffectNet; a list for another dataset? 'regionfer evaluate --subset' takes it",
+        ),
+        ("fer0000001.png\na text\nof words\n", "only 1 of 3 lines name an image of FERPlus, RAF-DB or AffectNet"),
+        ("Well, this is a text with commas.\nfer\n", "names no image of FERPlus, RAF-DB or AffectNet"),
         ("# nothing yet\n", "an empty file"),
     ],
 )
@@ -79,6 +84,15 @@ def test_a_text_that_mentions_an_image_is_no_list(tmp_path):
     survey = survey_lists(tmp_path)
     assert survey.lists == ()
     assert [path.name for path in survey.others] == ["notes.txt"]
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    (tmp_path / ".git").mkdir()
+    for name in (".git/index.txt", ".notes.txt", "mine.txt"):
+        (tmp_path / name).write_text("fer0000001.png\n")
+    survey = survey_lists(tmp_path)
+    assert [found.path.name for found in survey.lists] == ["mine.txt"]
+    assert survey.others == {}
 
 
 def test_no_lists(tmp_path):

@@ -285,6 +285,31 @@ class TestIssues:
         assert subset.rows.tolist() == [1]
         assert [issue.text for issue in subset.issues] == ["p.png, face 0: mine test has only faces 1, 2 of this image"]
 
+    @pytest.mark.parametrize(
+        ("numbers", "rows", "kinds"),
+        [
+            ((1, 2), [0, 1], []),  # 2 is there only if they are counted over all splits
+            ((0, 1, 2), [0, 1], [("unknown", "warning", "face")]),
+            ((0, 1), None, []),  # 0 is there only if they are counted in test: face 1 would be another one
+            ((0,), None, []),
+            ((1,), [0], [("ambiguous", "note", "counting")]),  # may be either
+        ],
+        ids=str,
+    )
+    def test_faces_counted_in_a_split_are_not_taken_for_others(self, write, numbers, rows, kinds):
+        """Faces 0 to 2 of a photo, of which 1 and 2 are in test, and a photo that is in test alone."""
+        whole = manifest_of(["p.png"] * 3 + ["q.png"], ["fear", "anger", "fear", "fear"], dataset="mine")
+        test = replace(whole, splits=np.array(["train", "test", "test", "test"])).split("test")
+        path = write("\n".join(["image,face", *(f"p.png,{number}" for number in numbers)]), "mine.csv")
+        if rows is None:
+            with pytest.raises(DatasetError, match=r"seems to count .* in this split alone; .* numbers 1, 2, counted"):
+                read_subset(path, test)
+            path.write_text(path.read_text() + "\nq.png,0\n")
+            rows, kinds = [2], [("ambiguous", "warning", "counting")] * len(numbers)
+        subset = read_subset(path, test)
+        assert subset.rows.tolist() == rows
+        assert [(issue.kind, issue.severity, issue.cause) for issue in subset.issues] == kinds
+
     def test_another_coding_is_found(self, rafdb, write):
         """The pose lists of RAF-DB may number from 0 what the corpus numbers from 1."""
         lines = [f"{k}/test_{k + 1:04d}_aligned.jpg" for k in range(7)]

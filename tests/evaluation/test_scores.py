@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
-from regionfer.evaluation.scores import compare, measure
+from regionfer.evaluation.scores import FEW, compare, measure
 from regionfer.metrics import score
 
 CLASSES = ("calm", "tense", "glad")
@@ -54,7 +54,23 @@ class TestMeasure:
 
     def test_one_face(self):
         figures = measure(np.array([1]), np.array([[0.2, 0.7, 0.1]], np.float32), CLASSES).to_dict()
-        assert (figures["accuracy"], figures["mean_recall"], figures["mean_recall_ci95"]) == (1.0, 1.0, [1.0, 1.0])
+        assert (figures["accuracy"], figures["mean_recall"]) == (1.0, 1.0)
+        low, high = figures["accuracy_ci95"]
+        assert (low, high) == (pytest.approx(0.2065, abs=1e-3), 1.0)  # Wilson, 1 of 1
+        bootstrap = ("mean_recall_ci95", "macro_f1_ci95", "nll_ci95", "ece_ci95")
+        assert [figures[name] for name in bootstrap] == [None] * 4
+
+    @pytest.mark.parametrize(("n", "known"), [(FEW - 1, False), (FEW, True)])
+    def test_of_few_faces_bootstrap_says_nothing(self, n, known):
+        labels, probabilities = answers(n)
+        measured = measure(labels, probabilities, CLASSES)
+        assert {interval is not None for interval in measured.intervals.values()} == {known}
+
+    def test_where_all_are_right(self):
+        labels = np.array([0, 1] * 50)
+        shares = np.where(np.arange(2) == labels[:, None], 0.9, 0.1)
+        intervals = measure(labels, shares, ("calm", "tense")).intervals
+        assert intervals == dict.fromkeys(("mean_recall", "macro_f1", "nll", "ece"))
 
     @pytest.mark.parametrize("name", ["mean_recall", "macro_f1", "nll", "ece"])
     def test_intervals_are_as_wide_as_samples_differ(self, name):
@@ -126,6 +142,12 @@ class TestCompare:
         low, high = compared.difference_ci95
         assert 0.0 < low < 0.08 < high < 0.16
 
+    @pytest.mark.parametrize("n", [1, FEW - 1, 200])
+    def test_no_interval_of_few_or_of_equal_answers(self, n):
+        right = np.arange(n) % 3 > 0
+        assert compare(right, right).to_dict()["difference_ci95"] is None
+        assert (compare(right, ~right).difference_ci95 is None) == (n < FEW)
+
     def test_the_other_way_round(self):
         rng = np.random.default_rng(0)
         a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
@@ -140,4 +162,6 @@ def test_a_class_of_two_faces_stays_in_every_resample():
     """Were it absent from some, their mean recall would be that of the other class, 1."""
     labels = np.array([0] * 50 + [1] * 2)
     probabilities = np.tile(np.array([[0.9, 0.1]]), (52, 1))  # the rare class is never answered
-    assert measure(labels, probabilities, ("often", "rare")).intervals["mean_recall"] == (0.5, 0.5)
+    probabilities[0] = [0.1, 0.9]
+    low, high = measure(labels, probabilities, ("often", "rare")).intervals["mean_recall"]
+    assert 0.46 < low < high <= 0.5

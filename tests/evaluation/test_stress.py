@@ -262,7 +262,7 @@ class TestPhotos:
     def test_limit(self, plain, album, limit):
         result = stress(plain, PhotoFaces(album, min_confidence=0.5, limit=limit, seed=1), kinds=["blur"])
         assert len(result.names) == min(limit, 3)
-        assert f"at most {limit} faces" in result.protocol
+        assert f"at most {limit} face{'s' if limit > 1 else ''}, photos" in result.protocol
 
     def test_no_face(self, plain, album):
         with pytest.raises(

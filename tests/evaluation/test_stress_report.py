@@ -14,6 +14,7 @@ from regionfer.evaluation.stress_answers import CLEAN, Condition
 from regionfer.evaluation.stress_report import (
     curve_figure,
     kind_table,
+    level_table,
     mean_table,
     measures,
     to_csv,
@@ -64,7 +65,7 @@ class TestPage:
 
     def test_shows_every_table(self, full):
         text = re.sub(r"<[^>]+>", " ", to_html(full))
-        for table in (mean_table(full), *(kind_table(full, kind) for kind in KINDS)):
+        for table in (level_table(full), mean_table(full), *(kind_table(full, kind) for kind in KINDS)):
             for row in table.rows:
                 assert all(cell.replace("<", "&lt;") in text for cell in row)
 
@@ -135,16 +136,46 @@ class TestCurves:
         assert {each["coverage"] for each in rows if each["who"] == "baseline"} == {""}
 
     def test_tables(self, full):
-        table = mean_table(full)
-        assert [row[0] for row in table.rows] == ["Mask", "Low resolution", "Rotation", "all kinds"]
-        assert table.rows[1][1:7] == tuple(
-            f"{100 * full.model.points[c].right:.1f}"
-            for c in (CLEAN, *(Condition("resolution", level) for level in LEVELS))
-        )
+        table = level_table(full)
+        assert [row[0] for row in table.rows[::3]] == ["Mask", "Low resolution", "Rotation", "All kinds"]
+        assert [row[1] for row in table.rows[:3]] == ["model", "baseline", "difference"]
+        for row, each in ((3, full.model), (4, full.baseline)):
+            shares = [each.points[c].right for c in (CLEAN, *(Condition("resolution", level) for level in LEVELS))]
+            assert table.rows[row][2:8] == tuple(f"{100 * share:.1f}" for share in shares)
         assert {len(row) for row in table.rows} == {len(table.columns)}
         kind = kind_table(full, "resolution")
         assert {len(row) for row in kind.rows} == {len(kind.columns)}
         assert [row[0] for row in kind.rows][2:4] == ["1: 32 px", "1: 32 px, baseline"]
+
+    def test_the_mean_over_kinds(self, full):
+        row = level_table(full).rows[9]
+        third = [full.model.points[Condition(kind, 3)].right for kind in KINDS]
+        assert (row[0], row[1], row[5]) == ("All kinds", "model", f"{100 * np.mean(third):.1f}")
+        assert row[8].startswith(f"{100 * full.means['all kinds'].right:.1f} (")
+
+    def test_means_of_coverage_and_calibration(self, full):
+        table = mean_table(full)
+        assert table.columns == ("kind", "whose", "accuracy", "answered", "wrong of these", "ECE")
+        rows = {row[0]: row for row in table.rows if row[0]}
+        assert list(rows) == ["Clean", "Mask", "Low resolution", "Rotation", "All kinds"]
+        points = [full.model.points[Condition("mask", level)] for level in LEVELS]
+        answered = sum(round(30 * point.selection.coverage) for point in points)
+        wrong = sum(round(30 * point.selection.coverage * (point.selection.risk or 0)) for point in points)
+        assert rows["Mask"][2:] == (
+            f"{100 * np.mean([point.right for point in points]):.1f}",
+            f"{100 * answered / 150:.1f}",
+            f"{100 * wrong / answered:.1f}",
+            f"{100 * np.mean([point.ece for point in points]):.1f}",
+        )
+        beside = table.rows[1]
+        assert (beside[0], beside[1], beside[3], beside[4]) == ("", "baseline", "–", "–")  # it has no threshold
+
+    def test_without_a_baseline(self, unlabelled):
+        assert level_table(unlabelled).columns == ("kind", "clean", "1", "2", "3", "4", "5", "mean of 1 to 5")
+        assert [row[0] for row in level_table(unlabelled).rows] == ["Hand", "All kinds"]
+        assert mean_table(unlabelled).columns == ("kind", "agreement")
+        assert mean_table(unlabelled).rows[0] == ("Clean", "100.0")
+        assert level_table(unlabelled).rows[0][-1].endswith("(–)")  # one face
 
     def test_markdown(self, full):
         lines = [line for line in to_markdown(full).splitlines() if line.startswith("| ")]

@@ -303,8 +303,39 @@ def test_every_option_is_explained(command: str) -> None:
     assert all(option.help for option in options)
 
 
-@pytest.mark.parametrize("command", [("train", "x.toml", "--data", "."), ("export", "x.safetensors", "x.onnx")])
-def test_without_the_extra_a_command_says_how_to_get_it(command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("train", "x.toml", "--data", "."), "x.toml: cannot read the recipe"),
+        (("train", "RECIPE", "--data", "nowhere"), "nowhere: no such folder"),
+        (("train", "RECIPE", "--data", ".", "--precision", "fp99"), "'fp99' is not one of"),
+        (("export", "x.safetensors", "x.onnx"), "x.safetensors: no such checkpoint"),
+        (("export", "RECIPE", "x.onnx", "--data", "nowhere"), "nowhere: no such folder"),
+        (("export", "RECIPE", "x.onnx", "--baseline", "gone.onnx"), "gone.onnx"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_mistyped_arguments_are_told_before_torch_is_imported(
+    command: tuple[str, ...], message: str, recipe: Path
+) -> None:
+    code = """
+import sys
+from regionfer.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules)
+"""
+    arguments = [str(recipe) if word == "RECIPE" else word for word in command]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("command", [("train", "RECIPE", "--data", "."), ("export", "RECIPE", "x.onnx")])
+def test_without_the_extra_a_command_says_how_to_get_it(command: tuple[str, ...], recipe: Path) -> None:
+    command = tuple(str(recipe) if word == "RECIPE" else word for word in command)
     code = "import sys; sys.modules['torch'] = None; from regionfer.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert done.returncode == 2

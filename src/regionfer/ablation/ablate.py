@@ -25,7 +25,8 @@ from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeE
 from regionfer.faces import MTCNN, FaceDetector
 from regionfer.pace import Pace, measure_pace
 from regionfer.training.data import FaceData
-from regionfer.training.loop import BEST, train
+from regionfer.training.loop import train
+from regionfer.training.run_files import BEST
 from regionfer.training.sources import Sources
 
 LANDMARKS = "landmarks.npz"

@@ -17,8 +17,9 @@ from regionfer.onnx_model import ExpressionModel
 from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import export
-from regionfer.training.loop import BEST, train
+from regionfer.training.loop import train
 from regionfer.training.recipe import Recipe
+from regionfer.training.run_files import BEST
 
 ANSWERS, IDENTITY, MODEL = "answers.npz", "run.json", "model.onnx"
 

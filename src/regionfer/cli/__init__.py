@@ -112,6 +112,15 @@ def check_detecting(ctx: click.Context, detect: bool) -> None:
         raise click.UsageError("--min-confidence is about faces that are looked for, and here each image is one face")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "face"), counted(2500, "image")
+    ('1 face', '2,500 images')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 SHOWN = 10
 """Images that could not be read that are named one by one on the screen."""
 

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import Group, check_detecting, min_confidence_option, tell_findings
+from regionfer.cli import Group, check_detecting, counted, min_confidence_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -22,6 +23,8 @@ _Joined: TypeAlias = dict["FoundList", "Subset"]
 _Failed: TypeAlias = dict["FoundList", str]
 
 SPLITS = ("train", "valid", "test")
+
+_SHOWN = 3  # files that are told by name of those that are no lists for one reason
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,7 @@ def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
     if report.sizes is not None:
         smallest, largest = (f"{width} x {height}" for width, height in report.sizes)
         span = smallest if smallest == largest else f"{smallest} to {largest}"
-        click.echo(f"{_number(report.images_read, 'image')} read, {span} pixels")
+        click.echo(f"{counted(report.images_read, 'image')} read, {span} pixels")
     rows = [["images listed", *map(_listed, report.splits)], ["kept", *map(_kept, report.splits)]]
     labels = dict.fromkeys(label for split in report.splits for label in split.classes)
     rows += [[f"  {label}", *(_class(split, label) for split in report.splits)] for label in labels]
@@ -287,11 +290,7 @@ def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
         verdict = "not as it should be"
     else:
         verdict = "whole, but look at the warnings" if "warning" in kinds else "as it should be"
-    click.echo(f"{verdict}: {_number(kinds.count('error'), 'error')}, {_number(kinds.count('warning'), 'warning')}")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
+    click.echo(f"{verdict}: {counted(kinds.count('error'), 'error')}, {counted(kinds.count('warning'), 'warning')}")
 
 
 def _listed(split: "SplitReport") -> str:
@@ -323,7 +322,7 @@ def _print_finding(finding: "Finding") -> None:
 
 def _print_card(card: "PreparedCard", folder: str) -> None:
     misses = "".join(f", {count:,} x {reason}" for reason, count in card.misses.items())
-    faces = f"{_number(card.faces, 'face')} of {_number(card.images, 'image')}"
+    faces = f"{counted(card.faces, 'face')} of {counted(card.images, 'image')}"
     click.echo(f"{folder}: {faces}, {card.size} x {card.size} pixels{misses}")
     if card.misses:
         click.echo(f"{folder}/misses.csv lists the images without a face, with reasons")
@@ -357,14 +356,22 @@ def _print_published(as_json: bool) -> None:
 
 def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
     rows = [
-        [found.corpus, found.subset, _counted(found), f"{found.images:,}", _verdict(found), str(found.path)]
+        [
+            found.corpus,
+            found.subset,
+            _counted(found),
+            f"{found.images:,}",
+            _verdict(found),
+            str(survey.relative(found.path)),
+        ]
         for found in survey.lists
     ]
+    click.echo(_plain(f"{survey.folder}: {counted(len(rows), 'list')}"))
     _print_columns(["corpus", "subset", "entries", "images", "published", "file"], rows)
     for found in survey.lists:
         if found not in joined:  # else its issues are printed below
             for finding in found.findings:
-                click.echo(_plain(f"{finding.severity}: {found.path}: {finding.text}"))
+                click.echo(_plain(f"{finding.severity}: {survey.relative(found.path)}: {finding.text}"))
     for (corpus, subset), official in survey.absent.items():
         text = f"not here: {corpus} {subset}, {official.entries:,} entries, published as {official.path}"
         click.echo(text)
@@ -374,10 +381,20 @@ def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
             _print_finding(issue)
     for text in failed.values():
         click.echo(_plain(f"\nerror: {text}"))
-    if survey.others:
+    _print_others(survey)
+
+
+def _print_others(survey: "Survey") -> None:
+    """Files that are no lists, those of one reason in one line; all of them are in the JSON."""
+    alike: dict[str, list[Path]] = {}
+    for path, reason in survey.others.items():
+        alike.setdefault(reason, []).append(path)
+    if alike:
         click.echo("\nno lists:" if survey.lists else "no lists; looked at:")
-        for path, reason in survey.others.items():
-            click.echo(_plain(f"    {path}: {reason}"))
+    for reason, paths in alike.items():
+        names = ", ".join(str(survey.relative(path)) for path in paths[:_SHOWN])
+        more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
+        click.echo(_plain(f"    {names}{more}: {reason}"))
 
 
 def _counted(found: "FoundList") -> str:

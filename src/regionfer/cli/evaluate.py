@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import tell_findings
+from regionfer.cli import counted, tell_findings
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
@@ -172,7 +172,7 @@ def _tell_misses(evaluation: "Evaluation", data: str) -> None:
     if misses := evaluation.misses:
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in Counter(misses.values()).items())
         click.echo(
-            f"{len(misses):,} more images gave no face when {data} was prepared ({reasons}): they are in none of the "
+            f"{counted(len(misses), 'more image')} gave no face when {data} was prepared ({reasons}), in none of the "
             f"figures; counted as wrong, accuracy is {evaluation.accuracy_with_misses:.2%}",
             err=True,
         )
@@ -184,11 +184,13 @@ def _tell_failures(evaluation: "Evaluation") -> None:
     failures = evaluation.failures
     if alone := [error for name, error in evaluation.baseline_failures.items() if name not in failures]:
         click.echo(
-            f"the baseline has no answer to {len(alone):,} more images, which are in none of the comparison; "
+            f"the baseline has no answer to {counted(len(alone), 'more image')}, in none of the comparison; "
             f"the first: {alone[0]}",
             err=True,
         )
     errors = list(failures.values())
     tell_failures(errors, "listed in the JSON and in the report")
-    counted = f"{len(evaluation.manifest) - len(errors):,} of {len(evaluation.manifest):,} listed images evaluated"
-    click.echo(f"{counted}, {len(errors):,} failed", err=True)
+    done = (
+        f"{len(evaluation.manifest) - len(errors):,} of {counted(len(evaluation.manifest), 'listed image')} evaluated"
+    )
+    click.echo(f"{done}, {len(errors):,} failed", err=True)

@@ -74,7 +74,16 @@ def command(
     """
     from regionfer.cli import tell_failures
     from regionfer.cli.train import describe_score
+    from regionfer.errors import CheckpointError, DatasetError
     from regionfer.onnx_model import ExpressionModel
+
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(f"{checkpoint}: no such checkpoint")
+    if data is not None and not Path(data).exists():
+        raise DatasetError(f"{data}: no such folder; --data names that of the dataset")
+    measured_card = None if measured is None else ExpressionModel.load(measured).card
+    beside = None if baseline is None else ExpressionModel.load(baseline)
+    # Only now: torch takes seconds, which a mistyped path need not cost.
     from regionfer.training.checkpoint import load_checkpoint
     from regionfer.training.export import export
     from regionfer.training.recipe import parse_recipe
@@ -108,8 +117,8 @@ def command(
         calibrated=calibrate,
         max_loss=None if rare_classes is None else rare_classes / 100,
         risk=risk,
-        measured=None if measured is None else ExpressionModel.load(measured).card,
-        baseline=None if baseline is None else ExpressionModel.load(baseline),
+        measured=measured_card,
+        baseline=beside,
     )
     size = Path(model).stat().st_size / 1e6
     click.echo(f"{model}: {size:.1f} MB, differs from the network by {difference:.1g} at most")

@@ -92,7 +92,7 @@ def _rich(table: "Table") -> Any:
 
     drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for number, name in enumerate(table.columns):
-        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
+        drawn.add_column(name, justify="left" if number < table.heads else "right", overflow="fold")
     for row in table.rows:
         drawn.add_row(*row)
     return drawn

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, min_confidence_option, tell_failures
+from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
@@ -112,7 +112,7 @@ def command(
     Exit code: 0 if all went well, 1 if images could not be read, 2 if nothing could be done, 130 if interrupted.
     """
     from regionfer.evaluation import prepare_report, stress, write_stress_report
-    from regionfer.evaluation.stress_report import mean_table
+    from regionfer.evaluation.stress_report import summary_tables
 
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     if report is None and "examples" in given:
@@ -164,7 +164,10 @@ def command(
     if parts is not None:
         parts.remove()
     if json_file != "-":
-        print_tables((f"{result.model.name}: {result.title}", f"protocol: {result.protocol}"), [mean_table(result)])
+        head = [f"stress test of {result.model.name} on {counted(len(result.names), 'face')}: {result.title}"]
+        if result.baseline is not None:
+            head += [f"{who}: {each.name}" for who, each in result.named_models()]
+        print_tables((*head, f"protocol: {result.protocol}"), summary_tables(result))
     tell_learned(result.learned)
     _tell(result)
     ctx.exit(1 if result.failures else 0)
@@ -204,5 +207,5 @@ def _tell(result: "Stress") -> None:
     """What is in none of the figures."""
     tell_failures(list(result.failures.values()), "listed in the JSON and in the report")
     tell_failures([f"{name}: {reason}" for name, reason in result.left_out.items()], "listed there, too")
-    counts = f"{len(result.names):,} faces, {len(result.failures):,} images failed, {len(result.left_out):,} left out"
-    click.echo(counts, err=True)
+    counts = f"{counted(len(result.names), 'face')}, {counted(len(result.failures), 'image')} failed"
+    click.echo(f"{counts}, {len(result.left_out):,} left out", err=True)

@@ -48,9 +48,8 @@ def command(
     Images that are listed and absent, or cannot be read, are left out, counted, and listed in unreadable.csv there.
     """
     from regionfer.cli import tell_failures, tell_findings
-    from regionfer.training.loop import BEST, LAST, train
     from regionfer.training.recipe import load_recipe, require_files
-    from regionfer.training.sources import load_sources, write_failures
+    from regionfer.training.run_files import BEST, LAST
 
     overrides = {"seed": seed, "precision": precision, "data.dataset": dataset, "optimiser.batch": batch}
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
@@ -58,6 +57,12 @@ def command(
     folder = Path(out or f"runs/{settings.name}")
     goes_on = resume and (folder / LAST).is_file()
     require_files(settings, *(() if goes_on or start else ("model",)), "teacher", "attributes")
+    if not Path(data).exists():
+        raise DatasetError(f"{data}: no such folder; --data names that of the dataset")
+    # Only now: torch takes seconds, which a mistyped path need not cost.
+    from regionfer.training.loop import train
+    from regionfer.training.sources import load_sources, write_failures
+
     sources = load_sources(settings, data)
     # Of several processes, by torchrun or `accelerate launch`, the first alone prints and writes.
     first = os.environ.get("RANK", "0") == "0"

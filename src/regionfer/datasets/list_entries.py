@@ -65,6 +65,12 @@ def read_entries(path: Path, index: "NameIndex") -> Iterator[Entry | Finding]:
         yield _read_line(number, line, index)
 
 
+def table_with_images(path: Path) -> bool:
+    """Whether a file begins with a header that has a column ``image``."""
+    lines = (line.strip() for line in read_text(path).splitlines())
+    return _is_header(next((line for line in lines if line and not line.startswith("#")), ""))
+
+
 def _is_header(line: str) -> bool:
     cells = [cell.strip().strip('"').casefold() for cell in line.split(delimiter_of(line))]
     return "image" in cells
@@ -72,6 +78,10 @@ def _is_header(line: str) -> bool:
 
 _OTHER_NAMES = ("name", "file", "filename", "file_name", "path", "image_name", "image_path", "img", "photo", "picture")
 """What tables call the column of images that is to be called ``image``."""
+
+
+_HEAD_WORDS = 3
+"""Words in the head of a column, at most; a longer text between commas is a sentence."""
 
 
 def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
@@ -83,7 +93,8 @@ def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
     named = [cell for cell in cells if cell.casefold() in _OTHER_NAMES]
     numbers = all(is_number(cell) for cell in cells[1:] if cell)
     images = any(cell.casefold().endswith(tuple(IMAGE_SUFFIXES)) for cell in cells)
-    if index.find(line) or (not named and (len(cells) < 2 or numbers or images)):
+    prose = any(len(cell.split()) > _HEAD_WORDS for cell in cells)
+    if index.find(line) or (not named and (len(cells) < 2 or numbers or images or prose)):
         return
     advice = f"; call the column {named[0]!r} so, if it names the images" if named else ""
     raise DatasetError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.layout import wrong_folder
-from regionfer.datasets.list_entries import Entry, NameIndex, read_entries
+from regionfer.datasets.list_entries import Entry, NameIndex, read_entries, table_with_images
 from regionfer.datasets.lists import code_findings, guess_name
 from regionfer.datasets.official import CHALLENGES, OfficialList, official_list
 from regionfer.errors import DatasetError
@@ -75,14 +75,20 @@ class Survey:
     """What a folder has.
 
     Attributes:
+        folder: which; or the one list that was given.
         lists: files that are lists.
         others: why each other text file is none.
         absent: published lists that are not there, by corpus and subset, of the corpora of which a list is there.
     """
 
+    folder: Path
     lists: tuple[FoundList, ...]
     others: Mapping[Path, str]
     absent: Mapping[tuple[str, str], OfficialList]
+
+    def relative(self, path: Path) -> Path:
+        """A file's path in the folder; its name where it was given itself."""
+        return path.relative_to(self.folder) if path != self.folder else Path(path.name)
 
 
 def survey_lists(folder: str | Path) -> Survey:
@@ -103,6 +109,7 @@ def survey_lists(folder: str | Path) -> Survey:
     results = {path: _recognise(path) for path in files}
     lists = tuple(found for found in results.values() if isinstance(found, FoundList))
     return Survey(
+        folder=folder,
         lists=lists,
         others=MappingProxyType({path: found for path, found in results.items() if isinstance(found, str)}),
         absent=MappingProxyType(_absent(lists) if folder.is_dir() else {}),
@@ -120,7 +127,11 @@ def _absent(lists: Sequence[FoundList]) -> dict[tuple[str, str], OfficialList]:
 
 
 def _text_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    """Text files that are not hidden, nor in a hidden folder, such as a copy's ``.git``."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file():
+            yield path
 
 
 def _recognise(path: Path) -> FoundList | str:
@@ -137,7 +148,7 @@ def _recognise(path: Path) -> FoundList | str:
         return "an empty file"
     (corpus, named), *_ = corpora.most_common(1) or [("", 0)]
     if not corpora or 2 * named < len(lines):
-        return _no_names(lines, named)
+        return _no_names(path, lines, named)
     subset = _subset(path, entries)
     return FoundList(
         path=path,
@@ -151,11 +162,17 @@ def _recognise(path: Path) -> FoundList | str:
     )
 
 
-def _no_names(lines: Sequence[Entry | Finding], named: int) -> str:
-    """Why lines are no list of a corpus."""
-    first = lines[0]
-    found = f"line {first.line}: {first.path if isinstance(first, Entry) else first.text}"
-    return f"{named:,} of {len(lines):,} lines name an image as {', '.join(NAME_FORMS)} do; {found}"
+def _no_names(path: Path, lines: Sequence[Entry | Finding], named: int) -> str:
+    """Why lines are no list of a corpus; alike for files that are alike, so that they can be told together."""
+    *most, last = NAME_FORMS
+    corpora = f"{', '.join(most)} or {last}"
+    if named:
+        return f"only {named:,} of {len(lines):,} lines name an image of {corpora}"
+    if any(isinstance(line, Entry) for line in lines) and table_with_images(path):
+        return f"names no image of {corpora}; a list for another dataset? 'regionfer evaluate --subset' takes it"
+    if all(isinstance(line, Finding) and line.cause == "number" for line in lines):
+        return "numbers without names (a file of labels?)"
+    return f"names no image of {corpora}"
 
 
 def _subset(path: Path, entries: Sequence[Entry]) -> str:

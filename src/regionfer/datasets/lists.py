@@ -7,6 +7,7 @@ lists, so the coding is taken that agrees with the manifest on the most lines.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -190,9 +191,10 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
     found: _Found = []
     issues = []
     left_out = _LeftOut(manifest)
+    counting = _counting(entries, index, manifest)
     for entry in entries:
         rows = index.find(entry.path)
-        names = tuple(dict.fromkeys(str(manifest.names[row]) for row in rows))
+        names = _names(rows, manifest)
         if len(names) > 1:
             text = f"{entry.path} fits {len(names)} images, such as {names[0]} and {names[1]}; write its folder, too"
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names[:3], cause="images"))
@@ -200,18 +202,63 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
             numbers = _face_numbers(rows, manifest)
             text = f"{entry.path} has {len(rows)} faces here; write which in a column 'face': {numbers}"
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names, cause="faces"))
+        elif counting is _Counting.IN_SPLIT and entry.face is not None and _numbered_beyond(rows, manifest):
+            text = (
+                f"{entry.path}, face {entry.face}: this list seems to count the faces of an image in this split alone; "
+                f"those here have the numbers {_face_numbers(rows, manifest)}, counted over all splits"
+            )
+            issues.append(Finding("ambiguous", text, line=entry.line, examples=names, cause="counting"))
         elif rows and not (chosen := _of_face(rows, entry.face, manifest)):
             known = f"only face{'s' if len(rows) > 1 else ''} {_face_numbers(rows, manifest)}"
             text = f"{entry.path}, face {entry.face}: {_describe(manifest)} has {known} of this image"
             issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,), cause="face"))
         elif rows:
             found.append((chosen[0], entry))
+            if counting is _Counting.UNKNOWN and entry.face is not None and _numbered_beyond(rows, manifest):
+                text = f"{entry.path}, face {entry.face}: taken as counted over all splits, not in this one alone"
+                issues.append(Finding("ambiguous", text, "note", line=entry.line, examples=names, cause="counting"))
         else:
             text = f"{entry.path} is not among the {len(manifest):,} images of {_describe(manifest)}"
             if reason := left_out.reason(entry.path):
                 text += f", which leaves it out: {reason}"
             issues.append(Finding("unknown", text, line=entry.line, examples=(entry.path,), cause=reason))
     return found, issues
+
+
+class _Counting(Enum):
+    """Over what a list counts the faces of an image; which matters for images with faces in several splits."""
+
+    OVER_ALL = auto()
+    IN_SPLIT = auto()
+    UNKNOWN = auto()
+
+
+def _counting(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> _Counting:
+    """Known from numbers that are there in one way of counting only.
+
+    A number that no face of the split has may also be that of a face in another split: that alone proves nothing where
+    others are there only when counted over all splits.
+    """
+    over_all = in_split = False
+    for entry in entries:
+        rows = index.find(entry.path)
+        if entry.face is None or len(_names(rows, manifest)) != 1:
+            continue
+        known, counted = bool(_of_face(rows, entry.face, manifest)), entry.face < len(rows)
+        over_all |= known and not counted
+        in_split |= counted and not known
+    if over_all:
+        return _Counting.OVER_ALL
+    return _Counting.IN_SPLIT if in_split else _Counting.UNKNOWN
+
+
+def _numbered_beyond(rows: Sequence[int], manifest: Manifest) -> bool:
+    """Whether the faces of an image in a split have other numbers than if they were counted in it alone."""
+    return sorted(manifest.face_numbers[list(rows)].tolist()) != list(range(len(rows)))
+
+
+def _names(rows: Sequence[int], manifest: Manifest) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(manifest.names[row]) for row in rows))
 
 
 def _of_face(rows: Sequence[int], face: int | None, manifest: Manifest) -> list[int]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.evaluate import ALL, Evaluation
+from regionfer.evaluation.scores import FEW
 from regionfer.evaluation.tables import named_results
 from regionfer.metrics import expected_calibration_error, reliability_curve, risk_coverage_curve
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MODEL_COLOUR, BASELINE_COLOUR, MUTED, GRID = "#1f5f99", "#b4560f", "#5b6470", "#e3e7ec"
 SET_COLOURS = ("#1f2933", "#1f5f99", "#b4560f", "#2c7a4b", "#7a3e93", "#a8324a", "#5c6b00", "#00707a")
-FEW = 30  # of fewer faces a curve shows noise only
 
 _STYLE: Any = {  # of RcParams, whose keys newer releases of matplotlib type one by one
     "font.family": "sans-serif",
@@ -118,7 +118,9 @@ def _draw_reliability(axes: "Axes", name: str, curves: Mapping[str, _Curve]) -> 
         axes.plot(drawn.confidence, drawn.accuracy, color=colours[who], linewidth=1.4, marker="o", markersize=3)
         ece = expected_calibration_error(curve.labels, curve.probabilities)
         text = f"{who}: ECE {100 * ece:.1f} %"
-        axes.text(0.97, 0.05 + 0.09 * place, text, color=colours[who], ha="right", transform=axes.transAxes, fontsize=9)
+        ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}  # a curve may pass below
+        where: dict[str, Any] = {"ha": "right", "transform": axes.transAxes, "bbox": ground}
+        axes.text(0.97, 0.05 + 0.09 * place, text, color=colours[who], fontsize=9, **where)
     axes.set_title(f"{name}, n = {len(next(iter(curves.values())).labels):,}")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", yticks=(0, 0.5, 1))
     axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))

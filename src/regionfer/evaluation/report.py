@@ -21,6 +21,7 @@ from regionfer.evaluation import figures, tables
 from regionfer.evaluation.answers import face_box
 from regionfer.evaluation.evaluate import ALL, Evaluation
 from regionfer.evaluation.learned import learned_text
+from regionfer.evaluation.scores import FEW
 from regionfer.evaluation.tables import Table
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def to_html(evaluation: Evaluation) -> str:
         mistakes=surest_mistakes(evaluation),
         missed=[_picture(evaluation, int(row), ()) for row in missed[:NOT_FOUND]],
         missed_count=len(missed),
-        few=figures.FEW,
+        few=FEW,
         learned=learned_text(evaluation.learned),
     )
 
@@ -159,7 +160,7 @@ def markdown_table(table: Table) -> str:
     | a\|b | 3 |
     <BLANKLINE>
     """
-    rule = "|:---|" + "---:|" * (len(table.columns) - 1)
+    rule = "|" + ":---|" * table.heads + "---:|" * (len(table.columns) - table.heads)
     lines = [_markdown_row(table.columns), rule, *(_markdown_row(row) for row in table.rows)]
     note = ["", markdown_text(table.note)] if table.note else []
     return "\n".join([f"## {markdown_text(table.title)}", "", *lines, *note, ""])

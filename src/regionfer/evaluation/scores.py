@@ -23,6 +23,9 @@ Interval = tuple[float, float]
 
 RESAMPLES = 2000
 
+FEW = 30
+"""Of fewer faces a bootstrap interval says nothing, and a curve shows noise only."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -31,8 +34,8 @@ class Measured:
     Attributes:
         score: the figures; its n counts missed faces, for which nothing was answered: errors for accuracy and for
             recall, left out of the confusion, of NLL and of ECE.
-        intervals: 95 % intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where nothing was
-            answered. For accuracy see ``score.accuracy_ci95``.
+        intervals: 95 % bootstrap intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where they say
+            nothing, see `telling`. For accuracy see ``score.accuracy_ci95``.
         missed: (C,) faces of each class that were not found.
         risk_at_80: share of wrong answers when the surest 80 % of the faces are answered; those not found come last.
         risk_at_90: the same for 90 %.
@@ -49,10 +52,22 @@ class Measured:
     def to_dict(self) -> dict[str, Any]:
         """The score's keys, ``..._ci95`` for each interval and the other fields, as plain values for JSON."""
         figures = {key: None if value != value else value for key, value in self.score.to_dict().items()}
-        intervals = {f"{name}_ci95": _as_list(interval) for name, interval in self.intervals.items()}
+        intervals = {f"{name}_ci95": as_list(interval) for name, interval in self.intervals.items()}
         risks = {"risk_at_80": self.risk_at_80, "risk_at_90": self.risk_at_90}
         selection = {"selection": None if self.selection is None else self.selection.to_dict()}
         return figures | intervals | {"missed": int(self.missed.sum())} | risks | selection
+
+
+def telling(interval: Interval, n: int) -> Interval | None:
+    """A bootstrap interval, or None where it says nothing.
+
+    It knows the n faces alone: of few it is far too narrow, and where they are all alike it has no width.
+
+    >>> telling((0.7, 0.9), 100), telling((0.7, 0.9), 3), telling((1.0, 1.0), 100)
+    ((0.7, 0.9), None, None)
+    """
+    low, high = interval
+    return interval if n >= FEW and low < high else None
 
 
 class Selection(NamedTuple):
@@ -72,7 +87,7 @@ class Selection(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
-        return self._asdict() | {"risk_ci95": _as_list(self.risk_ci95)}
+        return self._asdict() | {"risk_ci95": as_list(self.risk_ci95)}
 
 
 def select(correct: NDArray[np.bool_], confidence: NDArray[np.float64], threshold: float) -> Selection:
@@ -149,7 +164,7 @@ class Comparison(NamedTuple):
         accuracy: of the model, 0..1.
         baseline_accuracy: of the baseline, 0..1.
         difference: -1..1.
-        difference_ci95: 95 % interval of it, paired bootstrap over faces.
+        difference_ci95: 95 % interval of it, paired bootstrap over faces; None where it says nothing, see `telling`.
         mcnemar_p: two-sided p-value of McNemar's exact test.
         only_model: faces that only the model gets right.
         only_baseline: faces that only the baseline gets right.
@@ -159,14 +174,14 @@ class Comparison(NamedTuple):
     accuracy: float
     baseline_accuracy: float
     difference: float
-    difference_ci95: Interval
+    difference_ci95: Interval | None
     mcnemar_p: float
     only_model: int
     only_baseline: int
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
-        return self._asdict() | {"difference_ci95": list(self.difference_ci95)}
+        return self._asdict() | {"difference_ci95": as_list(self.difference_ci95)}
 
 
 def compare(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Comparison:
@@ -184,7 +199,7 @@ def compare(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Comparis
         accuracy=float(correct.mean()),
         baseline_accuracy=float(baseline.mean()),
         difference=float(correct.mean() - baseline.mean()),
-        difference_ci95=paired_bootstrap(correct, baseline, n_resamples=RESAMPLES),
+        difference_ci95=telling(paired_bootstrap(correct, baseline, n_resamples=RESAMPLES), len(correct)),
         mcnemar_p=mcnemar_exact(correct, baseline),
         only_model=int((correct & ~baseline).sum()),
         only_baseline=int((baseline & ~correct).sum()),
@@ -241,7 +256,7 @@ def _counts_interval(
     predictions: NDArray[np.int64],
     size: int,
     statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]],
-) -> Interval:
+) -> Interval | None:
     """Bootstrap interval of a statistic of the counts (C, C + 1) by true class, and by prediction or missed.
 
     Faces are drawn again within each class: a class of two faces would else be absent from every seventh resample, and
@@ -255,20 +270,20 @@ def _counts_interval(
         if row.sum():
             drawn[:, true] = rng.multinomial(row.sum(), row / row.sum(), size=RESAMPLES)
     low, high = np.quantile(statistic(drawn), [0.025, 0.975])
-    return float(low), float(high)
+    return telling((float(low), float(high)), len(labels))
 
 
-def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval:
+def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval | None:
     smallest = float(np.finfo(np.float32).eps)  # as in metrics.nll, for probabilities in single precision
     losses = -np.log(shares[np.arange(len(labels)), labels].clip(smallest, 1.0))
-    return bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES)
+    return telling(bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES), len(labels))
 
 
-def ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: float) -> Interval:
+def ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: float) -> Interval | None:
     """Bootstrap interval of the ECE, in the bins of the sample.
 
     Distances cannot cancel, so the ECE of a resample is above that of the sample, on average: by noise alone. The
-    interval is moved down by that much.
+    interval is moved down by that much. None where it says nothing, see `telling`.
     """
     confidence, correct = shares.max(1), shares.argmax(1) == labels
     edges = np.quantile(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1])
@@ -282,7 +297,7 @@ def ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: fl
         of_resamples, np.searchsorted(edges, confidence), confidence - correct, n_resamples=RESAMPLES
     )
     noise = float(np.concatenate(values).mean()) - ece
-    return max(0.0, low - noise), max(0.0, high - noise)
+    return telling((max(0.0, low - noise), max(0.0, high - noise)), len(labels))
 
 
 def _tally(codes: NDArray[np.int64], size: int, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
@@ -292,5 +307,6 @@ def _tally(codes: NDArray[np.int64], size: int, weights: NDArray[np.float64] | N
     return np.bincount(apart, None if weights is None else weights.ravel(), rows * size).reshape(rows, size)
 
 
-def _as_list(interval: Interval | None) -> list[float] | None:
+def as_list(interval: Interval | None) -> list[float] | None:
+    """An interval for JSON."""
     return None if interval is None else list(interval)

@@ -13,7 +13,17 @@ from regionfer.errors import NoFaceError
 from regionfer.evaluation.answers import Advance
 from regionfer.evaluation.evaluate import describe, full_name
 from regionfer.evaluation.learned import Learned
-from regionfer.evaluation.scores import RESAMPLES, Comparison, Interval, Selection, compare, ece_interval, select
+from regionfer.evaluation.scores import (
+    RESAMPLES,
+    Comparison,
+    Interval,
+    Selection,
+    as_list,
+    compare,
+    ece_interval,
+    select,
+    telling,
+)
 from regionfer.evaluation.stress_answers import CLEAN, Asker, Condition, StressAnswers
 from regionfer.evaluation.stress_faces import CHUNK, StressFaces, Taken
 from regionfer.metrics import bootstrap_interval, expected_calibration_error, paired_bootstrap, wilson_interval
@@ -37,7 +47,7 @@ class Point(NamedTuple):
         right_ci95: Wilson's interval.
         confidence: mean probability of the answer.
         ece: expected calibration error; None of unlabelled faces, to which no answer is right.
-        ece_ci95: bootstrap over faces.
+        ece_ci95: bootstrap over faces; None where it says nothing, see `regionfer.evaluation.scores.telling`.
         selection: what share is answered, not uncertain, and how much of that is wrong (or disagrees); None without
             a threshold.
         coverage_ci95: Wilson's interval of the share answered.
@@ -60,16 +70,17 @@ class Point(NamedTuple):
             f"{right}_ci95": list(self.right_ci95),
             "confidence": self.confidence,
             "ece": self.ece,
-            "ece_ci95": None if self.ece_ci95 is None else list(self.ece_ci95),
+            "ece_ci95": as_list(self.ece_ci95),
             "coverage": None if self.selection is None else self.selection.coverage,
-            "coverage_ci95": None if self.coverage_ci95 is None else list(self.coverage_ci95),
+            "coverage_ci95": as_list(self.coverage_ci95),
             "wrong_among_answered": None if self.selection is None else self.selection.risk,
             "wrong_among_answered_ci95": None if self.selection is None else self.selection.to_dict()["risk_ci95"],
         }
 
 
 class Mean(NamedTuple):
-    """The mean over the levels of a kind, or over all kinds; intervals by bootstrap over faces.
+    """The mean over the levels of a kind, or over all kinds; intervals by bootstrap over faces, None where they say
+    nothing, see `regionfer.evaluation.scores.telling`.
 
     Attributes:
         right: of the model, 0..1.
@@ -80,7 +91,7 @@ class Mean(NamedTuple):
     """
 
     right: float
-    right_ci95: Interval
+    right_ci95: Interval | None
     baseline_right: float | None = None
     difference: float | None = None
     difference_ci95: Interval | None = None
@@ -399,7 +410,7 @@ def _chosen(kinds: Sequence[str]) -> dict[str, list[Condition]]:
 
 def _mean(model: StressedModel, baseline: StressedModel | None, conditions: Sequence[Condition]) -> Mean:
     own = np.mean([model.correct[condition] for condition in conditions], axis=0)
-    interval = bootstrap_interval(lambda drawn: drawn.mean(1), own, n_resamples=RESAMPLES)
+    interval = telling(bootstrap_interval(lambda drawn: drawn.mean(1), own, n_resamples=RESAMPLES), len(own))
     if baseline is None:
         return Mean(float(own.mean()), interval)
     other = np.mean([baseline.correct[condition] for condition in conditions], axis=0)
@@ -408,16 +419,16 @@ def _mean(model: StressedModel, baseline: StressedModel | None, conditions: Sequ
         right_ci95=interval,
         baseline_right=float(other.mean()),
         difference=float(own.mean() - other.mean()),
-        difference_ci95=paired_bootstrap(own, other, n_resamples=RESAMPLES),
+        difference_ci95=telling(paired_bootstrap(own, other, n_resamples=RESAMPLES), len(own)),
     )
 
 
 def _mean_dict(mean: Mean, right: str) -> dict[str, Any]:
-    own = {right: mean.right, f"{right}_ci95": list(mean.right_ci95)}
-    if mean.difference_ci95 is None:
+    own = {right: mean.right, f"{right}_ci95": as_list(mean.right_ci95)}
+    if mean.difference is None:
         return own
     beside = {f"baseline_{right}": mean.baseline_right, "difference": mean.difference}
-    return own | beside | {"difference_ci95": list(mean.difference_ci95)}
+    return own | beside | {"difference_ci95": as_list(mean.difference_ci95)}
 
 
 def _say(probabilities: NDArray[np.float32], classes: Sequence[str]) -> str:

@@ -236,9 +236,10 @@ class PhotoFaces:
     def protocol(self, recognizer: Recognizer) -> str:
         """How the faces were got."""
         way = "faces found and aligned" if self.detect else "each image taken as one face"
-        drawn = (
-            "" if self.limit is None else f"; at most {self.limit:,} faces, photos in random order, seed {self.seed}"
-        )
+        drawn = ""
+        if self.limit is not None:
+            faces = "1 face" if self.limit == 1 else f"{self.limit:,} faces"
+            drawn = f"; at most {faces}, photos in random order, seed {self.seed}"
         return f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
 
     def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:

@@ -1,10 +1,11 @@
 """A stress test as tables, curves, and one self-contained HTML page."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regionfer.degradations import DEGRADATIONS, LEVELS, Degradation
@@ -23,15 +24,17 @@ from regionfer.evaluation.report import (
     write_files,
 )
 from regionfer.evaluation.scores import Interval
-from regionfer.evaluation.stress import OVERALL, Example, Mean, Point, Stress
+from regionfer.evaluation.stress import OVERALL, Example, Point, Stress, StressedModel
 from regionfer.evaluation.stress_answers import CLEAN, Condition
-from regionfer.evaluation.tables import Table, interval_text, percent
+from regionfer.evaluation.tables import NO_BOOTSTRAP, Table, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = "curves.csv"
 """Name of the file with a row a kind, level and model."""
+
+Figure = tuple[float, Interval | None]
 
 _COLUMNS = 4  # panels in a row of a figure
 
@@ -42,14 +45,18 @@ class Measure(NamedTuple):
     Attributes:
         name: for files and anchors.
         title: for people.
+        short: the same as the head of a column.
         note: how to read it.
-        value: the figure and its interval; None where the model has none.
+        value: the figure and its interval, None where that says nothing; None where the model has none.
+        weight: how much a level counts in a mean of several.
     """
 
     name: str
     title: str
+    short: str
     note: str
-    value: Callable[[Point], tuple[float, Interval] | None]
+    value: Callable[[Point], Figure | None]
+    weight: Callable[[Point], float] = lambda point: 1.0
 
 
 def measures(result: Stress) -> list[Measure]:
@@ -62,10 +69,13 @@ def measures(result: Stress) -> list[Measure]:
     )
     wrong = "wrong" if labelled else "not that to the clean face"
     named = [
-        Measure(result.right, result.right.capitalize(), right, lambda point: (point.right, point.right_ci95)),
+        Measure(
+            result.right, result.right.capitalize(), result.right, right, lambda point: (point.right, point.right_ci95)
+        ),
         Measure(
             "coverage",
             "Coverage",
+            "answered",
             "Of all faces of a level, the share whose answer is not uncertain: probable enough for the model's "
             "threshold, on a face neither too small, too plain nor too covered to be judged. The others count as "
             "unanswered here and in the next figure; in the rest every face counts with its most probable answer. "
@@ -77,49 +87,125 @@ def measures(result: Stress) -> list[Measure]:
         Measure(
             "wrong-among-answered",
             "Wrong among the answered" if labelled else "Changed among the answered",
+            "wrong of these" if labelled else "changed of these",
             f"Of the answers that are not uncertain, the share that is {wrong}. Level curves mean that the threshold "
             "keeps its promise on degraded faces.",
             _risk,
+            lambda point: 0.0 if point.selection is None else point.selection.coverage,
         ),
         Measure(
             "calibration",
             "Calibration error (ECE)",
+            "ECE",
             "Distance between how sure the model is and how often it is right, 15 bins of equal mass; lower is better.",
-            lambda point: None if point.ece is None or point.ece_ci95 is None else (point.ece, point.ece_ci95),
+            lambda point: None if point.ece is None else (point.ece, point.ece_ci95),
         ),
     ]
     points = [point for _, each in result.named_models() for point in each.points.values()]
     return [measure for measure in named if any(measure.value(point) is not None for point in points)]
 
 
-def _coverage(point: Point) -> tuple[float, Interval] | None:
-    if point.selection is None or point.coverage_ci95 is None:
+def _coverage(point: Point) -> Figure | None:
+    if point.selection is None:
         return None
     return point.selection.coverage, point.coverage_ci95
 
 
-def _risk(point: Point) -> tuple[float, Interval] | None:
-    if point.selection is None or point.selection.risk is None or point.selection.risk_ci95 is None:
+def _risk(point: Point) -> Figure | None:
+    if point.selection is None or point.selection.risk is None:
         return None
     return point.selection.risk, point.selection.risk_ci95
 
 
-def mean_table(result: Stress) -> Table:
-    """A row a kind: the share that is right on clean faces and at each level, and the mean over the levels."""
-    columns = ["kind", "clean", *(f"level {level}" for level in LEVELS), "mean of levels"]
-    if result.baseline is not None:
-        columns += ["baseline, mean", "difference"]
-    rows = []
-    for kind in result.kinds:
-        conditions = _conditions(kind)
-        shares = [percent(result.model.points[condition].right) for condition in conditions]
-        rows.append((DEGRADATIONS[kind].title, *shares, *_mean_cells(result.means[kind])))
-    clean = percent(result.model.points[CLEAN].right)
-    rows.append((OVERALL, clean, *[""] * len(LEVELS), *_mean_cells(result.means[OVERALL])))
-    note = "In brackets 95 % intervals by bootstrap over the faces."
+def summary_tables(result: Stress) -> list[Table]:
+    """The tables for the screen, which also head the reports."""
+    return [level_table(result), mean_table(result)]
+
+
+def level_table(result: Stress) -> Table:
+    """The share that is right on clean faces, at each level of each kind, and as the mean over its levels.
+
+    With a baseline there are three rows a kind: of the model, of the baseline, and their difference.
+    """
+    columns = ("kind", *_whose(result), "clean", *map(str, LEVELS), "mean of 1 to 5")
+    rows: list[tuple[str, ...]] = []
+    for name in (*result.kinds, OVERALL):
+        means = [_mean_right(each, result.kinds if name == OVERALL else (name,)) for _, each in result.named_models()]
+        rows += _level_rows(result, name, means)
+    note = f"In brackets 95 % intervals by bootstrap over the faces, {NO_BOOTSTRAP}."
     if result.baseline is not None:
         note += " Difference: model minus baseline in percentage points, on the same pictures."
-    return Table(f"{result.right.capitalize()} by kind, %", tuple(columns), tuple(rows), note)
+    return Table(
+        f"{result.right.capitalize()} by kind and level, %", columns, tuple(rows), note, heads=1 + len(_whose(result))
+    )
+
+
+def _level_rows(result: Stress, name: str, shares: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
+    """Rows of one kind, from the shares of each model by level, the clean faces first."""
+    title, mean = _kind_title(name), result.means[name]
+    own = tables.figure_text(mean.right, mean.right_ci95)
+    if mean.baseline_right is None or mean.difference is None:
+        return [(title, *map(percent, shares[0]), own)]
+    difference = f"{tables.signed(mean.difference)} {tables.signed_interval(mean.difference_ci95)}"
+    model, baseline = shares
+    return [
+        (title, "model", *map(percent, model), own),
+        ("", "baseline", *map(percent, baseline), percent(mean.baseline_right)),
+        ("", "difference", *(tables.signed(a - b) for a, b in zip(model, baseline, strict=True)), difference),
+    ]
+
+
+def mean_table(result: Stress) -> Table:
+    """What is drawn as curves, as the mean over the levels of each kind: a row a kind and model."""
+    drawn = measures(result)
+    columns = ("kind", *_whose(result), *(measure.short for measure in drawn))
+    rows: list[tuple[str, ...]] = []
+    for name in (CLEAN.kind, *result.kinds, OVERALL):
+        for who, each in result.named_models():
+            points = [each.points[condition] for condition in _degraded(result, name)]
+            heads = (_kind_title(name), who) if who == "model" else ("", who)
+            rows.append((*heads[: 1 + len(_whose(result))], *(_mean_cell(measure, points) for measure in drawn)))
+    shown = ", ".join(measure.short for measure in drawn)
+    note = "Of the clean faces, and of each kind the mean over its five levels."
+    if len(drawn) > 1:
+        note += " Answered: the answer is not uncertain."
+    return Table(
+        f"{shown[0].upper()}{shown[1:]}: mean over the levels, %",
+        columns,
+        tuple(rows),
+        note,
+        heads=1 + len(_whose(result)),
+    )
+
+
+def _whose(result: Stress) -> tuple[str, ...]:
+    """Heads of the column that tells model from baseline; none where there is no baseline."""
+    return () if result.baseline is None else ("whose",)
+
+
+def _kind_title(name: str) -> str:
+    return DEGRADATIONS[name].title if name in DEGRADATIONS else name.capitalize()
+
+
+def _degraded(result: Stress, name: str) -> list[Condition]:
+    """The conditions of which a row of a table is the mean."""
+    if name == CLEAN.kind:
+        return [CLEAN]
+    return [condition for kind in (result.kinds if name == OVERALL else (name,)) for condition in _conditions(kind)[1:]]
+
+
+def _mean_right(model: StressedModel, kinds: Sequence[str]) -> list[float]:
+    """The share that is right by level, the clean faces first; the mean over kinds."""
+    levels = zip(*(_conditions(kind) for kind in kinds), strict=True)
+    return [fmean(model.points[condition].right for condition in conditions) for conditions in levels]
+
+
+def _mean_cell(measure: Measure, points: Sequence[Point]) -> str:
+    """Mean of a figure over levels; that of a share of the answered is the share of all that are answered."""
+    known = [(value[0], measure.weight(point)) for point in points if (value := measure.value(point)) is not None]
+    if not sum(weight for _, weight in known):
+        return "–"
+    return percent(fmean([value for value, _ in known], [weight for _, weight in known]))
 
 
 def kind_table(result: Stress, kind: str) -> Table:
@@ -138,7 +224,8 @@ def kind_table(result: Stress, kind: str) -> Table:
             if result.comparison:
                 row.append(tables.difference_text(result.comparison[condition]) if who == "model" else "")
             rows.append(tuple(row))
-    note = "In brackets 95 % intervals."
+    note = "In brackets 95 % intervals, Wilson's"
+    note += f"; that of the calibration error by bootstrap, {NO_BOOTSTRAP}." if result.labelled else "."
     if result.comparison:
         note += " Difference: model minus baseline in percentage points, paired bootstrap over the faces."
     return Table(DEGRADATIONS[kind].title, columns, tuple(rows), note)
@@ -200,12 +287,12 @@ def to_html(result: Stress) -> str:
         measures=drawn,
         drawings={measure.name: curve_figure(result, measure) for measure in drawn},
         degradations=DEGRADATIONS,
-        mean_table=mean_table(result),
+        summary_tables=summary_tables(result),
         kind_tables={kind: kind_table(result, kind) for kind in result.kinds},
         galleries={kind: _galleries(result, kind) for kind in result.kinds},
         left_out=left_out_table(result),
         percent=percent,
-        interval_text=interval_text,
+        interval_phrase=tables.interval_phrase,
         signed=tables.signed,
         learned=learned_text(result.learned),
         version=version("regionfer"),
@@ -221,7 +308,7 @@ def to_markdown(result: Stress) -> str:
         head += model_lines("Baseline", result.baseline.models)
     if result.learned:
         head.append(f"- Seen before: {markdown_text(learned_text(result.learned))}")
-    shown = [mean_table(result), *(kind_table(result, kind) for kind in result.kinds)]
+    shown = [*summary_tables(result), *(kind_table(result, kind) for kind in result.kinds)]
     if (left_out := left_out_table(result)) is not None:
         shown.append(left_out)
     return "\n".join(head) + "\n\n" + "\n".join(markdown_table(table) for table in shown)
@@ -278,7 +365,8 @@ def _draw_curves(axes: "Axes", result: Stress, measure: Measure, degradation: De
         if not known:
             continue
         levels, shares = [place for place, _, _ in known], [share for _, share, _ in known]
-        low, high = [bounds[0] for *_, bounds in known], [bounds[1] for *_, bounds in known]
+        # Without an interval the band has no width there.
+        low, high = zip(*((share, share) if bounds is None else bounds for _, share, bounds in known), strict=True)
         line = "-" if who == "model" else (0, (4, 2))
         axes.plot(
             levels, shares, color=colours[who], linestyle=line, linewidth=1.6, marker="o", markersize=3, label=who
@@ -319,14 +407,5 @@ def _conditions(kind: str) -> list[Condition]:
     return [CLEAN, *(Condition(kind, level) for level in LEVELS)]
 
 
-def _mean_cells(mean: Mean) -> tuple[str, ...]:
-    own = f"{percent(mean.right)} {interval_text(mean.right_ci95)}"
-    if mean.baseline_right is None or mean.difference is None or mean.difference_ci95 is None:
-        return (own,)
-    low, high = mean.difference_ci95
-    difference = f"{tables.signed(mean.difference)} ({tables.signed(low)} to {tables.signed(high)})"
-    return own, percent(mean.baseline_right), difference
-
-
-def _cell(value: tuple[float, Interval] | None) -> str:
-    return "–" if value is None else f"{percent(value[0])} {interval_text(value[1])}"
+def _cell(value: Figure | None) -> str:
+    return "–" if value is None else tables.figure_text(*value)

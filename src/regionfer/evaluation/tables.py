@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.evaluate import ALL, Evaluation, Results
-from regionfer.evaluation.scores import Comparison, Interval, Measured
+from regionfer.evaluation.scores import FEW, Comparison, Interval, Measured
 from regionfer.metrics import ClassScore
+
+NO_BOOTSTRAP = f"a dash where there are fewer than {FEW} faces or all are answered alike"
+"""Why a bootstrap interval is missing."""
 
 SHOWN = 20
 """Findings of a list that are told one by one."""
@@ -17,14 +20,15 @@ SHOWN = 20
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table; its first column names the row, the others hold figures.
+    """A table; its first columns name the row, the others hold figures.
 
     Attributes:
         title: a short line.
         columns: k headings.
-        rows: k texts each.
+        rows: k texts each; where the first is "", the row belongs to that above it.
         note: how to read it.
         shade: (rows, k) in 0..1, how dark each cell is, where a picture helps; else None.
+        heads: how many columns name the row.
     """
 
     title: str
@@ -32,6 +36,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     shade: NDArray[np.float64] | None = None
+    heads: int = 1
 
 
 def accuracy_tables(evaluation: Evaluation) -> list[Table]:
@@ -47,9 +52,9 @@ def scores_table(evaluation: Evaluation) -> Table:
         beside = evaluation.baseline.faces.measured.items()
         rows += [_scores_row(f"{name}, baseline", measured) for name, measured in beside]
     note = (
-        "In brackets 95 % intervals: Wilson's for accuracy, bootstrap over faces for the others. Mean recall is the "
-        "mean over the classes that have faces. NLL: negative log-likelihood of the true class. ECE: expected "
-        "calibration error, 15 bins of equal mass."
+        f"In brackets 95 % intervals: Wilson's for accuracy, bootstrap over faces for the others, "
+        f"{NO_BOOTSTRAP}. Mean recall is the mean over the classes that have faces. NLL: negative log-likelihood of "
+        "the true class. ECE: expected calibration error, 15 bins of equal mass."
     )
     return Table("Figures by subset", columns, tuple(rows), note)
 
@@ -209,12 +214,32 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def interval_text(interval: Interval | None, digits: int = 1, scale: float = 100) -> str:
-    """An interval in brackets, in per cent unless scaled otherwise.
+    """An interval in brackets, in per cent unless scaled otherwise; a dash where there is none.
 
-    >>> interval_text((0.87, 0.895))
-    '(87.0–89.5)'
+    >>> interval_text((0.87, 0.895)), interval_text(None)
+    ('(87.0–89.5)', '(–)')
     """
-    return "" if interval is None else f"({scale * interval[0]:.{digits}f}–{scale * interval[1]:.{digits}f})"
+    return "(–)" if interval is None else f"({scale * interval[0]:.{digits}f}–{scale * interval[1]:.{digits}f})"
+
+
+def interval_phrase(interval: Interval | None) -> str:
+    """An interval in words, in per cent.
+
+    >>> interval_phrase((0.87, 0.895)), interval_phrase(None)
+    ('95 % interval 87.0–89.5', 'no 95 % interval')
+    """
+    return "no 95 % interval" if interval is None else f"95 % interval {interval_text(interval)[1:-1]}"
+
+
+def figure_text(value: float | None, interval: Interval | None, digits: int = 1, scale: float = 100) -> str:
+    """A figure with its interval, in per cent unless scaled otherwise; a dash where there is no figure.
+
+    >>> figure_text(0.8855, (0.87, 0.895)), figure_text(1.0, None), figure_text(float("nan"), None)
+    ('88.5 (87.0–89.5)', '100.0 (–)', '–')
+    """
+    if value is None or value != value:
+        return "–"
+    return f"{scale * value:.{digits}f} {interval_text(interval, digits, scale)}"
 
 
 def accuracy_text(measured: Measured) -> str:
@@ -224,8 +249,16 @@ def accuracy_text(measured: Measured) -> str:
 
 def difference_text(comparison: Comparison) -> str:
     """Difference in percentage points with its interval, signs written out."""
-    low, high = comparison.difference_ci95
-    return f"{signed(comparison.difference, 2)} ({signed(low)} to {signed(high)})"
+    return f"{signed(comparison.difference, 2)} {signed_interval(comparison.difference_ci95)}"
+
+
+def signed_interval(interval: Interval | None) -> str:
+    """An interval of a difference in percentage points, in brackets; a dash where there is none.
+
+    >>> signed_interval((-0.01, 0.02)), signed_interval(None)
+    ('(−1.0 to +2.0)', '(–)')
+    """
+    return "(–)" if interval is None else f"({signed(interval[0])} to {signed(interval[1])})"
 
 
 def p_text(p: float) -> str:
@@ -251,8 +284,8 @@ def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table
         for name, each in comparison.items()
     ]
     note = (
-        "Difference in percentage points, in brackets its 95 % interval by paired bootstrap over the faces; "
-        "p of McNemar's exact test, two-sided."
+        f"Difference in percentage points, in brackets its 95 % interval by paired bootstrap over the faces, "
+        f"{NO_BOOTSTRAP}; p of McNemar's exact test, two-sided."
     )
     return Table(title, columns, tuple(rows), note)
 
@@ -263,10 +296,10 @@ def _scores_row(name: str, measured: Measured) -> tuple[str, ...]:
         name,
         f"{score.n:,}",
         accuracy_text(measured),
-        f"{percent(score.mean_recall)} {interval_text(intervals['mean_recall'])}",
-        f"{percent(score.macro_f1)} {interval_text(intervals['macro_f1'])}",
-        f"{score.nll:.3f} {interval_text(intervals['nll'], 3, 1)}",
-        f"{percent(score.ece)} {interval_text(intervals['ece'])}",
+        figure_text(score.mean_recall, intervals["mean_recall"]),
+        figure_text(score.macro_f1, intervals["macro_f1"]),
+        figure_text(score.nll, intervals["nll"], 3, 1),
+        figure_text(score.ece, intervals["ece"]),
     )
 
 
@@ -275,8 +308,7 @@ def _risk_row(name: str, measured: Measured, chosen: bool) -> tuple[str, ...]:
     selection = measured.selection
     if selection is None:
         return row + ("–",) * (3 * chosen)
-    risk = percent(float("nan") if selection.risk is None else selection.risk)
-    of_these = f"{risk} {interval_text(selection.risk_ci95)}".strip()
+    of_these = figure_text(selection.risk, selection.risk_ci95)
     return (*row, f"{selection.threshold:.3f}", percent(selection.coverage), of_these)
 
 

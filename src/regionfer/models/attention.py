@@ -6,13 +6,13 @@ feature, mu and nu. ``width`` tells the classifier how many values the compact f
 Source: Wang et al., 2020, arXiv:1905.04075, equations 3 to 6.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-Squash = Literal["sigmoid", "sigmoid-softmax"]
+from regionfer.models.squash import Squash
 
 
 class Aggregated(NamedTuple):

@@ -34,10 +34,9 @@ from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
 from regionfer.training.pretraining import load_model_file, load_whole
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
+from regionfer.training.run_files import BEST, LAST
 from regionfer.training.step import Losses, Step, draw_step, part_losses
 from regionfer.training.teacher import taught_targets
-
-LAST, BEST = "last.safetensors", "best.safetensors"
 
 
 def train(

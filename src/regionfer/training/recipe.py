@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from regionfer.errors import RecipeError
-from regionfer.models.attention import Squash
+from regionfer.models.squash import Squash
 from regionfer.occluders import KINDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
