@@ -40,12 +40,10 @@ class TestEstimates:
     def test_unknown(self, make_row):
         assert estimates(make_row()) == {"expression": ["fear"]}
 
-    def test_covered(self, make_row, covered):
-        row = make_row(pose_bin=">45", **covered(0.9, lower=0.5, left=0.5))
-        assert estimates(row) == {"expression": ["fear"], "pose_bin": [">45"], "place": ["lower", "left"]}
-
-    def test_not_covered(self, make_row, covered):
-        assert estimates(make_row(**covered(0.1, lower=0.5))) == {"expression": ["fear"], "occlusion": ["none"]}
+    @pytest.mark.parametrize("probability", [0.1, 0.9])
+    def test_covers_are_the_annotators(self, make_row, covered, probability):
+        row = make_row(pose_bin=">45", **covered(probability, lower=0.5, left=0.5))
+        assert estimates(row) == {"expression": ["fear"], "pose_bin": [">45"]}
 
 
 class TestOrder:

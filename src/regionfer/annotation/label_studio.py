@@ -117,15 +117,12 @@ def labelling_config(labels: tuple[str, ...]) -> str:
 def estimates(row: FaceRow) -> dict[str, list[str]]:
     """What the model says of a face, as choices by question; what it does not know is not there.
 
-    What covers a face is not known to the model, so nothing is said of it unless the face is not covered.
+    Of covers nothing is said. What covers a face the model does not know; a "none" that is ticked already hides from
+    the annotator the covers that the model misses; and a place that stays ticked beside "none" would be an answer.
     """
     found = {"expression": [row.expression]}
     if row.pose_bin is not None:
         found["pose_bin"] = [row.pose_bin]
-    if row.occluded is False:
-        found["occlusion"] = ["none"]
-    elif row.occluded_where:
-        found["place"] = row.occluded_where.split("+")
     return found
 
 
