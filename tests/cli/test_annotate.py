@@ -184,6 +184,13 @@ class TestImport:
         assert done.exit_code == 0, done.output
         (line,) = [line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["expression"]]
         assert line == ["expression", "3", "2", "66.7%", "0.00", "Cohen"]
+        asked = [line.strip().split("  ")[0] for line in done.stdout.splitlines() if "%" in line]
+        assert asked == ["expression", "pose_bin", "occluded", "occlusion: mask", "unusable"]
+        (alike,) = [line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["pose_bin"]]
+        assert alike == ["pose_bin", "3", "2", "100.0%", "-", "all", "say", ">45"]
+        others = "occlusion: glasses, hand, hair, object, out of frame, other (3 faces)"
+        places = "place: upper, lower, left, right (1 face)"
+        assert f"nobody named: {others}; {places}\n" in done.stdout
         assert f"{tmp_path / 'labels.csv'}: 3 faces of 3 tasks, by 2 annotators" in done.stdout
         (dispute,) = (tmp_path / "labels.disagreements.csv").read_text().splitlines()[1:]
         assert dispute.endswith('expression,,1: fear; 2: anger,"no majority of 2 annotators: 1 fear, 1 anger"')

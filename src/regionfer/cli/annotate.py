@@ -203,8 +203,8 @@ def export(
 def import_(ctx: click.Context, export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
     """Read the annotations in EXPORT, Label Studio's JSON export.
 
-    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers that more than
-    half of a face's annotators give, and a list of those on which they disagree.
+    Prints how far annotators agree (in percent, and Cohen's kappa of two, Fleiss' kappa of more), and writes the
+    answers that more than half of a face's annotators give, and a list of those on which they disagree.
 
     Exit code: 0, or 1 if faces are not those of --table, 2 if nothing was done.
     """
@@ -248,10 +248,26 @@ def _print_agreements(found: "list[Agreement]") -> None:
         shown.add_column(name, justify="right")
     shown.add_column("kind")
     for each in found:
+        if each.unnamed:
+            continue
         kappa = "-" if each.kappa is None else f"{each.kappa:.2f}"
-        kind = "all say the same" if each.kappa is None else each.method
+        kind = each.method if each.only is None else f"all say {each.only}"
         shown.add_row(each.field, f"{each.faces:,}", str(each.annotators), f"{each.share:.1%}", kappa, kind)
     console.print(shown)
+    if unnamed := _unnamed(found):
+        console.print(f"nobody named: {unnamed}")
+
+
+def _unnamed(found: "list[Agreement]") -> str:
+    """The covers and places that nobody named: ``occlusion: mask, hand (12 faces); place: left (9 faces)``."""
+    names: dict[str, list[str]] = {}
+    faces = {}
+    for each in found:
+        if each.unnamed:
+            question, _, answer = each.field.partition(": ")
+            names.setdefault(question, []).append(answer)
+            faces[question] = each.faces
+    return "; ".join(f"{name}: {', '.join(names[name])} ({_count(faces[name], 'face')})" for name in names)
 
 
 @command.command("lists")
