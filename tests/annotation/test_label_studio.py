@@ -234,6 +234,10 @@ class TestExport:
             DatasetError, match="the export of another project: its tasks were made from table 0123456789ab"
         ):
             of_table(export, table, "export.json")
+        other = make_table(make_row(), labels=("calm", "tense"))
+        told = "the expressions to choose from were neutral, .*, contempt, its model knows calm, tense; give the table"
+        with pytest.raises(DatasetError, match=told):
+            of_table(export, other, "export.json")
 
     def test_faces_that_are_not_those_of_the_table(self, save, make_table, make_row):
         table = make_table(*(make_row(name) for name in ("a.png", "b.png", "c.png")))
@@ -270,7 +274,11 @@ def marked(**changes):
     return task(FEAR, data=data | {"regionfer": data["regionfer"] | changes})
 
 
-OTHER_DATA = task(FEAR, data={"text": "Hello"})
+def data_without(*names, **changes):
+    return task(FEAR, data={name: each for name, each in task()["data"].items() if name not in names} | changes)
+
+
+MOOD = task(annotation(1, result("mood", "good")), data={"text": "Hello"})
 
 
 @pytest.mark.parametrize(
@@ -282,19 +290,43 @@ OTHER_DATA = task(FEAR, data={"text": "Hello"})
         ([3], "task 1: expected an object, found int"),
         ([{"id": 5, "image": "x", "mood": "good"}], r"task 5: lacks data, annotations; found: id, image, mood"),
         ([without(task(FEAR), "annotations")], r"task 7: lacks annotations; .*not JSON-MIN"),
-        ([OTHER_DATA], r"data: lacks name, face, regionfer; found: text; this is the export of another"),
-        ([task(FEAR, data=task()["data"] | {"regionfer": {"schema": 1}})], "regionfer: lacks table, labels"),
+        (
+            [MOOD, task(data={"text": "Bye", "image": "x"})],
+            r"export.json: the export of another project: its tasks hold text, image and answer mood; expected those "
+            "that 'regionfer annotate export' writes, which hold name, face, regionfer and ask expression, occlusion, ",
+        ),
+        ([task(data={})], "another project: its tasks hold nothing and answer nothing"),
+        (
+            [task(FEAR), MOOD],
+            r"export.json, task 7, data: lacks name, face, regionfer; found: text; 'regionfer annotate",
+        ),
+        *(
+            (
+                [data_without(name)],
+                rf"export.json, task 7, data: lacks {name}; found: .*; 'regionfer annotate export' w",
+            )
+            for name in ("name", "face", "regionfer")
+        ),
+        ([data_without(regionfer={"schema": 1})], "export.json, task 7, data, regionfer: lacks table, labels"),
         ([marked(schema=9)], "schema 9, this"),
-        ([marked(labels="fear")], "found other types"),
-        ([task(FEAR, data=task()["data"] | {"face": "0"})], "found other types"),
-        ([task(FEAR, data=task()["data"] | {"box": [1, 2, 3]})], r"expected a box of four numbers, found \[1, 2, 3\]"),
+        ([marked(labels="fear")], "task 7, data, regionfer, labels: expected a list of expressions, found 'fear'"),
+        ([marked(labels=[1])], r"data, regionfer, labels: expected a list of expressions, found \[1\]"),
+        ([marked(table=3)], "data, regionfer, table: expected text, found 3"),
+        ([data_without(name=None)], "task 7, data, name: expected text, found None"),
+        ([data_without(face="0")], "task 7, data, face: expected a whole number, found '0'"),
+        ([data_without(box=[1, 2, 3])], r"task 7, data, box: expected four numbers, found \[1, 2, 3\]"),
         ([task(FEAR), marked(table="f")], "has tasks of 2 tables"),
-        ([task(without(FEAR, "completed_by"))], "task 7, annotation: lacks completed_by"),
-        ([task(without(FEAR, "result"))], "task 7, annotation: lacks result"),
+        ([task(without(FEAR, "completed_by"))], "export.json, task 7, annotation 1: lacks completed_by; found: id, "),
+        ([task(without(FEAR, "result"))], "task 7, annotation 1: lacks result"),
         ([task(annotations={"a": 1})], "expected a list of annotations, found dict"),
         ([task(annotation(1, {"from_name": "expression", "to_name": "image"}))], "annotation of 1: lacks value"),
+        ([task(annotation(1, result(["mood"], "fear")))], "answers a question .*mood.*, which is not asked here"),
         ([task(annotation(1, result("mood", "fear")))], "answers a question 'mood', which is not asked here"),
-        ([task(annotation(1, result("expression", "joyous")))], r"expression: expected one of neutral.*; found joyous"),
+        ([task(annotation(1, {"value": {"choices": ["fear"]}}))], "task 7, annotation of 1: lacks from_name"),
+        (
+            [task(annotation(1, result("expression", "joyous")))],
+            r"expression: expected one of neutral.*; found joyous; use the labelling configuration that was exported",
+        ),
         ([task(annotation(1, result("expression", "fear", "anger")))], "expected one answer, found fear, anger"),
         ([task(annotation(1, result("expression") | {"value": {"rating": 3}}))], "expression: lacks choices"),
         ([task(annotation(1, result("expression") | {"value": {"choices": "fear"}}))], "expected a list of answers"),

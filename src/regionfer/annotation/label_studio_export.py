@@ -22,6 +22,10 @@ SAME_BOX = 1.0
 """Pixels by which the sides of a face's box may differ: tables as CSV are rounded."""
 
 _HOW = "in Label Studio choose Export, then JSON (not JSON-MIN or another format)"
+_OURS = ("name", "face", "regionfer")
+"""Fields that `regionfer.annotation.label_studio.export_tasks` writes into the data of each task."""
+_KEEP = "'regionfer annotate export' writes it; import its tasks into Label Studio as they are, and export again"
+_CONFIGURED = "use the labelling configuration that was exported with the tasks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ def read_export(path: str | Path) -> Export:
     """
     path = Path(path)
     tasks = _load(path)
+    _check_project(path, tasks)
     marks = {json.dumps(_mark(f"{path}, task {_name(task, i)}", task), sort_keys=True) for i, task in enumerate(tasks)}
     if len(marks) > 1:
         raise DatasetError(f"{path}: has tasks of {len(marks)} tables; import the exports of each project by itself")
@@ -106,22 +111,56 @@ def _name(task: Any, number: int) -> Any:
     return task.get("id", number + 1) if isinstance(task, dict) else number + 1
 
 
+def _check_project(path: Path, tasks: Sequence[Any]) -> None:
+    """Refuse an export none of whose tasks looks as if `export_tasks` wrote it, saying what it is about."""
+    found = [task["data"] for task in tasks if isinstance(task, dict) and isinstance(task.get("data"), dict)]
+    if not found or any("regionfer" in data or {"name", "face"} <= data.keys() for data in found):
+        return
+    held = ", ".join(dict.fromkeys(str(name) for data in found for name in data)) or "nothing"
+    answered = ", ".join(dict.fromkeys(name for task in tasks for name in _answered(task))) or "nothing"
+    raise DatasetError(
+        f"{path}: the export of another project: its tasks hold {held[:200]} and answer {answered[:200]}; expected "
+        f"those that 'regionfer annotate export' writes, which hold {', '.join(_OURS)} and ask "
+        f"{', '.join(questions(()))}"
+    )
+
+
+def _answered(task: Any) -> Iterator[str]:
+    """Names of the questions that the annotations of a task answer, whatever else may be wrong with it."""
+    annotations = task.get("annotations") if isinstance(task, dict) else None
+    for annotation in annotations if isinstance(annotations, list) else ():
+        results = annotation.get("result") if isinstance(annotation, dict) else None
+        for result in results if isinstance(results, list) else ():
+            if isinstance(result, dict) and "from_name" in result:
+                yield str(result["from_name"])
+
+
 def _mark(where: str, task: Any) -> Mapping[str, Any]:
     """What `export_tasks` noted in a task's data."""
     _need(where, task, ("data", "annotations"), _HOW)
     data = task["data"]
-    advice = "this is the export of another project; export one whose tasks 'regionfer annotate export' wrote"
-    _need(f"{where}, data", data, ("name", "face", "regionfer"), advice)
+    _need(f"{where}, data", data, _OURS, _KEEP)
     mark = data["regionfer"]
-    _need(f"{where}, data, regionfer", mark, ("schema", "table", "labels"), advice)
+    _need(f"{where}, data, regionfer", mark, ("schema", "table", "labels"), _KEEP)
     if mark["schema"] != SCHEMA:
         raise DatasetError(f"{where}: made by another release (schema {mark['schema']}, this one reads {SCHEMA})")
-    if not isinstance(data["name"], str) or type(data["face"]) is not int or not isinstance(mark["labels"], list):
-        raise DatasetError(f"{where}: expected a name, the number of a face and a list of labels, found other types")
+    _check(f"{where}, data, name", data["name"], isinstance(data["name"], str), "text")
+    _check(f"{where}, data, face", data["face"], type(data["face"]) is int, "a whole number")
+    _check(f"{where}, data, regionfer, table", mark["table"], isinstance(mark["table"], str), "text")
+    _check(f"{where}, data, regionfer, labels", mark["labels"], _is_texts(mark["labels"]), "a list of expressions")
     box = data.get("box")
-    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
-        raise DatasetError(f"{where}: expected a box of four numbers, found {box!r:.80}")
+    numbers = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
+    _check(f"{where}, data, box", box, box is None or numbers, "four numbers")
     return dict(mark)
+
+
+def _check(where: str, value: Any, fits: bool, expected: str) -> None:
+    if not fits:
+        raise DatasetError(f"{where}: expected {expected}, found {value!r:.80}; {_KEEP}")
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _is_number(value: Any) -> bool:
@@ -146,7 +185,8 @@ def _judgements(where: str, task: Any, asked: Mapping[str, Question]) -> Iterato
     if not isinstance(given, list):
         raise DatasetError(f"{where}: expected a list of annotations, found {type(given).__name__}; {_HOW}")
     for annotation in sorted(given, key=_age):
-        _need(f"{where}, annotation", annotation, ("result", "completed_by"), _HOW)
+        number = annotation.get("id", "") if isinstance(annotation, dict) else ""
+        _need(f"{where}, annotation {number}".rstrip(), annotation, ("result", "completed_by"), _HOW)
         face = f"{data['name']}, face {data['face']}"
         known = _annotator(annotation["completed_by"])
         who = known or "unknown"
@@ -185,11 +225,11 @@ def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterato
         raise DatasetError(f"{where}: expected a list of results, found {type(results).__name__}; {_HOW}")
     for result in results:
         _need(where, result, ("from_name", "value"), _HOW)
-        name, value = result["from_name"], result["value"]
+        name, value = str(result["from_name"]), result["value"]
         if name not in asked:
             raise DatasetError(
                 f"{where}: answers a question {name!r}, which is not asked here; expected {', '.join(asked)}; "
-                "use the labelling configuration that was exported with the tasks"
+                f"{_CONFIGURED}"
             )
         _need(f"{where}, {name}", value, ("choices",), _HOW)
         if not isinstance(value["choices"], list):
@@ -197,7 +237,8 @@ def _choices(where: str, results: Any, asked: Mapping[str, Question]) -> Iterato
         question, answers = asked[name], tuple(value["choices"])
         if strange := [answer for answer in answers if answer not in question.answers]:
             raise DatasetError(
-                f"{where}, {name}: expected one of {', '.join(question.answers)}; found {', '.join(map(str, strange))}"
+                f"{where}, {name}: expected one of {', '.join(question.answers)}; "
+                f"found {', '.join(map(str, strange))}; {_CONFIGURED}"
             )
         if len(answers) > 1 and not question.several:
             raise DatasetError(f"{where}, {name}: expected one answer, found {', '.join(answers)}")
@@ -224,12 +265,14 @@ def of_table(export: Export, table: AttributeTable, path: str | Path) -> Export:
         DatasetError: the tasks were made from another table, or no face is left.
     """
     if export.table != table.fingerprint:
+        chosen, known = ", ".join(export.labels), ", ".join(table.card.labels)
+        labels = "" if chosen == known else f", the expressions to choose from were {chosen}, its model knows {known}"
         raise DatasetError(
             f"{path}: the export of another project: its tasks were made from table {export.table}, this table of "
-            f"{table.card.dataset} is {table.fingerprint}; give the table that was exported"
+            f"{table.card.dataset} is {table.fingerprint}{labels}; give the table that was exported"
         )
-    known = _Known(table)
-    kinds = {key: known.misfit(key, boxes) for key, boxes in export.boxes.items()}
+    faces = _Known(table)
+    kinds = {key: faces.misfit(key, boxes) for key, boxes in export.boxes.items()}
     findings = tuple(_misfits(kinds, table))
     fitting = tuple(each for each in export.judgements if kinds[each.key] in ("", NO_BOX))
     if not fitting:
