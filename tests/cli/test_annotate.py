@@ -212,6 +212,22 @@ class TestImport:
         assert "1 of 3 faces with another box in the table of album, so another face: left out" in done.stderr
         assert len((tmp_path / "labels.csv").read_text().splitlines()) == 2
 
+    def test_other_pictures_are_left_out_and_counted(self, run, table, exported, album, draw_squares, tmp_path):
+        Image.fromarray(draw_squares(RED)).save(album / "b.png")
+        usual = ("import", exported, "--table", table, "--out", tmp_path / "labels.csv")
+        done = run(*usual)
+        assert done.exit_code == 1, done.output
+        assert "1 of 3 faces whose image has other pixels now than when the tasks were made: left out" in done.stderr
+        assert "b.png" not in (tmp_path / "labels.csv").read_text()
+        album.rename(tmp_path / "moved")
+        done = run(*usual)
+        assert (done.exit_code, "pictures were not compared: " in done.stderr) == (0, True)
+        assert run(*usual, "--images", tmp_path / "moved").exit_code == 1
+
+    def test_images_of_no_table(self, run, exported, tmp_path):
+        done = run("import", exported, "--out", tmp_path / "labels.csv", "--images", tmp_path)
+        assert (done.exit_code, "--images are those of a table" in done.stderr) == (2, True)
+
     def test_one_annotator(self, run, exported, tmp_path):
         tasks = json.loads(exported.read_text())
         for task in tasks:

@@ -10,7 +10,6 @@ from typing import Any
 
 from regionfer.annotation.label_studio import SCHEMA
 from regionfer.annotation.questions import Judgement, Question, judge, questions, unknown_annotator
-from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.tables import explained
 from regionfer.errors import DatasetError
@@ -18,14 +17,24 @@ from regionfer.errors import DatasetError
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2, pixels."""
 
-SAME_BOX = 1.0
-"""Pixels by which the sides of a face's box may differ: tables as CSV are rounded."""
-
 _HOW = "in Label Studio choose Export, then JSON (not JSON-MIN or another format)"
 _OURS = ("name", "face", "regionfer")
 """Fields that `regionfer.annotation.label_studio.export_tasks` writes into the data of each task."""
 _KEEP = "'regionfer annotate export' writes it; import its tasks into Label Studio as they are, and export again"
 _CONFIGURED = "use the labelling configuration that was exported with the tasks"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a task was made of, as far as it says: those of earlier releases do not say all.
+
+    Attributes:
+        box: of the face.
+        digest: of the pixels of its image, see `regionfer.annotation.inputs.digest`.
+    """
+
+    box: Box | None
+    digest: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +44,7 @@ class Export:
     Attributes:
         tasks: number of tasks.
         judgements: what was said, one a face and annotator.
-        boxes: the boxes that the tasks of each of these faces were made of; None where a task does not say.
+        origins: what the tasks of each of these faces were made of.
         table: fingerprint of the table whose faces these are.
         labels: the expressions that could be chosen.
         findings: annotations that were left out, and why.
@@ -43,7 +52,7 @@ class Export:
 
     tasks: int
     judgements: tuple[Judgement, ...]
-    boxes: Mapping[tuple[str, int], tuple[Box | None, ...]]
+    origins: Mapping[tuple[str, int], tuple[Origin, ...]]
     table: str
     labels: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -67,7 +76,7 @@ def read_export(path: str | Path) -> Export:
     mark = json.loads(marks.pop())
     asked = questions(tuple(mark["labels"]))
     said: dict[tuple[str, int, str], Judgement] = {}
-    boxes: dict[tuple[str, int], tuple[Box | None, ...]] = {}
+    origins: dict[tuple[str, int], tuple[Origin, ...]] = {}
     nameless: Counter[tuple[str, int]] = Counter()
     findings: list[Finding] = []
     for number, task in enumerate(tasks):
@@ -82,7 +91,7 @@ def read_export(path: str | Path) -> Export:
             if key in said:
                 findings.append(_repeated(item))
             said[key] = item
-            boxes[item.key] = (*boxes.get(item.key, ()), _box(task))
+            origins[item.key] = (*origins.get(item.key, ()), _origin(task))
     if nameless:
         findings.insert(0, _nameless(nameless.total()))
     if not said:
@@ -90,7 +99,12 @@ def read_export(path: str | Path) -> Export:
             f"{path}: none of its {len(tasks):,} tasks has an annotation yet; annotate, then export again"
         )
     return Export(
-        len(tasks), tuple(said.values()), MappingProxyType(boxes), mark["table"], tuple(mark["labels"]), tuple(findings)
+        len(tasks),
+        tuple(said.values()),
+        MappingProxyType(origins),
+        mark["table"],
+        tuple(mark["labels"]),
+        tuple(findings),
     )
 
 
@@ -151,6 +165,8 @@ def _mark(where: str, task: Any) -> Mapping[str, Any]:
     box = data.get("box")
     numbers = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
     _check(f"{where}, data, box", box, box is None or numbers, "four numbers")
+    digest = data.get("digest")
+    _check(f"{where}, data, digest", digest, digest is None or isinstance(digest, str), "text")
     return dict(mark)
 
 
@@ -167,9 +183,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _box(task: Any) -> Box | None:
+def _origin(task: Any) -> Origin:
     box = task["data"].get("box")
-    return None if box is None else (box[0], box[1], box[2], box[3])
+    return Origin(None if box is None else (box[0], box[1], box[2], box[3]), task["data"].get("digest"))
 
 
 def _need(where: str, value: Any, keys: Sequence[str], advice: str) -> None:
@@ -255,69 +271,3 @@ def _nameless(count: int) -> Finding:
 def _repeated(judgement: Judgement) -> Finding:
     text = f"{judgement.image}, face {judgement.face}: annotated by {judgement.annotator} again; the last is taken"
     return Finding("repeated", text, severity="warning")
-
-
-def of_table(export: Export, table: AttributeTable, path: str | Path) -> Export:
-    """What an export says of the faces of a table; the others are left out, and a finding each of the kinds "image",
-    "face", "box" and "no box" counts and names them. Of tasks without a box, that it fits is taken for granted.
-
-    Raises:
-        DatasetError: the tasks were made from another table, or no face is left.
-    """
-    if export.table != table.fingerprint:
-        chosen, known = ", ".join(export.labels), ", ".join(table.card.labels)
-        labels = "" if chosen == known else f", the expressions to choose from were {chosen}, its model knows {known}"
-        raise DatasetError(
-            f"{path}: the export of another project: its tasks were made from table {export.table}, this table of "
-            f"{table.card.dataset} is {table.fingerprint}{labels}; give the table that was exported"
-        )
-    faces = _Known(table)
-    kinds = {key: faces.misfit(key, boxes) for key, boxes in export.boxes.items()}
-    findings = tuple(_misfits(kinds, table))
-    fitting = tuple(each for each in export.judgements if kinds[each.key] in ("", NO_BOX))
-    if not fitting:
-        raise DatasetError(
-            f"{path}: none of its {len(kinds):,} faces is left: {'; '.join(each.text for each in findings)}"
-        )
-    return replace(export, judgements=fitting, findings=(*findings, *export.findings))
-
-
-NO_BOX = "no box"
-
-MISFITS: Mapping[str, str] = MappingProxyType(
-    {
-        "image": "of an image that is not in the table of {dataset}: left out",
-        "face": "whose number that image does not have in the table of {dataset}: left out",
-        "box": "with another box in the table of {dataset}, so another face: left out",
-        NO_BOX: "in tasks without a box, so not compared with the table of {dataset}",
-    }
-)
-"""How a face of an export may not be one of a table."""
-
-
-class _Known:
-    """The faces of a table."""
-
-    def __init__(self, table: AttributeTable) -> None:
-        self._boxes = {row.key: (row.x1, row.y1, row.x2, row.y2) for row in table.rows}
-        self._images = {row.image for row in table.rows}
-
-    def misfit(self, key: tuple[str, int], boxes: Sequence[Box | None]) -> str:
-        """One of `MISFITS`, or "" of a face of the table."""
-        if key not in self._boxes:
-            return "face" if key[0] in self._images else "image"
-        given = [box for box in boxes if box is not None]
-        if any(abs(a - b) > SAME_BOX for box in given for a, b in zip(box, self._boxes[key], strict=True)):
-            return "box"
-        return "" if len(given) == len(boxes) else NO_BOX
-
-
-def _misfits(kinds: Mapping[tuple[str, int], str], table: AttributeTable) -> Iterator[Finding]:
-    for kind, text in MISFITS.items():
-        names = [f"{image}, face {face}" for (image, face), each in kinds.items() if each == kind]
-        if names:
-            faces = f"{len(names):,} of {len(kinds):,} faces"
-            told = f"{faces} {text.format(dataset=table.card.dataset)}, such as {names[0]}"
-            yield Finding(
-                kind, told, severity="note" if kind == NO_BOX else "error", count=len(names), examples=tuple(names[:3])
-            )

@@ -196,11 +196,15 @@ def export(
 @click.option(
     "--table",
     metavar="FILE",
-    help="The table that the tasks were made from: faces that are not in it, or have another box there, are left out.",
+    help="The table that the tasks were made from: faces that are not in it, have another box there, or whose images "
+    "have other pixels now, are left out.",
 )
+@click.option("--images", metavar="DIR", help="Where the images of --table are now, if they were moved since.")
 @click.option("--disagreements", metavar="FILE", help="Where to list them; FILE.disagreements.csv if not given.")
 @click.pass_context
-def import_(ctx: click.Context, export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
+def import_(
+    ctx: click.Context, export_file: str, out: str, table: str | None, images: str | None, disagreements: str | None
+) -> None:
     """Read the annotations in EXPORT, Label Studio's JSON export.
 
     Prints how far annotators agree (in percent, and Cohen's kappa of two, Fleiss' kappa of more), and writes the
@@ -213,12 +217,17 @@ def import_(ctx: click.Context, export_file: str, out: str, table: str | None, d
     from regionfer.annotation import AttributeTable
     from regionfer.annotation.agreement import agreements, verdicts
     from regionfer.annotation.by_hand import write_disagreements, write_hand_labels
-    from regionfer.annotation.label_studio_export import of_table, read_export
+    from regionfer.annotation.label_studio_export import read_export
+    from regionfer.annotation.same_faces import of_table
+    from regionfer.cli.progress import open_bar
 
+    if images is not None and table is None:
+        raise click.UsageError("--images are those of a table; give --table, too, or leave it out")
     known = None if table is None else AttributeTable.read(table)
     found = read_export(export_file)
     if known is not None:
-        found = of_table(found, known, export_file)
+        with open_bar("faces") as progress:
+            found = of_table(found, known, export_file, images=images, progress=progress)
     tell_failures([_plain(finding.text) for finding in found.findings], "of the same kinds")
     held = verdicts(found.judgements)
     write_hand_labels(out, held)
