@@ -156,7 +156,9 @@ class TestExport:
     def test_least_sure_first(self, run, table, tmp_path):
         done = run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks", "--sample", 2)
         assert done.exit_code == 0, done.output
-        assert done.stdout.startswith(f"{tmp_path / 'tasks' / 'tasks.json'}: 2 tasks, ")
+        kib = round((tmp_path / "tasks" / "tasks.json").stat().st_size / 1024)
+        assert kib > 0
+        assert done.stdout.startswith(f"{tmp_path / 'tasks' / 'tasks.json'}: 2 tasks, {kib} KiB; ")
         scores = [t["predictions"][0]["score"] for t in json.loads((tmp_path / "tasks" / "tasks.json").read_text())]
         assert scores == sorted(row.probability for row in AttributeTable.read(table).rows)[:2]
 

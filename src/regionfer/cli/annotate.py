@@ -185,8 +185,8 @@ def export(
         exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
     tell_failures([_plain(line) for line in exported.failures], "of as many tasks")
     place = exported.folder
-    size = (place / TASKS).stat().st_size / 2**20
-    click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size:.1f} MiB; {place / CONFIG}: configuration")
+    size = _size((place / TASKS).stat().st_size)
+    click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size}; {place / CONFIG}: configuration")
     ctx.exit(1 if exported.failures else 0)
 
 
@@ -325,6 +325,10 @@ def _tell_list(written: "Written", table: "AttributeTable") -> None:
     else:
         files = ", ".join(str(path) for path in written.files)
         click.echo(f"{name}: {written.faces:,} of {_count(written.judged, 'face')}; {files}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**10:,.0f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
 
 
 def _count(number: int, noun: str) -> str:
