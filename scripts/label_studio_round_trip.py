@@ -7,8 +7,8 @@ Label Studio is installed in an environment of its own, as its many dependencies
 
 It is started on 127.0.0.1 with a new SQLite database in a temporary folder, its analytics, error reports and version
 check switched off, and stopped at the end. The steps are those of docs/annotation.md: a table of the example photos,
-tasks from it, a project with our labelling configuration, the tasks imported over the API, annotations of two users
-submitted, the project exported as JSON, and read back.
+tasks from it, a project with our labelling configuration that asks two annotators about each task, the tasks imported
+over the API, each user given one task after the other and annotating it, the project exported as JSON, and read back.
 """
 
 import argparse
@@ -133,10 +133,17 @@ def _wait(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
     )
 
 
-def make_project(user: User, folder: Path) -> int:
-    """A project with the configuration and the tasks of a folder that ``regionfer annotate export`` wrote."""
+def make_project(user: User, folder: Path, *, annotators: int = 1) -> int:
+    """A project with the configuration and the tasks of a folder that ``regionfer annotate export`` wrote.
+
+    Args:
+        user: who makes it.
+        folder: with the tasks.
+        annotators: to how many people each task is given.
+    """
     config = (folder / "labelling.xml").read_text(encoding="utf-8")
-    project: int = user.post("/api/projects", {"title": folder.name, "label_config": config})["id"]
+    settings = {"title": folder.name, "label_config": config, "maximum_annotations": annotators}
+    project: int = user.post("/api/projects", settings)["id"]
     tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
     if any(task["data"]["image"].startswith("/data/local-files/") for task in tasks):
         storage = {"project": project, "path": str(folder / "pictures"), "use_blob_urls": True}
@@ -151,6 +158,12 @@ def tasks_of(user: User, project: int) -> list[Mapping[str, Any]]:
     """The tasks of a project in the order in which annotators see them, with their predictions."""
     page: list[Mapping[str, Any]] = user.get(f"/api/tasks?project={project}&page_size=1000&fields=all")["tasks"]
     return sorted(page, key=lambda task: task["id"])
+
+
+def next_task(user: User, project: int) -> int:
+    """The task that the page gives to an annotator who presses Label All Tasks."""
+    number: int = user.get(f"/api/projects/{project}/next")["id"]
+    return number
 
 
 def annotate(user: User, task: int, chosen: Mapping[str, list[str]]) -> None:
@@ -190,12 +203,14 @@ def round_trip(program: str, folder: Path, *, pictures: str = "embedded") -> Pat
     _run("export", str(table), *options)
     with label_studio(program, folder / f"label-studio-{pictures}", served=folder) as address:
         users = [User(address, f"{name}@example.org") for name in ("first", "second")]
-        project = make_project(users[0], tasks_folder)
+        project = make_project(users[0], tasks_folder, annotators=len(users))
         tasks = tasks_of(users[0], project)
         _check_tasks(users[0], tasks, json.loads((tasks_folder / "tasks.json").read_text(encoding="utf-8")))
-        for number, task in enumerate(tasks):
-            for user, chosen in zip(users, SAID[number % len(SAID)], strict=True):
-                annotate(user, task["id"], chosen)
+        numbers = {task["id"]: number for number, task in enumerate(tasks)}
+        for who, user in enumerate(users):
+            for _ in tasks:
+                task = next_task(user, project)
+                annotate(user, task, SAID[numbers[task] % len(SAID)][who])
         exported = folder / f"export-{pictures}.json"
         export(users[0], project, exported)
     labels = folder / f"labels-{pictures}.csv"

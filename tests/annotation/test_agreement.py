@@ -79,6 +79,20 @@ class TestAgreements:
         (each,) = [each for each in agreements(said) if each.field == "expression"]
         assert (each.annotators, each.method, each.kappa) == (2, "Fleiss", fleiss_kappa(names))
 
+    def test_where_all_say_the_same(self):
+        said = [say("a.png", who, occlusion=("hand",), pose_bin=(">45",)) for who in "ab"]
+        found = {each.field: each for each in agreements(said)}
+        assert {name: each.only for name, each in found.items() if not each.unnamed} == {
+            "pose_bin": ">45",
+            "occluded": "yes",
+            "occlusion: hand": "yes",
+            "unusable": "no",
+        }
+        assert {each.kappa for each in found.values()} == {None}
+        said[1] = say("a.png", "b", pose_bin=("0-30",))
+        (other,) = [each for each in agreements(said) if each.only is None]
+        assert (other.field, other.share, other.unnamed) == ("pose_bin", 0, False)
+
     def test_of_one_annotator_there_is_none(self):
         assert agreements([expression("a.png", "a", "fear")]) == []
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from regionfer.annotation.agreement import verdicts
-from regionfer.annotation.inputs import ImageFinder
+from regionfer.annotation.inputs import ImageFinder, digest
 from regionfer.annotation.label_studio import cut_picture, estimates, export_tasks, labelling_config
-from regionfer.annotation.label_studio_export import of_table, read_export
+from regionfer.annotation.label_studio_export import read_export
 from regionfer.annotation.order import put_in_order
+from regionfer.annotation.same_faces import of_table
 from regionfer.errors import DatasetError
 from regionfer.labels import LABELS
 
@@ -40,12 +41,10 @@ class TestEstimates:
     def test_unknown(self, make_row):
         assert estimates(make_row()) == {"expression": ["fear"]}
 
-    def test_covered(self, make_row, covered):
-        row = make_row(pose_bin=">45", **covered(0.9, lower=0.5, left=0.5))
-        assert estimates(row) == {"expression": ["fear"], "pose_bin": [">45"], "place": ["lower", "left"]}
-
-    def test_not_covered(self, make_row, covered):
-        assert estimates(make_row(**covered(0.1, lower=0.5))) == {"expression": ["fear"], "occlusion": ["none"]}
+    @pytest.mark.parametrize("probability", [0.1, 0.9])
+    def test_covers_are_the_annotators(self, make_row, covered, probability):
+        row = make_row(pose_bin=">45", **covered(probability, lower=0.5, left=0.5))
+        assert estimates(row) == {"expression": ["fear"], "pose_bin": [">45"]}
 
 
 class TestOrder:
@@ -108,6 +107,7 @@ class TestTasks:
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labelling.xml", "tasks.json"]
         first, second = json.loads((tmp_path / "out" / "tasks.json").read_text())
         assert [first["data"][name] for name in ("name", "face", "box")] == ["a.png", 0, [0, 0, 48, 48]]
+        assert first["data"]["digest"] == digest(images.open("a.png", 0)) != second["data"]["digest"]
         assert first["data"]["regionfer"] == {"schema": 1, "table": table.fingerprint, "labels": list(LABELS)}
         kind, _, content = second["data"]["image"].partition(",")
         assert kind == "data:image/jpeg;base64"
@@ -236,6 +236,10 @@ class TestExport:
             DatasetError, match="the export of another project: its tasks were made from table 0123456789ab"
         ):
             of_table(export, table, "export.json")
+        other = make_table(make_row(), labels=("calm", "tense"))
+        told = "the expressions to choose from were neutral, .*, contempt, its model knows calm, tense; give the table"
+        with pytest.raises(DatasetError, match=told):
+            of_table(export, other, "export.json")
 
     def test_faces_that_are_not_those_of_the_table(self, save, make_table, make_row):
         table = make_table(*(make_row(name) for name in ("a.png", "b.png", "c.png")))
@@ -251,16 +255,79 @@ class TestExport:
         kept = of_table(export, table, "export.json")
         assert [each.image for each in kept.judgements] == ["a.png", "c.png"]
         assert [(each.kind, each.severity) for each in kept.findings] == [
-            *(("image", "error"), ("face", "error"), ("box", "error"), ("no box", "note")),
+            *(("image", "error"), ("face", "error"), ("box", "error"), ("no box", "note"), ("no digest", "note")),
         ]
         assert [each.text for each in kept.findings] == [
             "1 of 5 faces of an image that is not in the table of album: left out, such as new.png, face 0",
             "1 of 5 faces whose number that image does not have in the table of album: left out, such as a.png, face 1",
             "1 of 5 faces with another box in the table of album, so another face: left out, such as b.png, face 0",
             "1 of 5 faces in tasks without a box, so not compared with the table of album, such as c.png, face 0",
+            "1 of 5 faces in tasks that do not say which pixels they show, so pictures were not compared, "
+            "such as a.png, face 0",
         ]
         with pytest.raises(DatasetError, match=r"none of its 1 faces is left: 1 of 1 faces with another box"):
             of_table(read_export(save([moved])), table, "export.json")
+
+
+class TestPictures:
+    """Of the same name, and of other content."""
+
+    @pytest.fixture
+    def exported(self, colours, make_row, make_table, save, tmp_path):
+        """A table of three faces, their tasks as annotated, and a function that reads these back."""
+        folder = colours(a=(250, 0, 0), b=(0, 250, 0), c=(0, 0, 250))
+        table = make_table(*(make_row(name) for name in ("a.png", "b.png", "c.png")), root=str(folder))
+        export_tasks(table, table.rows, ImageFinder("photos", folder), tmp_path / "out")
+        tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+        for number, each in enumerate(tasks):
+            each |= {"id": number, "annotations": [FEAR]}
+
+        def read(**options):
+            kept = of_table(read_export(save(tasks)), table, "export.json", **options)
+            return [each.image for each in kept.judgements], [(each.kind, each.severity) for each in kept.findings]
+
+        return folder, tasks, read
+
+    def test_the_same(self, exported):
+        seen = []
+        read = exported[2]
+        assert read(progress=lambda *done: seen.append(done)) == (["a.png", "b.png", "c.png"], [])
+        assert seen == [(1, 3), (2, 3), (3, 3)]
+
+    def test_another_one(self, exported, colours):
+        folder, _, read = exported
+        colours(b=(0, 249, 0))
+        assert read() == (["a.png", "c.png"], [("picture", "error")])
+        (folder / "a.png").unlink()
+        assert read() == (["a.png", "c.png"], [("picture", "error"), ("unread", "note")])
+
+    def test_of_another_size(self, exported, colours):
+        colours(24, b=(0, 250, 0))
+        assert exported[2]()[0] == ["a.png", "c.png"]
+
+    def test_tasks_of_earlier_releases(self, exported, colours):
+        _, tasks, read = exported
+        colours(b=(0, 0, 0), c=(0, 0, 0))
+        del tasks[1]["data"]["digest"], tasks[2]["data"]["digest"], tasks[2]["data"]["box"]
+        assert read() == (["a.png", "b.png", "c.png"], [("no box", "note"), ("no digest", "note")])
+
+    def test_images_that_were_moved(self, exported, colours):
+        folder, tasks, read = exported
+        colours(b=(0, 0, 0))
+        moved = folder.rename(folder.with_name("moved"))
+        assert read() == (["a.png", "b.png", "c.png"], [("no images", "note")])
+        assert read(images=moved) == (["a.png", "c.png"], [("picture", "error")])
+        with pytest.raises(DatasetError, match="faces: no such folder; say with --images where"):
+            read(images=folder)
+        for each in tasks:
+            del each["data"]["digest"]
+        assert read()[1] == [("no digest", "note")]
+
+    def test_a_photo_of_several_faces_is_opened_once(self, colours, monkeypatch):
+        finder = ImageFinder("photos", colours(a=(250, 0, 0)))
+        first = finder.digest("a.png", 0)
+        monkeypatch.setattr(ImageFinder, "open", None)
+        assert finder.digest("a.png", 1) == first
 
 
 def without(value, key):
@@ -272,7 +339,11 @@ def marked(**changes):
     return task(FEAR, data=data | {"regionfer": data["regionfer"] | changes})
 
 
-OTHER_DATA = task(FEAR, data={"text": "Hello"})
+def data_without(*names, **changes):
+    return task(FEAR, data={name: each for name, each in task()["data"].items() if name not in names} | changes)
+
+
+MOOD = task(annotation(1, result("mood", "good")), data={"text": "Hello"})
 
 
 @pytest.mark.parametrize(
@@ -284,19 +355,44 @@ OTHER_DATA = task(FEAR, data={"text": "Hello"})
         ([3], "task 1: expected an object, found int"),
         ([{"id": 5, "image": "x", "mood": "good"}], r"task 5: lacks data, annotations; found: id, image, mood"),
         ([without(task(FEAR), "annotations")], r"task 7: lacks annotations; .*not JSON-MIN"),
-        ([OTHER_DATA], r"data: lacks name, face, regionfer; found: text; this is the export of another"),
-        ([task(FEAR, data=task()["data"] | {"regionfer": {"schema": 1}})], "regionfer: lacks table, labels"),
+        (
+            [MOOD, task(data={"text": "Bye", "image": "x"})],
+            r"export.json: the export of another project: its tasks hold text, image and answer mood; expected those "
+            "that 'regionfer annotate export' writes, which hold name, face, regionfer and ask expression, occlusion, ",
+        ),
+        ([task(data={})], "another project: its tasks hold nothing and answer nothing"),
+        (
+            [task(FEAR), MOOD],
+            r"export.json, task 7, data: lacks name, face, regionfer; found: text; 'regionfer annotate",
+        ),
+        *(
+            (
+                [data_without(name)],
+                rf"export.json, task 7, data: lacks {name}; found: .*; 'regionfer annotate export' w",
+            )
+            for name in ("name", "face", "regionfer")
+        ),
+        ([data_without(regionfer={"schema": 1})], "export.json, task 7, data, regionfer: lacks table, labels"),
         ([marked(schema=9)], "schema 9, this"),
-        ([marked(labels="fear")], "found other types"),
-        ([task(FEAR, data=task()["data"] | {"face": "0"})], "found other types"),
-        ([task(FEAR, data=task()["data"] | {"box": [1, 2, 3]})], r"expected a box of four numbers, found \[1, 2, 3\]"),
+        ([marked(labels="fear")], "task 7, data, regionfer, labels: expected a list of expressions, found 'fear'"),
+        ([marked(labels=[1])], r"data, regionfer, labels: expected a list of expressions, found \[1\]"),
+        ([marked(table=3)], "data, regionfer, table: expected text, found 3"),
+        ([data_without(name=None)], "task 7, data, name: expected text, found None"),
+        ([data_without(face="0")], "task 7, data, face: expected a whole number, found '0'"),
+        ([data_without(digest=5)], "task 7, data, digest: expected text, found 5"),
+        ([data_without(box=[1, 2, 3])], r"task 7, data, box: expected four numbers, found \[1, 2, 3\]"),
         ([task(FEAR), marked(table="f")], "has tasks of 2 tables"),
-        ([task(without(FEAR, "completed_by"))], "task 7, annotation: lacks completed_by"),
-        ([task(without(FEAR, "result"))], "task 7, annotation: lacks result"),
+        ([task(without(FEAR, "completed_by"))], "export.json, task 7, annotation 1: lacks completed_by; found: id, "),
+        ([task(without(FEAR, "result"))], "task 7, annotation 1: lacks result"),
         ([task(annotations={"a": 1})], "expected a list of annotations, found dict"),
         ([task(annotation(1, {"from_name": "expression", "to_name": "image"}))], "annotation of 1: lacks value"),
+        ([task(annotation(1, result(["mood"], "fear")))], "answers a question .*mood.*, which is not asked here"),
         ([task(annotation(1, result("mood", "fear")))], "answers a question 'mood', which is not asked here"),
-        ([task(annotation(1, result("expression", "joyous")))], r"expression: expected one of neutral.*; found joyous"),
+        ([task(annotation(1, {"value": {"choices": ["fear"]}}))], "task 7, annotation of 1: lacks from_name"),
+        (
+            [task(annotation(1, result("expression", "joyous")))],
+            r"expression: expected one of neutral.*; found joyous; use the labelling configuration that was exported",
+        ),
         ([task(annotation(1, result("expression", "fear", "anger")))], "expected one answer, found fear, anger"),
         ([task(annotation(1, result("expression") | {"value": {"rating": 3}}))], "expression: lacks choices"),
         ([task(annotation(1, result("expression") | {"value": {"choices": "fear"}}))], "expected a list of answers"),

@@ -156,7 +156,9 @@ class TestExport:
     def test_least_sure_first(self, run, table, tmp_path):
         done = run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks", "--sample", 2)
         assert done.exit_code == 0, done.output
-        assert done.stdout.startswith(f"{tmp_path / 'tasks' / 'tasks.json'}: 2 tasks, ")
+        kib = round((tmp_path / "tasks" / "tasks.json").stat().st_size / 1024)
+        assert kib > 0
+        assert done.stdout.startswith(f"{tmp_path / 'tasks' / 'tasks.json'}: 2 tasks, {kib} KiB; ")
         scores = [t["predictions"][0]["score"] for t in json.loads((tmp_path / "tasks" / "tasks.json").read_text())]
         assert scores == sorted(row.probability for row in AttributeTable.read(table).rows)[:2]
 
@@ -184,6 +186,13 @@ class TestImport:
         assert done.exit_code == 0, done.output
         (line,) = [line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["expression"]]
         assert line == ["expression", "3", "2", "66.7%", "0.00", "Cohen"]
+        asked = [line.strip().split("  ")[0] for line in done.stdout.splitlines() if "%" in line]
+        assert asked == ["expression", "pose_bin", "occluded", "occlusion: mask", "unusable"]
+        (alike,) = [line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["pose_bin"]]
+        assert alike == ["pose_bin", "3", "2", "100.0%", "-", "all", "say", ">45"]
+        others = "occlusion: glasses, hand, hair, object, out of frame, other (3 faces)"
+        places = "place: upper, lower, left, right (1 face)"
+        assert f"nobody named: {others}; {places}\n" in done.stdout
         assert f"{tmp_path / 'labels.csv'}: 3 faces of 3 tasks, by 2 annotators" in done.stdout
         (dispute,) = (tmp_path / "labels.disagreements.csv").read_text().splitlines()[1:]
         assert dispute.endswith('expression,,1: fear; 2: anger,"no majority of 2 annotators: 1 fear, 1 anger"')
@@ -204,6 +213,22 @@ class TestImport:
         assert "1 of 3 faces of an image that is not in the table of album: left out, such as new.png" in done.stderr
         assert "1 of 3 faces with another box in the table of album, so another face: left out" in done.stderr
         assert len((tmp_path / "labels.csv").read_text().splitlines()) == 2
+
+    def test_other_pictures_are_left_out_and_counted(self, run, table, exported, album, draw_squares, tmp_path):
+        Image.fromarray(draw_squares(RED)).save(album / "b.png")
+        usual = ("import", exported, "--table", table, "--out", tmp_path / "labels.csv")
+        done = run(*usual)
+        assert done.exit_code == 1, done.output
+        assert "1 of 3 faces whose image has other pixels now than when the tasks were made: left out" in done.stderr
+        assert "b.png" not in (tmp_path / "labels.csv").read_text()
+        album.rename(tmp_path / "moved")
+        done = run(*usual)
+        assert (done.exit_code, "pictures were not compared: " in done.stderr) == (0, True)
+        assert run(*usual, "--images", tmp_path / "moved").exit_code == 1
+
+    def test_images_of_no_table(self, run, exported, tmp_path):
+        done = run("import", exported, "--out", tmp_path / "labels.csv", "--images", tmp_path)
+        assert (done.exit_code, "--images are those of a table" in done.stderr) == (2, True)
 
     def test_one_annotator(self, run, exported, tmp_path):
         tasks = json.loads(exported.read_text())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
 
-from regionfer.annotation.questions import FIELDS, UNUSABLE, YES, Judgement, is_unknown
+from regionfer.annotation.questions import FIELDS, NO, UNUSABLE, YES, Judgement, is_unknown
 
 Said = Mapping[str, str]
 """Answers to one field about one face, by annotator."""
@@ -23,6 +23,7 @@ class Agreement:
         share: mean share of pairs of annotators who agree on a face, 0..1.
         kappa: that share corrected for chance, 1 at most; None where all answers are the same one.
         method: "Cohen" for two annotators, "Fleiss" for more, and where it is not known who they are.
+        only: the one answer that all gave; None where there are several.
     """
 
     field: str
@@ -31,6 +32,12 @@ class Agreement:
     share: float
     kappa: float | None
     method: str
+    only: str | None
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether this is a cover or a place that nobody named."""
+        return ": " in self.field and self.only == NO
 
 
 NO_ANSWER = "no answer"
@@ -127,7 +134,9 @@ def _agreement(name: str, faces: Sequence[Said]) -> Agreement | None:
         kappa = cohen_kappa([(said[people[0]], said[people[1]]) for said in shared])
     else:
         kappa = fleiss_kappa([list(said.values()) for said in shared])
-    return Agreement(name, len(shared), len(people), share, kappa, "Cohen" if cohen else "Fleiss")
+    answers = {answer for said in shared for answer in said.values()}
+    only = answers.pop() if len(answers) == 1 else None
+    return Agreement(name, len(shared), len(people), share, kappa, "Cohen" if cohen else "Fleiss", only)
 
 
 def _pair_share(answers: Sequence[str]) -> float:

@@ -170,6 +170,7 @@ class ImageFinder:
         self._root = Path(root)
         self._rows: dict[tuple[str, int], int] = {}
         self._manifest: Manifest | None = None
+        self._digests: dict[tuple[str, int], str] = {}
         if not self._root.exists():
             raise DatasetError(f"{root}: no such folder; say with --images where the images of this table are now")
         if reader != PHOTOS:
@@ -189,6 +190,28 @@ class ImageFinder:
         if (row := self._rows.get((name, face))) is None:
             raise DatasetError(f"{self._root}: {self._manifest.dataset} has no image {name} with a face {face} here")
         return load_image(self._manifest, row)
+
+    def digest(self, name: str, face: int) -> str:
+        """`digest` of the image of a face; the photo of several faces is opened once.
+
+        Raises:
+            ImageError, DatasetError: as `open` does.
+        """
+        key = (name, 0 if self._manifest is None else face)
+        if key not in self._digests:
+            self._digests[key] = digest(self.open(name, face))
+        return self._digests[key]
+
+
+def digest(image: NDArray[np.uint8]) -> str:
+    """Sixteen hexadecimal digits by which images of other pixels, or of another size, are told apart.
+
+    Args:
+        image: (H, W, 3) uint8.
+    """
+    found = sha256(str(image.shape).encode())
+    found.update(np.ascontiguousarray(image).data)
+    return found.hexdigest()[:16]
 
 
 def is_crops(inputs: Inputs) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regionfer.annotation.attributes import FaceRow
-from regionfer.annotation.inputs import ImageFinder
+from regionfer.annotation.inputs import ImageFinder, digest
 from regionfer.annotation.questions import questions
 from regionfer.annotation.table import AttributeTable
 from regionfer.errors import DatasetError, ImageError, OutputError, writing
@@ -117,15 +117,12 @@ def labelling_config(labels: tuple[str, ...]) -> str:
 def estimates(row: FaceRow) -> dict[str, list[str]]:
     """What the model says of a face, as choices by question; what it does not know is not there.
 
-    What covers a face is not known to the model, so nothing is said of it unless the face is not covered.
+    Of covers nothing is said. What covers a face the model does not know; a "none" that is ticked already hides from
+    the annotator the covers that the model misses; and a place that stays ticked beside "none" would be an answer.
     """
     found = {"expression": [row.expression]}
     if row.pose_bin is not None:
         found["pose_bin"] = [row.pose_bin]
-    if row.occluded is False:
-        found["occlusion"] = ["none"]
-    elif row.occluded_where:
-        found["place"] = row.occluded_where.split("+")
     return found
 
 
@@ -140,14 +137,15 @@ def _tasks(
     mark = {"schema": SCHEMA, "table": table.fingerprint, "labels": list(table.card.labels)}
     for done, row in enumerate(rows, start=1):
         try:
-            picture = _encode(cut_picture(images.open(row.image, row.face), row))
+            image = images.open(row.image, row.face)
+            picture = _encode(cut_picture(image, row))
         except OutputError:
             raise
         except (ImageError, DatasetError) as error:
             exported.failures.append(str(error))
         else:
             yield {
-                "data": {IMAGE: _address(picture, row, folder), **_face(row), "regionfer": mark},
+                "data": {IMAGE: _address(picture, row, folder), **_face(row, image), "regionfer": mark},
                 "predictions": [
                     {"model_version": table.card.model, "score": row.probability, "result": _results(estimates(row))}
                 ],
@@ -155,9 +153,10 @@ def _tasks(
         progress(done, len(rows))
 
 
-def _face(row: FaceRow) -> dict[str, Any]:
+def _face(row: FaceRow, image: NDArray[np.uint8]) -> dict[str, Any]:
     """What tells, when the task comes back, which face it was made of."""
-    return {"name": row.image, "face": row.face, "box": [row.x1, row.y1, row.x2, row.y2]}
+    box = [row.x1, row.y1, row.x2, row.y2]
+    return {"name": row.image, "face": row.face, "box": box, "digest": digest(image)}
 
 
 def _results(chosen: dict[str, list[str]]) -> list[dict[str, Any]]:

@@ -185,8 +185,8 @@ def export(
         exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
     tell_failures([_plain(line) for line in exported.failures], "of as many tasks")
     place = exported.folder
-    size = (place / TASKS).stat().st_size / 2**20
-    click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size:.1f} MiB; {place / CONFIG}: configuration")
+    size = _size((place / TASKS).stat().st_size)
+    click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size}; {place / CONFIG}: configuration")
     ctx.exit(1 if exported.failures else 0)
 
 
@@ -196,15 +196,19 @@ def export(
 @click.option(
     "--table",
     metavar="FILE",
-    help="The table that the tasks were made from: faces that are not in it, or have another box there, are left out.",
+    help="The table that the tasks were made from: faces that are not in it, have another box there, or whose images "
+    "have other pixels now, are left out.",
 )
+@click.option("--images", metavar="DIR", help="Where the images of --table are now, if they were moved since.")
 @click.option("--disagreements", metavar="FILE", help="Where to list them; FILE.disagreements.csv if not given.")
 @click.pass_context
-def import_(ctx: click.Context, export_file: str, out: str, table: str | None, disagreements: str | None) -> None:
+def import_(
+    ctx: click.Context, export_file: str, out: str, table: str | None, images: str | None, disagreements: str | None
+) -> None:
     """Read the annotations in EXPORT, Label Studio's JSON export.
 
-    Prints how far annotators agree (Cohen's kappa of two, Fleiss' kappa of more), and writes the answers that more than
-    half of a face's annotators give, and a list of those on which they disagree.
+    Prints how far annotators agree (in percent, and Cohen's kappa of two, Fleiss' kappa of more), and writes the
+    answers that more than half of a face's annotators give, and a list of those on which they disagree.
 
     Exit code: 0, or 1 if faces are not those of --table, 2 if nothing was done.
     """
@@ -213,12 +217,17 @@ def import_(ctx: click.Context, export_file: str, out: str, table: str | None, d
     from regionfer.annotation import AttributeTable
     from regionfer.annotation.agreement import agreements, verdicts
     from regionfer.annotation.by_hand import write_disagreements, write_hand_labels
-    from regionfer.annotation.label_studio_export import of_table, read_export
+    from regionfer.annotation.label_studio_export import read_export
+    from regionfer.annotation.same_faces import of_table
+    from regionfer.cli.progress import open_bar
 
+    if images is not None and table is None:
+        raise click.UsageError("--images are those of a table; give --table, too, or leave it out")
     known = None if table is None else AttributeTable.read(table)
     found = read_export(export_file)
     if known is not None:
-        found = of_table(found, known, export_file)
+        with open_bar("faces") as progress:
+            found = of_table(found, known, export_file, images=images, progress=progress)
     tell_failures([_plain(finding.text) for finding in found.findings], "of the same kinds")
     held = verdicts(found.judgements)
     write_hand_labels(out, held)
@@ -248,10 +257,26 @@ def _print_agreements(found: "list[Agreement]") -> None:
         shown.add_column(name, justify="right")
     shown.add_column("kind")
     for each in found:
+        if each.unnamed:
+            continue
         kappa = "-" if each.kappa is None else f"{each.kappa:.2f}"
-        kind = "all say the same" if each.kappa is None else each.method
+        kind = each.method if each.only is None else f"all say {each.only}"
         shown.add_row(each.field, f"{each.faces:,}", str(each.annotators), f"{each.share:.1%}", kappa, kind)
     console.print(shown)
+    if unnamed := _unnamed(found):
+        console.print(f"nobody named: {unnamed}")
+
+
+def _unnamed(found: "list[Agreement]") -> str:
+    """The covers and places that nobody named: ``occlusion: mask, hand (12 faces); place: left (9 faces)``."""
+    names: dict[str, list[str]] = {}
+    faces = {}
+    for each in found:
+        if each.unnamed:
+            question, _, answer = each.field.partition(": ")
+            names.setdefault(question, []).append(answer)
+            faces[question] = each.faces
+    return "; ".join(f"{name}: {', '.join(names[name])} ({_count(faces[name], 'face')})" for name in names)
 
 
 @command.command("lists")
@@ -300,6 +325,10 @@ def _tell_list(written: "Written", table: "AttributeTable") -> None:
     else:
         files = ", ".join(str(path) for path in written.files)
         click.echo(f"{name}: {written.faces:,} of {_count(written.judged, 'face')}; {files}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**10:,.0f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
 
 
 def _count(number: int, noun: str) -> str:
