@@ -16,7 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from regionfer.labels import LABELS
 
+Interval = tuple[float, float]
+
 CALIBRATION_BINS = 15
+FEW = 30
+"""Of fewer faces a bootstrap interval says nothing, and a curve shows noise only."""
 _SUM_TOLERANCE = 1e-2  # probabilities kept in half precision sum to 1 only within this
 _CHUNK_ITEMS = 1 << 21  # items resampled at once: bounds the memory of a bootstrap to some tens of MB
 
@@ -172,6 +176,18 @@ def paired_bootstrap(
     return bootstrap_interval(
         lambda difference: difference.mean(1), a - b, n_resamples=n_resamples, level=level, seed=seed
     )
+
+
+def telling(interval: Interval, n: int) -> Interval | None:
+    """A bootstrap interval, or None where it says nothing.
+
+    It knows the n faces alone: of few it is far too narrow, and where they are all alike it has no width.
+
+    >>> telling((0.7, 0.9), 100), telling((0.7, 0.9), 3), telling((1.0, 1.0), 100)
+    ((0.7, 0.9), None, None)
+    """
+    low, high = interval
+    return interval if n >= FEW and low < high else None
 
 
 def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> float:

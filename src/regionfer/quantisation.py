@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from regionfer.errors import ModelError, OutputError
-from regionfer.metrics import mcnemar_exact, paired_bootstrap, score
+from regionfer.metrics import Interval, mcnemar_exact, paired_bootstrap, score, telling
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard
 from regionfer.runtime import load_quantization
 
@@ -67,7 +67,7 @@ class Loss(NamedTuple):
         n: number of faces.
         accuracy, float_accuracy: of either, 0..1.
         difference: quantised minus float.
-        difference_ci95: 95 % interval of it, paired bootstrap over the faces.
+        difference_ci95: 95 % interval of it, paired bootstrap over the faces; None where it says nothing.
         mcnemar_p: two-sided p-value of McNemar's exact test.
         agreement: share of faces to which both give the same answer.
     """
@@ -76,7 +76,7 @@ class Loss(NamedTuple):
     accuracy: float
     float_accuracy: float
     difference: float
-    difference_ci95: tuple[float, float]
+    difference_ci95: Interval | None
     mcnemar_p: float
     agreement: float
 
@@ -135,7 +135,7 @@ def measure_loss(model: ExpressionModel, original: ExpressionModel, held_out: Fa
         accuracy=float(right.mean()),
         float_accuracy=float(right_beside.mean()),
         difference=float(right.mean() - right_beside.mean()),
-        difference_ci95=paired_bootstrap(right, right_beside),
+        difference_ci95=telling(paired_bootstrap(right, right_beside), len(right)),
         mcnemar_p=mcnemar_exact(right, right_beside),
         agreement=float((answers == beside).mean()),
     )

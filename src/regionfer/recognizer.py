@@ -44,7 +44,7 @@ covered is unknown.
 
 Measured with the model that ships on half of FERPlus Valid, made smaller and enlarged again: of the answers with a
 probability of 0.65 or more, 8 % are wrong at 48 pixels, 15 % at 24, 29 % at 16, 45 % at 12, 57 % at 8. No threshold of
-the probability can be trusted there. The model also calls every face of 12 or 8 pixels covered, whatever covers it.
+the probability can be trusted there.
 """
 
 MAX_COVERED = 0.6

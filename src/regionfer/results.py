@@ -33,7 +33,7 @@ NAMED_SHARE = 0.05
 """A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""
 
 UNKNOWN_PLACE = "place unknown"
-"""What such texts say of a face that counts as covered with no more than that: often by fringes, hands or hair."""
+"""What such texts say of a face that counts as covered where no half is named: often by fringes, hands or hair."""
 
 COVERED_HALF = 0.1
 """A half of a face is named as covered if at least this share of it is, and half as much as of the most covered half.
@@ -116,10 +116,18 @@ class Occlusion(NamedTuple):
         >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2).where
         ('lower', 'left')
         """
-        if not self.occluded:
-            return ()
-        least = max(COVERED_HALF, max(self.upper, self.lower, self.left, self.right) / 2)
-        return tuple(half for half in ("upper", "lower", "left", "right") if getattr(self, half) >= least)
+        return covered_halves(self.upper, self.lower, self.left, self.right) if self.occluded else ()
+
+
+def covered_halves(upper: float, lower: float, left: float, right: float) -> tuple[str, ...]:
+    """Halves of a covered face of which at least a tenth is covered, and half as much as of the most covered one.
+
+    >>> covered_halves(upper=0.1, lower=0.5, left=0.3, right=0.2)
+    ('lower', 'left')
+    """
+    shares = {"upper": upper, "lower": lower, "left": left, "right": right}
+    least = max(COVERED_HALF, max(shares.values()) / 2)
+    return tuple(half for half, share in shares.items() if share >= least)
 
 
 class Region(NamedTuple):
@@ -131,8 +139,8 @@ class Region(NamedTuple):
         mu: self-attention, 0..1.
         nu: relation-attention, 0..1.
         attention: share in the decision, 0..1; the shares of a face's regions sum to 1.
-        visibility: how visible it is, 0..1; None where the model does not say, or the face is too small or without
-            contrast.
+        visibility: how visible it is, 0..1; None where the model does not say, or nothing can be said of the face:
+            too small, without contrast, or a crop that shows none or one upside down.
     """
 
     name: str
@@ -154,8 +162,7 @@ class Face:
         pose: direction of the head; None where unknown.
         landmarks: x y in pixels by name, in ``LANDMARKS`` order; None where unknown.
         regions: the model's regions, the whole face first.
-        occlusion: what of it is covered; None where the model does not say, or the face is too small or without
-            contrast.
+        occlusion: what of it is covered; None as the visibility of its regions.
         uncertain: whether the answer should not be counted on: its probability is too low for the risk that was asked
             for, or the face cannot be judged. None where no threshold is known.
         uncertain_reason: why, one of `UNCERTAIN_REASONS`; None if it is not uncertain.
@@ -234,7 +241,7 @@ class Expressions:
         image_size: width, height in pixels; None where the faces come from images of different sizes.
         source: name of the image, as given; None for an image from memory.
         visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say, NaN for
-            faces too small or without contrast.
+            faces of which nothing can be said: too small, without contrast, or crops that show none or one upside down.
         occlusion: (n, 6) float32 in 0..1, columns as `Occlusion`; None and NaN as for ``visibility``.
         occlusion_threshold: probability from which a face counts as covered.
         unfit: (n,) str, why each face cannot be judged, one of `UNCERTAIN_REASONS`, or "" if it can be; None if all
@@ -459,16 +466,22 @@ def row_columns(labels: Sequence[str] = LABELS) -> tuple[str, ...]:
 def covered_text(occlusion: Occlusion | None) -> str:
     """How much of a face is covered, and where; nothing if it is not, or if nothing is known of it.
 
+    A share below `NAMED_SHARE` is named only with a place.
+
     >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2))
     '30% (lower, left)'
     >>> covered_text(Occlusion(0.9, fraction=0.02, upper=0.02, lower=0, left=0.02, right=0))
     'place unknown'
+    >>> covered_text(Occlusion(0.9, fraction=0.08, upper=0.08, lower=0.08, left=0.08, right=0.08))
+    '8% (place unknown)'
+    >>> covered_text(Occlusion(0.9, fraction=0.04, upper=0.1, lower=0, left=0.05, right=0.05))
+    '4% (upper)'
     """
     if occlusion is None or not occlusion.occluded:
         return ""
-    if occlusion.fraction < NAMED_SHARE:
+    if not occlusion.where and occlusion.fraction < NAMED_SHARE:
         return UNKNOWN_PLACE
-    return share_text(occlusion.fraction) + (f" ({', '.join(occlusion.where)})" if occlusion.where else "")
+    return f"{share_text(occlusion.fraction)} ({', '.join(occlusion.where) or UNKNOWN_PLACE})"
 
 
 def share_text(share: float) -> str:

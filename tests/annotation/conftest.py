@@ -9,6 +9,7 @@ from PIL import Image
 
 from regionfer.annotation import AttributeTable, FaceRow, TableCard
 from regionfer.labels import LABELS
+from regionfer.results import covered_halves
 
 HALVES = ("upper", "lower", "left", "right")
 POSE = ("yaw", "pitch", "roll", "pose_bin")
@@ -38,7 +39,7 @@ def covered() -> Callable[..., dict[str, object]]:
             "occluded_probability": probability,
             "occluded": probability >= 0.5,
             "occluded_fraction": (upper + lower) / 2,
-            "occluded_where": "+".join(name for name, share in halves.items() if share >= 0.25),
+            "occluded_where": "+".join(covered_halves(**halves)) if probability >= 0.5 else "",
         } | {f"occluded_{name}": share for name, share in halves.items()}
 
     return make

@@ -51,14 +51,25 @@ def faces(make_row, covered):
 def test_a_face_whose_covered_place_is_not_known_has_no_type(make_row, make_table, covered, tmp_path):
     """Of weak estimates one is always the largest."""
     rows = [
-        make_row("weak.png", label="fear", split="test", **covered(0.9, upper=0.02, lower=0.04, left=0.24)),
-        make_row("sure.png", label="fear", split="test", **covered(0.9, upper=0.02, lower=0.04, left=0.26)),
+        make_row("weak.png", label="fear", split="test", **covered(0.9, upper=0.02, lower=0.04, left=0.09)),
+        make_row("sure.png", label="fear", split="test", **covered(0.9, upper=0.02, lower=0.04, left=0.11)),
     ]
     write_lists(make_table(*rows, dataset="FERPlus", classes=LABELS), tmp_path)
     assert [line.split(",")[:4] for line in lines(tmp_path / "occlusion_ferplus.csv")[1:]] == [
         ["weak.png", "0", "fear", ""],
         ["sure.png", "0", "fear", "sides"],
     ]
+
+
+def test_a_face_below_the_models_threshold_keeps_its_place(make_row, make_table, covered, tmp_path):
+    """What is covered does not depend on the probability from which a list takes faces."""
+    row = make_row("p.png", label="fear", split="test", **covered(0.4, lower=0.48))
+    assert row.occluded_where == ""
+    table = make_table(row, dataset="FERPlus", classes=LABELS)
+    write_lists(table, tmp_path, occluded_above=0.3)
+    (listed,) = csv.DictReader(lines(tmp_path / "occlusion_ferplus.csv"))
+    assert listed["type"] == "lower"
+    assert listed["reason"].endswith("of the face at lower")
 
 
 class TestAuthorsForms:

@@ -310,6 +310,16 @@ class TestIssues:
         assert subset.rows.tolist() == rows
         assert [(issue.kind, issue.severity, issue.cause) for issue in subset.issues] == kinds
 
+    def test_a_face_that_was_lost_does_not_change_how_a_list_counts(self, write):
+        """Of p.png face 0 was not found when it was prepared; face 0 of q.png is in another split."""
+        whole = manifest_of(["p.png", "p.png", "q.png", "q.png", "q.png"], ["fear"] * 5, dataset="mine")
+        whole = replace(whole, splits=np.array(["test", "test", "train", "test", "test"]))
+        test = whole.select(np.array([1, 2, 3, 4])).split("test")
+        test = replace(test, misses=Dropped.of([("p.png", "test", "no face")]))
+        subset = read_subset(write("image,face\np.png,0\nq.png,1\n", "mine.csv"), test)
+        assert subset.rows.tolist() == [1]
+        assert (subset.issues[0].kind, subset.issues[0].cause) == ("unknown", "face")
+
     def test_another_coding_is_found(self, rafdb, write):
         """The pose lists of RAF-DB may number from 0 what the corpus numbers from 1."""
         lines = [f"{k}/test_{k + 1:04d}_aligned.jpg" for k in range(7)]

@@ -5,6 +5,7 @@ import regionfer.evaluation.answers as answers_module
 from regionfer.errors import DatasetError, ModelError
 from regionfer.evaluation.answers import answer_faces, answer_photos, face_box, match_classes
 from regionfer.faces import Detections
+from regionfer.faces.crops import CropCheck
 from regionfer.labels import LABELS
 from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
@@ -24,6 +25,16 @@ class TestFaces:
         assert answers.answered.all()
         assert answers.counted.all()
         assert sum(steps) == 40
+
+    def test_crops_that_cannot_be_judged(self, trusted_model, plain_faces, make_manifest, monkeypatch):
+        """MTCNN's last network is made to see every suspect crop upside down."""
+        monkeypatch.setattr(CropCheck, "scores", lambda self, crops: np.full((len(crops), 2), [0.0, 0.95], np.float32))
+        faces = np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in (RED, GREEN, BLUE)])
+        recognizer = Recognizer(trusted_model)
+        alone = recognizer.recognize_crops(faces)
+        answers = answer_faces(recognizer, make_manifest(3, pixels=faces))
+        assert answers.judgeable.tolist() == alone.judgeable.tolist()
+        assert "upside down" in [face.uncertain_reason for face in alone]
 
     def test_unreadable_images_are_noted(self, recognizer, said, on_disk):
         answers = answer_faces(recognizer, on_disk)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -371,6 +372,16 @@ def test_when_a_face_counts_as_covered_is_fitted_to_faces_that_were_looked_at(
         True,
     )
     assert threshold("--data", torn_table, "--seen", tmp_path / "moved.csv")[0] == fitted
-    refused = run("export", checkpoint, path, "--seen", tmp_path / "moved.csv")
-    assert refused.exit_code == 2
-    assert "--seen needs --data" in refused.stderr
+    again = ("export", checkpoint, tmp_path / "final.onnx", "--data", torn_table, "--measured", path)
+    assert "not fitted" not in run(*again).stderr
+    (tmp_path / "few.csv").write_text(f"name,kind\n{names[0]},none\nother.png,none\n")
+    few, done = threshold("--data", torn_table, "--seen", tmp_path / "few.csv")
+    assert few == 0.5
+    assert re.search(r"few\.csv: [01] clear faces? of the validation split, of 4 that are needed", done.stderr)
+    for arguments, message in (
+        (("export", checkpoint, path), "--seen needs --data"),
+        (again, "with --measured it is that model's"),
+    ):
+        refused = run(*arguments, "--seen", tmp_path / "moved.csv")
+        assert refused.exit_code == 2
+        assert message in refused.stderr

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.evaluation.scores import Comparison, Interval, compare
-from regionfer.metrics import bootstrap_interval, mean_recall, paired_bootstrap
+from regionfer.evaluation.scores import Comparison, compare
+from regionfer.metrics import Interval, bootstrap_interval, mean_recall, paired_bootstrap, telling
 from regionfer.pace import Pace
 
 RESAMPLES = 2000
@@ -24,13 +24,14 @@ class Figure(NamedTuple):
     Attributes:
         n: number of faces.
         mean: over the seeds, 0..1.
-        ci95: 95 % interval of it, bootstrap over the faces; what other seeds would give is not in it.
+        ci95: 95 % interval of it, bootstrap over the faces; what other seeds would give is not in it. None where it
+            says nothing, see `regionfer.metrics.telling`.
         by_seed: one value a seed.
     """
 
     n: int
     mean: float
-    ci95: Interval
+    ci95: Interval | None
     by_seed: tuple[float, ...]
 
     @property
@@ -43,7 +44,7 @@ class Figure(NamedTuple):
         return {
             "n": self.n,
             "mean": self.mean,
-            "ci95": list(self.ci95),
+            "ci95": None if self.ci95 is None else list(self.ci95),
             "sd_over_seeds": self.spread,
             "by_seed": list(self.by_seed),
         }
@@ -89,19 +90,19 @@ class SeedsCompared(NamedTuple):
 
     Attributes:
         difference: of the means over the seeds that both rows have.
-        difference_ci95: 95 % interval of it, paired bootstrap over the faces.
+        difference_ci95: 95 % interval of it, paired bootstrap over the faces; None where it says nothing.
         by_seed: each pair of runs of one seed, with McNemar's test.
     """
 
     difference: float
-    difference_ci95: Interval
+    difference_ci95: Interval | None
     by_seed: Mapping[int, Comparison]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
         return {
             "difference": self.difference,
-            "difference_ci95": list(self.difference_ci95),
+            "difference_ci95": None if self.difference_ci95 is None else list(self.difference_ci95),
             "by_seed": {str(seed): comparison.to_dict() for seed, comparison in self.by_seed.items()},
         }
 
@@ -121,7 +122,9 @@ def accuracy_figure(right: NDArray[np.bool_]) -> Figure:
     """
     by_face = right.mean(axis=0)
     interval = bootstrap_interval(lambda drawn: drawn.mean(1), by_face, n_resamples=RESAMPLES)
-    return Figure(right.shape[1], float(by_face.mean()), interval, tuple(right.mean(axis=1).tolist()))
+    return Figure(
+        right.shape[1], float(by_face.mean()), telling(interval, len(by_face)), tuple(right.mean(axis=1).tolist())
+    )
 
 
 def recall_figure(labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Sequence[str]) -> Figure:
@@ -135,7 +138,7 @@ def recall_figure(labels: NDArray[np.int64], predictions: NDArray[np.int64], cla
         drawn += of_class[rng.integers(0, len(of_class), (RESAMPLES, len(of_class)))].mean(axis=1) / len(present)
     low, high = np.quantile(drawn, [0.025, 0.975])
     by_seed = tuple(mean_recall(labels, row, classes) for row in predictions)
-    return Figure(len(labels), float(np.mean(by_seed)), (float(low), float(high)), by_seed)
+    return Figure(len(labels), float(np.mean(by_seed)), telling((float(low), float(high)), len(labels)), by_seed)
 
 
 def compare_rows(
@@ -153,9 +156,10 @@ def compare_rows(
     compared = {}
     for name, right in ours.items():
         beside = theirs[name]
+        interval = paired_bootstrap(right.mean(axis=0), beside.mean(axis=0), n_resamples=RESAMPLES)
         compared[name] = SeedsCompared(
             difference=float(right.mean() - beside.mean()),
-            difference_ci95=paired_bootstrap(right.mean(axis=0), beside.mean(axis=0), n_resamples=RESAMPLES),
+            difference_ci95=telling(interval, right.shape[1]),
             by_seed={seed: compare(a, b) for seed, a, b in zip(seeds, right, beside, strict=True)},
         )
     return compared

@@ -155,9 +155,12 @@ def _text(figure: Figure | None) -> str:
 
 
 def _comparison_cells(compared: SeedsCompared) -> list[str]:
-    low, high = compared.difference_ci95
     ps = ", ".join(p_text(each.mcnemar_p) for each in compared.by_seed.values())
-    difference = f"{100 * compared.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})".replace("-", "−")
+    interval = "–"
+    if compared.difference_ci95 is not None:
+        low, high = compared.difference_ci95
+        interval = f"{100 * low:+.2f} to {100 * high:+.2f}"
+    difference = f"{100 * compared.difference:+.2f} ({interval})".replace("-", "−")
     return [str(len(compared.by_seed)), difference, ps]
 
 
@@ -165,4 +168,5 @@ def _csv_cells(figure: Figure | None) -> list[str]:
     if figure is None:
         return [""] * 4
     spread = "" if figure.spread is None else f"{figure.spread:.5f}"
-    return [f"{figure.mean:.5f}", f"{figure.ci95[0]:.5f}", f"{figure.ci95[1]:.5f}", spread]
+    interval = ("", "") if figure.ci95 is None else (f"{bound:.5f}" for bound in figure.ci95)
+    return [f"{figure.mean:.5f}", *interval, spread]

@@ -192,7 +192,7 @@ class ImageFinder:
         return load_image(self._manifest, row)
 
     def digest(self, name: str, face: int) -> str:
-        """`digest` of the image of a face; the photo of several faces is opened once.
+        """`digest` of the image of a face; of a folder of photos, the photo of several faces is opened once.
 
         Raises:
             ImageError, DatasetError: as `open` does.

@@ -17,7 +17,7 @@ from regionfer.annotation.questions import NO, YES
 from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.codes import native_coding
 from regionfer.errors import DatasetError, writing
-from regionfer.results import NAMED_SHARE
+from regionfer.results import NAMED_SHARE, covered_halves
 
 Form = Literal["csv", "authors", "both"]
 
@@ -161,8 +161,9 @@ class _Judge:
         limit = self.occluded_above
         if not (row.occluded if limit is None else row.occluded_probability > limit):
             return ""
-        where = f" at {row.occluded_where}" if row.occluded_where else ""
-        hardly = row.occluded_fraction is None or row.occluded_fraction < NAMED_SHARE
+        halves = _halves(row)
+        where = f" at {'+'.join(halves)}" if halves else ""
+        hardly = row.occluded_fraction is None or (row.occluded_fraction < NAMED_SHARE and not halves)
         share = "" if hardly else f", {row.occluded_fraction:.0%} of the face{where}"
         return f"estimate: occluded with probability {row.occluded_probability:.2f}{share}"
 
@@ -183,12 +184,20 @@ def _type(row: FaceRow) -> str:
 
     Some part is always covered most, if only by a hundredth more: that is no estimate of the place.
     """
-    if not row.occluded_where:
+    if not _halves(row):
         return ""
-    parts = (row.occluded_upper, row.occluded_lower, row.occluded_left, row.occluded_right)
-    upper, lower, left, right = (-1.0 if part is None else part for part in parts)
+    upper, lower, left, right = _shares(row)
     shares = {"upper": upper, "lower": lower, "sides": max(left, right)}
     return max(shares, key=shares.__getitem__)
+
+
+def _halves(row: FaceRow) -> tuple[str, ...]:
+    """Halves named as covered, whichever probability makes the face count as covered."""
+    return covered_halves(*_shares(row))
+
+
+def _shares(row: FaceRow) -> tuple[float, float, float, float]:
+    return (row.occluded_upper or 0, row.occluded_lower or 0, row.occluded_left or 0, row.occluded_right or 0)
 
 
 def _hand_type(hand: HandLabel) -> str:

@@ -9,11 +9,12 @@ names for all the work (model, output), is wrong; 130 interrupted.
 
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.errors import RegionferError
+from regionfer.errors import DatasetError, RegionferError
 
 if TYPE_CHECKING:
     from regionfer.datasets.findings import Finding
@@ -110,6 +111,16 @@ def check_detecting(ctx: click.Context, detect: bool) -> None:
     """
     if not detect and is_given(ctx, "min_confidence"):
         raise click.UsageError("--min-confidence is about faces that are looked for, and here each image is one face")
+
+
+def check_data(data: str) -> None:
+    """Refuse ``--data`` that is not there.
+
+    Raises:
+        DatasetError: there is nothing of this name.
+    """
+    if not Path(data).exists():
+        raise DatasetError(f"{data}: no such folder or file; --data names that of the dataset")
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import check_detecting, is_given, min_confidence_option, tell_failures
+from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, tell_failures
 from regionfer.cli.models import model_option, open_recognizer
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ def _tell_run(done: "Annotated", seconds: float) -> None:
         tell_failures([_plain(line) for line in lost], "in the file below")
         click.echo(f"{done.losses} lists the images without a row", err=True)
     if done.redone:
-        again = _count(done.redone, "image")
+        again = counted(done.redone, "image")
         click.echo(f"{again} done before the interruption were done again, for some of them changed since", err=True)
     new = done.images - done.resumed
     before = f", {done.resumed:,} of them before an interruption" if done.resumed else ""
     click.echo(
-        f"{done.table}: {_count(done.images, 'image')}{before}, {_count(done.faces, 'face')}, "
+        f"{done.table}: {counted(done.images, 'image')}{before}, {counted(done.faces, 'face')}, "
         f"{len(done.failures):,} failed, {len(done.misses):,} without a face, {seconds:.1f} s, "
         f"{new / seconds:.1f} images/s",
         err=True,
@@ -186,7 +186,7 @@ def export(
     tell_failures([_plain(line) for line in exported.failures], "of as many tasks")
     place = exported.folder
     size = _size((place / TASKS).stat().st_size)
-    click.echo(f"{place / TASKS}: {_count(exported.tasks, 'task')}, {size}; {place / CONFIG}: configuration")
+    click.echo(f"{place / TASKS}: {counted(exported.tasks, 'task')}, {size}; {place / CONFIG}: configuration")
     ctx.exit(1 if exported.failures else 0)
 
 
@@ -235,8 +235,10 @@ def import_(
     count = write_disagreements(listed, held)
     people = len({judgement.annotator for judgement in found.judgements})
     _print_agreements(agreements(found.judgements))
-    click.echo(f"{out}: {_count(len(held), 'face')} of {_count(found.tasks, 'task')}, by {_count(people, 'annotator')}")
-    click.echo(f"{listed}: {_count(count, 'disagreement')}")
+    click.echo(
+        f"{out}: {counted(len(held), 'face')} of {counted(found.tasks, 'task')}, by {counted(people, 'annotator')}"
+    )
+    click.echo(f"{listed}: {counted(count, 'disagreement')}")
     ctx.exit(1 if any(finding.severity == "error" for finding in found.findings) else 0)
 
 
@@ -276,7 +278,7 @@ def _unnamed(found: "list[Agreement]") -> str:
             question, _, answer = each.field.partition(": ")
             names.setdefault(question, []).append(answer)
             faces[question] = each.faces
-    return "; ".join(f"{name}: {', '.join(names[name])} ({_count(faces[name], 'face')})" for name in names)
+    return "; ".join(f"{name}: {', '.join(names[name])} ({counted(faces[name], 'face')})" for name in names)
 
 
 @command.command("lists")
@@ -321,18 +323,14 @@ def _tell_list(written: "Written", table: "AttributeTable") -> None:
         what = "covered" if written.name == "occlusion" else "turned"
         click.echo(f"{name}: no list; {table.card.model} does not say how these faces are {what}")
     elif not written.files:
-        click.echo(f"{name}: no list; none of {_count(written.judged, 'face')} belongs on it")
+        click.echo(f"{name}: no list; none of {counted(written.judged, 'face')} belongs on it")
     else:
         files = ", ".join(str(path) for path in written.files)
-        click.echo(f"{name}: {written.faces:,} of {_count(written.judged, 'face')}; {files}")
+        click.echo(f"{name}: {written.faces:,} of {counted(written.judged, 'face')}; {files}")
 
 
 def _size(count: int) -> str:
     return f"{count / 2**10:,.0f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _plain(text: str) -> str:

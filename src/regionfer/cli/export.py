@@ -72,18 +72,19 @@ def command(
     The graph is compared with the network before the file is put in place. With --data the graph itself is measured on
     the split that the epoch was chosen on, beside the baseline if one is given.
     """
-    from regionfer.cli import tell_failures
+    from regionfer.cli import check_data, counted, tell_failures
     from regionfer.cli.train import describe_score
-    from regionfer.errors import CheckpointError, DatasetError
+    from regionfer.errors import CheckpointError
     from regionfer.onnx_model import ExpressionModel
 
     if not Path(checkpoint).is_file():
         raise CheckpointError(f"{checkpoint}: no such checkpoint")
-    if data is not None and not Path(data).exists():
-        raise DatasetError(f"{data}: no such folder; --data names that of the dataset")
+    if data is not None:
+        check_data(data)
     measured_card = None if measured is None else ExpressionModel.load(measured).card
     beside = None if baseline is None else ExpressionModel.load(baseline)
     # Only now: torch takes seconds, which a mistyped path need not cost.
+    from regionfer.training.calibration import MIN_FACES
     from regionfer.training.checkpoint import load_checkpoint
     from regionfer.training.export import export
     from regionfer.training.recipe import parse_recipe
@@ -94,16 +95,25 @@ def command(
     if seen is not None:
         if data is None or not recipe.attributes.heads:
             raise click.UsageError("--seen needs --data, and a checkpoint that estimates what covers a face")
+        if measured is not None:
+            raise click.UsageError("--seen fits when a face counts as covered; with --measured it is that model's")
         recipe = recipe.model_copy(update={"attributes": recipe.attributes.model_copy(update={"seen": seen})})
     held_out = None
     if data is not None:
         table = recipe.attributes.seen
-        if recipe.attributes.heads and table is not None and not table.exists():
+        if measured is None and recipe.attributes.heads and table is not None and not table.exists():
             click.echo(f"warning: {table} is not there, so when a face counts as covered is not fitted", err=True)
         held_out, failures = load_validation(recipe, data, loaded.classes)
         tell_failures(list(failures.values()), "as 'regionfer data check' lists")
         if failures:
             click.echo(f"{len(failures):,} listed images cannot be read and are not measured on", err=True)
+        clear = MIN_FACES if held_out.seen is None else int((held_out.seen == 0).sum())
+        if measured is None and clear < MIN_FACES:
+            click.echo(
+                f"warning: {table}: {counted(clear, 'clear face')} of the validation split, of {MIN_FACES} that are "
+                "needed, so when a face counts as covered is not fitted",
+                err=True,
+            )
     made, difference = export(
         loaded,
         Path(model),

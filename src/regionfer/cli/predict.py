@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, min_confidence_option
+from regionfer.cli import check_detecting, counted, min_confidence_option
 from regionfer.cli.models import batch_size_option, model_option, open_recognizer, weights_option
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class _Run:
     def summary(self, *, interrupted: bool) -> str:
         seconds = time.perf_counter() - self.started
         parts = (
-            _count(self.images, "image"),
-            _count(self.faces, "face"),
+            counted(self.images, "image"),
+            counted(self.faces, "face"),
             f"{self.failures} failed",
             f"{self.without_face} without a face",
             f"{seconds:.1f} s",
@@ -246,7 +246,3 @@ def _cells(face: "Face") -> tuple[str, ...]:
     pose = "unknown" if face.pose is None else " ".join(f"{angle:+4.0f}°" for angle in face.pose)
     trust = face.uncertain_reason or ""
     return face.expression, share_text(face.probability), pose, face.region, covered_text(face.occlusion), trust
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -60,10 +60,13 @@ def command(
         click.echo("accuracy: not measured; give --valid SPLIT")
         return
     loss = measure_loss(quantised.model, original, held_out)
-    low, high = (100 * bound for bound in loss.difference_ci95)
+    interval = "no 95 % interval"
+    if loss.difference_ci95 is not None:
+        low, high = (100 * bound for bound in loss.difference_ci95)
+        interval = f"95 % interval {low:+.2f} to {high:+.2f}"
     click.echo(
         f"{known.dataset} {valid}, n = {loss.n:,}: accuracy {loss.accuracy:.2%}, float {loss.float_accuracy:.2%}, "
-        f"difference {100 * loss.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}, "
+        f"difference {100 * loss.difference:+.2f} points ({interval}, "
         f"McNemar p = {loss.mcnemar_p:.3f}); the same answer to {loss.agreement:.2%}"
     )
 

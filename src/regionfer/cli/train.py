@@ -47,7 +47,7 @@ def command(
 
     Images that are listed and absent, or cannot be read, are left out, counted, and listed in unreadable.csv there.
     """
-    from regionfer.cli import tell_failures, tell_findings
+    from regionfer.cli import check_data, tell_failures, tell_findings
     from regionfer.training.recipe import load_recipe, require_files
     from regionfer.training.run_files import BEST, LAST
 
@@ -57,8 +57,7 @@ def command(
     folder = Path(out or f"runs/{settings.name}")
     goes_on = resume and (folder / LAST).is_file()
     require_files(settings, *(() if goes_on or start else ("model",)), "teacher", "attributes")
-    if not Path(data).exists():
-        raise DatasetError(f"{data}: no such folder; --data names that of the dataset")
+    check_data(data)
     # Only now: torch takes seconds, which a mistyped path need not cost.
     from regionfer.training.loop import train
     from regionfer.training.sources import load_sources, write_failures

@@ -191,7 +191,9 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
     found: _Found = []
     issues = []
     left_out = _LeftOut(manifest)
-    counting = _counting(entries, index, manifest)
+    # A face that the corpus leaves out proves nothing about how the list counts.
+    whole = [entry for entry in entries if not left_out.has(entry.path)]
+    counting = _counting(whole, index, manifest)
     for entry in entries:
         rows = index.find(entry.path)
         names = _names(rows, manifest)
@@ -280,6 +282,10 @@ class _LeftOut:
     def _index(self) -> NameIndex:
         parts = (self._manifest.dropped.names, self._manifest.misses.names)
         return NameIndex(np.concatenate(parts), self._manifest.classes)
+
+    def has(self, path: str) -> bool:
+        """Whether the corpus leaves an image of this name out, or a face of it."""
+        return bool(self._index.find(path))
 
     def reason(self, path: str) -> str:
         """The reason, or "" if the corpus does not list the image, or several of this name."""

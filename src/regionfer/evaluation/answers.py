@@ -31,8 +31,8 @@ class Answers:
         region_names: R names.
         missed: (n,) bool, images that were read and in which the face was not found.
         errors: for each row that could not be read, or has no answer for another reason, why, in one line.
-        judgeable: (n,) bool, False for faces too small, plain or covered to be judged, whose answers are uncertain
-            however probable.
+        judgeable: (n,) bool, False for faces that cannot be judged (`regionfer.recognizer.unfit_reasons`), whose
+            answers are uncertain however probable.
     """
 
     probabilities: NDArray[np.float32]

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.evaluate import ALL, Evaluation
-from regionfer.evaluation.scores import FEW
 from regionfer.evaluation.tables import named_results
-from regionfer.metrics import expected_calibration_error, reliability_curve, risk_coverage_curve
+from regionfer.metrics import FEW, expected_calibration_error, reliability_curve, risk_coverage_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,8 @@ from regionfer.evaluation import figures, tables
 from regionfer.evaluation.answers import face_box
 from regionfer.evaluation.evaluate import ALL, Evaluation
 from regionfer.evaluation.learned import learned_text
-from regionfer.evaluation.scores import FEW
 from regionfer.evaluation.tables import Table
+from regionfer.metrics import FEW
 
 if TYPE_CHECKING:
     from jinja2 import Template

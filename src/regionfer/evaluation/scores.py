@@ -10,21 +10,18 @@ from numpy.typing import NDArray
 from regionfer.metrics import (
     CALIBRATION_BINS,
     ClassScore,
+    Interval,
     Score,
     bootstrap_interval,
     mcnemar_exact,
     paired_bootstrap,
     risk_at_coverage,
     score,
+    telling,
     wilson_interval,
 )
 
-Interval = tuple[float, float]
-
 RESAMPLES = 2000
-
-FEW = 30
-"""Of fewer faces a bootstrap interval says nothing, and a curve shows noise only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +32,7 @@ class Measured:
         score: the figures; its n counts missed faces, for which nothing was answered: errors for accuracy and for
             recall, left out of the confusion, of NLL and of ECE.
         intervals: 95 % bootstrap intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where they say
-            nothing, see `telling`. For accuracy see ``score.accuracy_ci95``.
+            nothing, see `regionfer.metrics.telling`. For accuracy see ``score.accuracy_ci95``.
         missed: (C,) faces of each class that were not found.
         risk_at_80: share of wrong answers when the surest 80 % of the faces are answered; those not found come last.
         risk_at_90: the same for 90 %.
@@ -56,18 +53,6 @@ class Measured:
         risks = {"risk_at_80": self.risk_at_80, "risk_at_90": self.risk_at_90}
         selection = {"selection": None if self.selection is None else self.selection.to_dict()}
         return figures | intervals | {"missed": int(self.missed.sum())} | risks | selection
-
-
-def telling(interval: Interval, n: int) -> Interval | None:
-    """A bootstrap interval, or None where it says nothing.
-
-    It knows the n faces alone: of few it is far too narrow, and where they are all alike it has no width.
-
-    >>> telling((0.7, 0.9), 100), telling((0.7, 0.9), 3), telling((1.0, 1.0), 100)
-    ((0.7, 0.9), None, None)
-    """
-    low, high = interval
-    return interval if n >= FEW and low < high else None
 
 
 class Selection(NamedTuple):
@@ -164,7 +149,8 @@ class Comparison(NamedTuple):
         accuracy: of the model, 0..1.
         baseline_accuracy: of the baseline, 0..1.
         difference: -1..1.
-        difference_ci95: 95 % interval of it, paired bootstrap over faces; None where it says nothing, see `telling`.
+        difference_ci95: 95 % interval of it, paired bootstrap over faces; None where it says nothing,
+            see `regionfer.metrics.telling`.
         mcnemar_p: two-sided p-value of McNemar's exact test.
         only_model: faces that only the model gets right.
         only_baseline: faces that only the baseline gets right.
@@ -283,7 +269,7 @@ def ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: fl
     """Bootstrap interval of the ECE, in the bins of the sample.
 
     Distances cannot cancel, so the ECE of a resample is above that of the sample, on average: by noise alone. The
-    interval is moved down by that much. None where it says nothing, see `telling`.
+    interval is moved down by that much. None where it says nothing, see `regionfer.metrics.telling`.
     """
     confidence, correct = shares.max(1), shares.argmax(1) == labels
     edges = np.quantile(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1])

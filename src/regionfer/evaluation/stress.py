@@ -16,17 +16,22 @@ from regionfer.evaluation.learned import Learned
 from regionfer.evaluation.scores import (
     RESAMPLES,
     Comparison,
-    Interval,
     Selection,
     as_list,
     compare,
     ece_interval,
     select,
-    telling,
 )
 from regionfer.evaluation.stress_answers import CLEAN, Asker, Condition, StressAnswers
 from regionfer.evaluation.stress_faces import CHUNK, StressFaces, Taken
-from regionfer.metrics import bootstrap_interval, expected_calibration_error, paired_bootstrap, wilson_interval
+from regionfer.metrics import (
+    Interval,
+    bootstrap_interval,
+    expected_calibration_error,
+    paired_bootstrap,
+    telling,
+    wilson_interval,
+)
 from regionfer.onnx_model import MAX_FACES_PER_RUN, hash_of
 from regionfer.parts import Parts
 from regionfer.recognizer import Recognizer
@@ -47,7 +52,7 @@ class Point(NamedTuple):
         right_ci95: Wilson's interval.
         confidence: mean probability of the answer.
         ece: expected calibration error; None of unlabelled faces, to which no answer is right.
-        ece_ci95: bootstrap over faces; None where it says nothing, see `regionfer.evaluation.scores.telling`.
+        ece_ci95: bootstrap over faces; None where it says nothing, see `regionfer.metrics.telling`.
         selection: what share is answered, not uncertain, and how much of that is wrong (or disagrees); None without
             a threshold.
         coverage_ci95: Wilson's interval of the share answered.
@@ -80,7 +85,7 @@ class Point(NamedTuple):
 
 class Mean(NamedTuple):
     """The mean over the levels of a kind, or over all kinds; intervals by bootstrap over faces, None where they say
-    nothing, see `regionfer.evaluation.scores.telling`.
+    nothing, see `regionfer.metrics.telling`.
 
     Attributes:
         right: of the model, 0..1.

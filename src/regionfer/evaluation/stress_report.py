@@ -23,16 +23,19 @@ from regionfer.evaluation.report import (
     prepare_report,
     write_files,
 )
-from regionfer.evaluation.scores import Interval
 from regionfer.evaluation.stress import OVERALL, Example, Point, Stress, StressedModel
 from regionfer.evaluation.stress_answers import CLEAN, Condition
 from regionfer.evaluation.tables import NO_BOOTSTRAP, Table, percent
+from regionfer.metrics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = "curves.csv"
 """Name of the file with a row a kind, level and model."""
+
+WRONG = "wrong-among-answered"
+"""Name of the measure that is counted over the answered alone."""
 
 Figure = tuple[float, Interval | None]
 
@@ -77,15 +80,15 @@ def measures(result: Stress) -> list[Measure]:
             "Coverage",
             "answered",
             "Of all faces of a level, the share whose answer is not uncertain: probable enough for the model's "
-            "threshold, on a face neither too small, too plain nor too covered to be judged. The others count as "
-            "unanswered here and in the next figure; in the rest every face counts with its most probable answer. "
+            "threshold, on a face that can be judged: not too small, plain, covered or upside down. The others count "
+            "as unanswered here and in the next figure; in the rest every face counts with its most probable answer. "
             "Degraded faces, dark ones too, may be left unanswered, and a model that knows when it cannot see answers "
             "less as the faces get worse. Coverage that stays high in the dark is no good sign: the model is sure of "
             "what it cannot see.",
             _coverage,
         ),
         Measure(
-            "wrong-among-answered",
+            WRONG,
             "Wrong among the answered" if labelled else "Changed among the answered",
             "wrong of these" if labelled else "changed of these",
             f"Of the answers that are not uncertain, the share that is {wrong}. Level curves mean that the threshold "
@@ -167,8 +170,8 @@ def mean_table(result: Stress) -> Table:
             rows.append((*heads[: 1 + len(_whose(result))], *(_mean_cell(measure, points) for measure in drawn)))
     shown = ", ".join(measure.short for measure in drawn)
     note = "Of the clean faces, and of each kind the mean over its five levels."
-    if len(drawn) > 1:
-        note += " Answered: the answer is not uncertain."
+    if risk := next((measure for measure in drawn if measure.name == WRONG), None):
+        note += f" Answered: the answer is not uncertain; {risk.short} is counted over all levels together."
     return Table(
         f"{shown[0].upper()}{shown[1:]}: mean over the levels, %",
         columns,
@@ -227,7 +230,9 @@ def kind_table(result: Stress, kind: str) -> Table:
     note = "In brackets 95 % intervals, Wilson's"
     note += f"; that of the calibration error by bootstrap, {NO_BOOTSTRAP}." if result.labelled else "."
     if result.comparison:
-        note += " Difference: model minus baseline in percentage points, paired bootstrap over the faces."
+        note += (
+            f" Difference: model minus baseline in percentage points, paired bootstrap over the faces, {NO_BOOTSTRAP}."
+        )
     return Table(DEGRADATIONS[kind].title, columns, tuple(rows), note)
 
 

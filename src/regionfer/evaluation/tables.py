@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.evaluate import ALL, Evaluation, Results
-from regionfer.evaluation.scores import FEW, Comparison, Interval, Measured
-from regionfer.metrics import ClassScore
+from regionfer.evaluation.scores import Comparison, Measured
+from regionfer.metrics import FEW, ClassScore, Interval
 
 NO_BOOTSTRAP = f"a dash where there are fewer than {FEW} faces or all are answered alike"
 """Why a bootstrap interval is missing."""
@@ -72,9 +72,9 @@ def risk_table(evaluation: Evaluation) -> Table:
     note = "Share of wrong answers when only the surest 80 or 90 % of the faces of the set are answered."
     if chosen:
         note += (
-            " Then the model's own threshold, or that of --max-risk: what share of the faces is answered (those too "
-            "small, too plain or too covered to be judged are not), and how many of these answers are wrong, with "
-            "Wilson's 95 % interval. It was chosen on other faces: in a harder set more are wrong."
+            " Then the model's own threshold, or that of --max-risk: what share of the faces is answered (those that "
+            "cannot be judged, such as too small or too covered ones, are not), and how many of these answers are "
+            "wrong, with Wilson's 95 % interval. It was chosen on other faces: in a harder set more are wrong."
         )
     return Table("Wrong among the surest, %", columns, tuple(rows), note)
 
