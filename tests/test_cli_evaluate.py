@@ -130,6 +130,22 @@ class TestEvaluate:
         page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
         assert page.count("data:image/png;base64,") == 6 + 16  # mistakes, and faces of one colour, which are none
 
+    def test_the_original_photos(self, run, tmp_path):
+        """Of a folder with a class each; without boxes what is measured is end to end."""
+        for number, label in enumerate(["happiness", "neutral"]):
+            (tmp_path / "own" / "test" / label).mkdir(parents=True)
+            Image.new("RGB", (90, 90 + number)).save(tmp_path / "own" / "test" / label / "a.png")
+        arguments = ("--dataset", "folder", "--data", tmp_path / "own", "--photos")
+        alone = run(*arguments)
+        assert alone.exit_code == 2
+        assert "--end-to-end" in alone.stderr
+        figures = run(*arguments, "--end-to-end", "--json", "-")
+        assert figures.exit_code == 0, figures.output
+        values = json.loads(figures.stdout)
+        assert (values["n"], values["missed"], values["accuracy"]) == (2, 2, 0)
+        refused = run("--photos")
+        assert (refused.exit_code, "has no option photos" in refused.stderr) == (2, True)
+
     @pytest.mark.parametrize("before", [None, "{}"])
     def test_a_failed_run_leaves_the_json_as_it_was(self, run, tmp_path, before):
         path = tmp_path / "f.json"

@@ -378,6 +378,14 @@ class TestCropsThatCannotBeJudged:
         assert len(noticed) >= 0.7 * len(crops)
         assert {(face.pose, face.occlusion, face.regions[0].visibility) for face in noticed} == {(None, None, None)}
 
+    def test_what_was_mistaken_for_a_face_in_a_photo(self, shipped):
+        """In the astronaut on her head a piece of the sleeve is found."""
+        photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg"))[::-1, ::-1]
+        (face,) = shipped.recognize(photo)
+        assert face.box.y1 == 0
+        assert (face.uncertain, face.uncertain_reason) == (True, "no face")
+        assert (face.pose, face.occlusion, face.regions[0].visibility) == (None, None, None)
+
     def test_soft_noise(self, shipped):
         rng = np.random.default_rng(0)
         noise = [cv2.GaussianBlur(rng.normal(0, 1, (48, 48, 3)), (0, 0), 1.5) for _ in range(20)]
@@ -412,8 +420,8 @@ class TestCropsThatCannotBeJudged:
             CropCheck, "scores", lambda self, crops: looked.append(len(crops)) or np.full((len(crops), 2), 0.9)
         )
         trusting.recognize_crops(np.stack([np.full((48, 48, 3), colour, np.uint8) for colour in (RED, BLUE, BLUE)]))
-        trusting.recognize(draw_squares(RED))
-        assert looked == [1]
+        trusting.recognize(draw_squares(RED, BLUE))
+        assert looked == [1, 1]
 
 
 class TestContrast:

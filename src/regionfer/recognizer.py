@@ -74,7 +74,7 @@ get the answer that they get upright.
 """
 
 SUSPECT = 0.5
-"""Probability of a cover from which a crop that comes as a face is looked at by `CropCheck`, too.
+"""Probability of a cover from which an aligned face, or a crop that comes as one, is looked at by `CropCheck`, too.
 
 With a model like the one that ships 32 % of FERPlus Valid have it, 98 % of the same turned by 180 degrees, and all
 pictures of noise: to the network what is no upright face looks covered.
@@ -180,7 +180,8 @@ class Recognizer:
             return self._detector
 
     def check_crops(self, faces: NDArray[np.uint8], output: ModelOutput) -> NDArray[np.float32]:
-        """What `CropCheck` says of n crops that came as faces: (n, 2) scores, NaN where the model suspects nothing.
+        """What `CropCheck` says of n aligned faces, or crops that came as such: (n, 2) scores, NaN where the model
+        suspects nothing.
 
         Args:
             faces: (n, S, S, 3) uint8 RGB.
@@ -372,10 +373,11 @@ class Recognizer:
             points = place_in_frames(places.landmarks, places.frames)
         output = self.model.run(faces, points, batch_size=batch_size)
         sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
-        crops = self.check_crops(faces, output) if places.landmarks is None else None
-        unfit = unfit_reasons(sides, places.contrasted, output, _roll(places), crops)
+        found = places.landmarks is not None
+        roll = _roll(places) if found else None
+        unfit = unfit_reasons(sides, places.contrasted, output, roll, self.check_crops(faces, output))
         # A crop upside down was not turned upright for the network, as a face found in a photo is.
-        unseen = ("too small", "no contrast", "no face", *(() if crops is None else ("upside down",)))
+        unseen = ("too small", "no contrast", "no face", *(() if found else ("upside down",)))
         seen = ~np.isin(unfit, unseen)
         return Expressions(
             boxes=places.boxes,
@@ -487,7 +489,7 @@ def unfit_reasons(
         contrasted: (n,) what `has_contrast` says of each.
         output: what the model says of them.
         roll: (n,) degrees, by the landmarks; None if there are none.
-        crops: (n, 2) what `Recognizer.check_crops` says of crops that came as faces; None of faces that were found.
+        crops: (n, 2) what `Recognizer.check_crops` says of each; None if it was not asked.
     """
     never = np.zeros(len(sides), bool)
     as_it_is, turned = (np.full((len(sides), 2), np.nan) if crops is None else crops).T
@@ -498,7 +500,7 @@ def unfit_reasons(
         "no contrast": ~contrasted,
         "covered": never if output.occlusion is None else output.occlusion[:, 1] > MAX_COVERED,
         "no face": blank,
-        "upside down": overturned if roll is None else overturned | (np.abs(roll) > MAX_ROLL),
+        "upside down": overturned if roll is None else np.abs(roll) > MAX_ROLL,
     }
     return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -275,6 +276,12 @@ class TestLists:
         assert "warning: line 8: test_0003_aligned is named in line 2 already" in result.stdout
         strict = run("lists", trees / "lists", "--dataset", "rafdb", "--data", trees / "rafdb", "--strict")
         assert strict.exit_code == 1
+
+    @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+    def test_lists_of_other_datasets_alone(self, run, trees, form):
+        result = run("lists", trees / "lists", "--dataset", "sfew", "--data", trees / "sfew", *form)
+        assert result.exit_code == 1
+        assert re.search(r"error: .*: expected lists of sfew, found only those of .*RAF-DB.*; nothing", result.stderr)
 
     def test_joined_as_json(self, run, trees):
         result = run("lists", trees / "lists", "--dataset", "ferplus", "--data", trees / "ferplus", "--json")

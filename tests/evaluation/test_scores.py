@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
-from regionfer.evaluation.scores import FEW, compare, measure
-from regionfer.metrics import score
+from regionfer.evaluation.scores import compare, measure
+from regionfer.metrics import FEW, score
 
 CLASSES = ("calm", "tense", "glad")
 
@@ -71,6 +71,13 @@ class TestMeasure:
         shares = np.where(np.arange(2) == labels[:, None], 0.9, 0.1)
         intervals = measure(labels, shares, ("calm", "tense")).intervals
         assert intervals == dict.fromkeys(("mean_recall", "macro_f1", "nll", "ece"))
+
+    def test_where_each_class_is_answered_alike(self):
+        """One class always right, the other always wrong, but not always the same way."""
+        labels = np.repeat([0, 1], 30)
+        predictions = np.r_[np.zeros(30, int), np.tile([0, 2], 15)]
+        intervals = measure(labels, np.eye(3, dtype=np.float32)[predictions], CLASSES).intervals
+        assert (intervals["mean_recall"], intervals["macro_f1"]) == (None, None)
 
     @pytest.mark.parametrize("name", ["mean_recall", "macro_f1", "nll", "ece"])
     def test_intervals_are_as_wide_as_samples_differ(self, name):

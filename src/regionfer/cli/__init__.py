@@ -113,6 +113,13 @@ def check_detecting(ctx: click.Context, detect: bool) -> None:
         raise click.UsageError("--min-confidence is about faces that are looked for, and here each image is one face")
 
 
+photos_option = click.option(
+    "--photos",
+    is_flag=True,
+    help="For rafdb, sfew, folder and csv: take the original photos, not face crops.",
+)
+
+
 def check_data(data: str) -> None:
     """Refuse ``--data`` that is not there.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import Group, check_detecting, counted, min_confidence_option, tell_findings
+from regionfer.cli import Group, check_detecting, counted, min_confidence_option, photos_option, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -65,11 +65,7 @@ def _takes_corpus(function: Callable[..., None]) -> Callable[..., None]:
             metavar="SPLIT",
             help="Only this split: train, valid or test; of ferplus-votes also train-divided etc. May be repeated.",
         ),
-        click.option(
-            "--photos",
-            is_flag=True,
-            help="For rafdb, sfew, folder and csv: take the original photos, not face crops.",
-        ),
+        photos_option,
         click.option("--workers", type=click.IntRange(min=1), help="Threads; one a processor if not given."),
     )
     command: Callable[..., None] = with_corpus
@@ -243,9 +239,16 @@ def lists(
         click.echo(json.dumps({"lists": values, "others": others, "absent": absent}, indent=2))
     else:
         _print_survey(survey, joined, failed)
+    foreign = bool(name and data and survey.lists and not joined and not failed)
+    if foreign:
+        click.echo(
+            f"error: {folder}: expected lists of {name}, found only those of "
+            f"{', '.join(dict.fromkeys(found.corpus for found in survey.lists))}; nothing was joined",
+            err=True,
+        )
     issues = [issue for subset in joined.values() for issue in subset.issues if issue.severity != "note"]
     off = any(found.as_published is False or found.findings for found in survey.lists)
-    ctx.exit(1 if failed or not survey.lists or (strict and (issues or off)) else 0)
+    ctx.exit(1 if failed or foreign or not survey.lists or (strict and (issues or off)) else 0)
 
 
 def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_Joined, _Failed]:

@@ -1,10 +1,10 @@
 """``regionfer evaluate``: a model on a dataset, its challenge subsets and a baseline; JSON and a report."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import counted, tell_findings
+from regionfer.cli import counted, photos_option, tell_findings
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
@@ -37,6 +37,7 @@ def _split_names(
 @click.option("--dataset", required=True, metavar="NAME", help="Which dataset it is, such as ferplus.")
 @click.option("--data", required=True, metavar="DIR", help="Folder of the dataset.")
 @click.option("--split", default="test", show_default=True, metavar="S", help="Split: train, valid or test.")
+@photos_option
 @click.option(
     "--subset",
     "lists",
@@ -74,6 +75,7 @@ def command(
     dataset: str,
     data: str,
     split: str,
+    photos: bool,
     lists: tuple[tuple[str, str | None], ...],
     baseline: str | None,
     max_risk: float | None,
@@ -95,7 +97,7 @@ def command(
         check_writable(json_file)
     if report is not None:
         prepare_report(report)
-    manifest = _read_split(dataset, data, split)
+    manifest = _read_split(dataset, data, split, photos)
     if dataset == "prepared" and end_to_end:
         raise _nothing_to_find(manifest, data)
     tell_findings(manifest.findings)
@@ -121,13 +123,14 @@ def command(
     ctx.exit(1 if strict and evaluation.failures else 0)
 
 
-def _read_split(dataset: str, data: str, split: str) -> "Manifest":
+def _read_split(dataset: str, data: str, split: str, photos: bool) -> "Manifest":
     """One split, without opening the tables of the others: they may be large, absent or damaged."""
     from regionfer.datasets import read_dataset
     from regionfer.datasets.manifest import SPLITS
 
     # Readers are not asked for splits of another name, such as those of divided votes.
-    manifest = read_dataset(dataset, data, splits=(split,)) if split in SPLITS else read_dataset(dataset, data)
+    options: dict[str, Any] = {"splits": (split,)} if split in SPLITS else {}
+    manifest = read_dataset(dataset, data, **options, **({"photos": True} if photos else {}))
     return manifest.split(split)
 
 

@@ -174,7 +174,7 @@ def check_faces(recognizer: Recognizer, manifest: Manifest) -> None:
     if not manifest.crops and manifest.boxes is None:
         raise DatasetError(
             f"{manifest.root}: {manifest.dataset} has photos without face boxes here; "
-            "run 'regionfer data prepare' and evaluate on what it writes"
+            "run 'regionfer data prepare' and evaluate on what it writes, or give --end-to-end"
         )
 
 

@@ -246,7 +246,8 @@ def _counts_interval(
     """Bootstrap interval of a statistic of the counts (C, C + 1) by true class, and by prediction or missed.
 
     Faces are drawn again within each class: a class of two faces would else be absent from every seventh resample, and
-    the mean be one of fewer classes.
+    the mean be one of fewer classes. None where it says nothing, see `regionfer.metrics.telling`; nor does it where all
+    faces of each class are answered alike, for then no resample differs in what is right.
     """
     cells = size * (size + 1)
     counts = _tally((labels * (size + 1) + predictions)[None], cells).reshape(size, size + 1)
@@ -255,8 +256,9 @@ def _counts_interval(
     for true, row in enumerate(counts):
         if row.sum():
             drawn[:, true] = rng.multinomial(row.sum(), row / row.sum(), size=RESAMPLES)
+    recall = _mean_recall(drawn)
     low, high = np.quantile(statistic(drawn), [0.025, 0.975])
-    return telling((float(low), float(high)), len(labels))
+    return telling((float(low), float(high)), len(labels)) if np.ptp(recall) > 0 else None
 
 
 def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval | None:
