@@ -1,7 +1,7 @@
 """Whether a picture that should be one face looks like one, and which way up, by the last network of MTCNN.
 
-A face that was found in a photo has passed that network as it was cut then; what was mistaken for a face may not pass it
-again once it is aligned. A crop that comes as a face has not been looked at.
+A face that was found in a photo has passed that network as it was cut then; what was mistaken for a face may not pass
+it again once it is aligned. A crop that comes as a face has not been looked at.
 """
 
 from collections.abc import Sequence
