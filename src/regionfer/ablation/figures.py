@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.evaluation.scores import Comparison, compare
+from regionfer.evaluation.scores import Comparison, as_list, compare
 from regionfer.metrics import Interval, bootstrap_interval, mean_recall, paired_bootstrap, telling
 from regionfer.pace import Pace
 
@@ -44,7 +44,7 @@ class Figure(NamedTuple):
         return {
             "n": self.n,
             "mean": self.mean,
-            "ci95": None if self.ci95 is None else list(self.ci95),
+            "ci95": as_list(self.ci95),
             "sd_over_seeds": self.spread,
             "by_seed": list(self.by_seed),
         }
@@ -102,7 +102,7 @@ class SeedsCompared(NamedTuple):
         """The same as plain values for JSON."""
         return {
             "difference": self.difference,
-            "difference_ci95": None if self.difference_ci95 is None else list(self.difference_ci95),
+            "difference_ci95": as_list(self.difference_ci95),
             "by_seed": {str(seed): comparison.to_dict() for seed, comparison in self.by_seed.items()},
         }
 

@@ -11,7 +11,7 @@ from typing import Any
 from regionfer.ablation.conditions import CLEAN, TURNED_SHARE
 from regionfer.ablation.figures import TURNED, Figure, RowFigures, SeedsCompared
 from regionfer.errors import OutputError
-from regionfer.evaluation.tables import interval_text, p_text, percent
+from regionfer.evaluation.tables import interval_text, p_text, percent, signed, signed_interval
 from regionfer.pace import THREADS
 
 SCHEMA = 1
@@ -156,11 +156,7 @@ def _text(figure: Figure | None) -> str:
 
 def _comparison_cells(compared: SeedsCompared) -> list[str]:
     ps = ", ".join(p_text(each.mcnemar_p) for each in compared.by_seed.values())
-    interval = "–"
-    if compared.difference_ci95 is not None:
-        low, high = compared.difference_ci95
-        interval = f"{100 * low:+.2f} to {100 * high:+.2f}"
-    difference = f"{100 * compared.difference:+.2f} ({interval})".replace("-", "−")
+    difference = f"{signed(compared.difference, 2)} {signed_interval(compared.difference_ci95, 2)}"
     return [str(len(compared.by_seed)), difference, ps]
 
 

@@ -252,13 +252,13 @@ def difference_text(comparison: Comparison) -> str:
     return f"{signed(comparison.difference, 2)} {signed_interval(comparison.difference_ci95)}"
 
 
-def signed_interval(interval: Interval | None) -> str:
+def signed_interval(interval: Interval | None, digits: int = 1) -> str:
     """An interval of a difference in percentage points, in brackets; a dash where there is none.
 
     >>> signed_interval((-0.01, 0.02)), signed_interval(None)
     ('(−1.0 to +2.0)', '(–)')
     """
-    return "(–)" if interval is None else f"({signed(interval[0])} to {signed(interval[1])})"
+    return "(–)" if interval is None else f"({signed(interval[0], digits)} to {signed(interval[1], digits)})"
 
 
 def p_text(p: float) -> str:
