@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regionfer.models import backbones
 from regionfer.training import loop
-from regionfer.training.loop import train
+from regionfer.training.loop import leave_processes, train
 from regionfer.training.step import Step
 
 HERE = Path(__file__).parent
@@ -44,6 +44,7 @@ def main() -> None:
     faces, held_out = made["_faces"](), made["_faces"](31, 1)
     train(recipe, faces, held_out, arguments.out, classes=made["CLASSES"], resume=arguments.resume, report=report)
     arguments.out.with_suffix(f".{os.environ.get('RANK', '0')}.json").write_text(json.dumps(figures))
+    leave_processes()
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def command(
     require_files(settings, *(() if goes_on or start else ("model",)), "teacher", "attributes")
     check_data(data)
     # Only now: torch takes seconds, which a mistyped path need not cost.
-    from regionfer.training.loop import train
+    from regionfer.training.loop import leave_processes, train
     from regionfer.training.sources import load_sources, write_failures
 
     sources = load_sources(settings, data)
@@ -90,6 +90,7 @@ def command(
         progress=sys.stderr.isatty(),
         report=lambda line: click.echo(line, err=True),
     )
+    leave_processes()
     if not first:
         return
     click.echo(f"{folder / BEST}: epoch {best.epoch}", err=True)

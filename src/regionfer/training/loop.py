@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -129,6 +129,14 @@ def train(
                 report(line)
     run.accelerator.wait_for_everyone()
     return load_checkpoint(out / BEST)
+
+
+def leave_processes() -> None:
+    """Take leave of the other processes, once a program of several has trained for the last time.
+
+    A process that ends while it still belongs to their group may abort in the threads of gloo. Alone, nothing is done.
+    """
+    PartialState().destroy_process_group()
 
 
 def _start(
