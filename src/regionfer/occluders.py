@@ -362,6 +362,37 @@ def _block(canvas: Canvas, strength: float) -> None:
     canvas.paint(shape, np.repeat(grey[..., None], 3, axis=2))
 
 
+def _cloth(canvas: Canvas, strength: float) -> None:
+    """Cloth, or anything else with folds, seams and prints, from one side over as much as nearly the whole picture."""
+    size, uniform = canvas.size, canvas.uniform
+    y, x = (np.mgrid[:size, :size] + 0.5) / size - 0.5
+
+    def waves(across: Points, count: float, bend: float) -> Points:
+        """Soft waves over places ``across``, -1..1, bent at random."""
+        bends = cv2.resize(canvas.rng.normal(0, bend, (4, 4)), (size, size), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(np.sin(2 * np.pi * count * across + bends + uniform(0, 2 * np.pi)))
+
+    angle = int(canvas.rng.integers(4)) * np.pi / 2 + canvas.rng.normal(0, 0.25)  # towards which it ends
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    edge = -0.4 + 0.8 * strength + uniform(0, 0.06) * waves(across, uniform(0.3, 2), 0.5)
+    shape = np.clip((edge - along) * size + 0.5, 0, 1).astype(np.float32)
+
+    turn = uniform(0, np.pi)
+    folds = waves(x * np.cos(turn) + y * np.sin(turn), uniform(0.5, 8), uniform(0, 3)) * uniform(0, 50)
+    for cells in (3, 6, 12, 24):  # blotches of all sizes, as in most pictures
+        blotches = canvas.rng.normal(0, uniform(0, 60) / cells**0.5, (cells, cells))
+        folds = folds + cv2.resize(blotches, (size, size), interpolation=cv2.INTER_CUBIC)
+    colour = np.clip(canvas.surface(canvas.tint(), 0).astype(np.float32) + folds[..., None], 0, 255).astype(np.uint8)
+    canvas.paint(shape, colour)
+    for _ in range(int(canvas.rng.integers(7))):  # prints, buttons, seams
+        centre = (uniform(-1.5, 1.5), uniform(-1.2, 1.9))
+        outline = canvas.ellipse(centre, (uniform(0.05, 0.5), uniform(0.05, 0.5)), uniform(0, np.pi), uniform(2, 8))
+        mark = canvas.polygon(outline)
+        if uniform(0, 1) < 0.5:
+            mark = canvas.line(outline[: int(canvas.rng.integers(5, 40))], width=uniform(0.02, 0.12))
+        canvas.paint(mark * shape, canvas.surface(canvas.tint(), 25), uniform(0.4, 1))
+
+
 def _curve(points: Points) -> Points:
     """A quadratic Bezier curve of three points, (9, 2)."""
     t = np.linspace(0, 1, 9)[:, None]
@@ -386,6 +417,7 @@ _PAINTERS: Mapping[str, Callable[[Canvas, float], None]] = MappingProxyType(
         "object": _object,
         "border": _border,
         "block": _block,
+        "cloth": _cloth,
     }
 )
 

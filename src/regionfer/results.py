@@ -25,7 +25,8 @@ _PARTS = 6  # columns of `Expressions.occlusion`
 SCHEMA_VERSION = 3
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
 
-UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "no face", "upside down", "improbable")
+IMPROBABLE = "improbable"
+UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "no face", "upside down", IMPROBABLE)
 """Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
 several that hold, the first is named."""
 
@@ -413,7 +414,7 @@ class Expressions:
         if self.unfit is not None and self.unfit[index]:
             return str(self.unfit[index])
         improbable = self.threshold is not None and float(self.probabilities[index].max()) < self.threshold
-        return "improbable" if improbable else None
+        return IMPROBABLE if improbable else None
 
     def _face_dict(self, index: int, face: Face) -> dict[str, Any]:
         return {

@@ -46,6 +46,11 @@ class TestEstimates:
         row = make_row(pose_bin=">45", **covered(probability, lower=0.5, left=0.5))
         assert estimates(row) == {"expression": ["fear"], "pose_bin": [">45"]}
 
+    @pytest.mark.parametrize(("reason", "known"), [("covered", False), ("upside down", False), ("improbable", True)])
+    def test_no_expression_of_what_cannot_be_judged(self, make_row, reason, known):
+        row = make_row(pose_bin=">45", uncertain_reason=reason)
+        assert estimates(row) == ({"expression": ["fear"]} if known else {}) | {"pose_bin": [">45"]}
+
 
 class TestOrder:
     @pytest.fixture
@@ -56,6 +61,11 @@ class TestOrder:
     @pytest.mark.parametrize(("order", "names"), [("unsure", "bdca"), ("occlusion", "cdba"), ("table", "abcd")])
     def test_orders(self, rows, order, names):
         assert "".join(row.image for row in put_in_order(rows, order)) == names
+
+    def test_what_cannot_be_judged_comes_first(self, rows, make_row):
+        rows.append(make_row("e", probability=1.0, uncertain_reason="too small"))
+        rows.append(make_row("f", probability=0.5, uncertain_reason="improbable"))
+        assert "".join(row.image for row in put_in_order(rows, "unsure")) == "ebdfca"
 
     def test_random_is_that_of_the_seed(self, rows):
         orders = ["".join(row.image for row in put_in_order(rows, "random", seed=seed)) for seed in (1, 1, 2, 3, 4)]

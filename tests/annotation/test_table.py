@@ -139,7 +139,8 @@ class TestBadInput:
             ("t.xlsx", "", "t.xlsx: expected a table by 'regionfer annotate'"),
             ("none.csv", None, "none.csv: no such table; make one with 'regionfer annotate DIR --out none.csv'"),
             ("t.parquet", "PAR1", "t.parquet: not a Parquet file"),
-            ("other.csv", "image,face\na,0\n", "other.csv: other.csv.json is missing beside it"),
+            ("faces.csv", "image,face\na,0\n", "faces.csv: expected a table by 'regionfer annotate', with the columns"),
+            ("bare.csv", ",".join(COLUMNS) + "\n", "bare.csv: bare.csv.json is missing beside it"),
         ],
     )
     def test_files(self, tmp_path, name, text, message):

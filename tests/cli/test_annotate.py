@@ -230,6 +230,10 @@ class TestImport:
         done = run("import", exported, "--out", tmp_path / "labels.csv", "--images", tmp_path)
         assert (done.exit_code, "--images are those of a table" in done.stderr) == (2, True)
 
+    def test_labels_are_csv(self, run, exported, tmp_path):
+        done = run("import", exported, "--out", tmp_path / "labels.txt")
+        assert (done.exit_code, "labels.txt: expected a name that ends in .csv" in done.stderr) == (2, True)
+
     def test_one_annotator(self, run, exported, tmp_path):
         tasks = json.loads(exported.read_text())
         for task in tasks:
@@ -258,6 +262,12 @@ class TestLists:
         run(album, "--out", tmp_path / "m.csv", "--model", tiny_path)
         done = run("lists", tmp_path / "m.csv", "--out", tmp_path / "lists")
         assert "occlusion: no list; tiny 0.0.1 does not say how these faces are covered" in done.stdout
+
+
+def test_a_dataset_that_is_not_named(run, trees, tmp_path):
+    done = run(trees / "ferplus", "--out", tmp_path / "m.csv")
+    assert done.exit_code == 2
+    assert "the folder of a dataset is named with --dataset (" in done.stderr
 
 
 def test_classes_of_a_dataset(run, trees, tiny_path, tmp_path):

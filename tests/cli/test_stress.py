@@ -182,9 +182,9 @@ def test_interrupted_and_taken_up(run, own, tmp_path, stop_at, monkeypatch, opti
         (["x.jpg", "--split", "valid"], "--data and --split belong to a dataset"),
         (["x.jpg", "--kinds", "mask,smog"], "unknown kind 'smog'; known: mask, sunglasses"),
         (["x.jpg", "--kinds", ","], "expected at least one kind"),
-        (["x.jpg"], "own photos: no face to degrade in 0 images; the first: x.jpg: no such file"),
+        (["x.jpg"], "Error: x.jpg: no such file"),
         (["x.jpg", "--json", "no/such/folder.json"], "no/such/folder.json: cannot be written"),
-        (["x.jpg", "--model", "none.onnx"], "none.onnx: no such model file"),
+        ([__file__, "--model", "none.onnx"], "none.onnx: no such model file"),
     ],
 )
 def test_wrong_input(run, arguments, message, monkeypatch, tmp_path):

@@ -97,6 +97,19 @@ def test_a_hidden_face_is_covered_and_says_nothing_of_its_pose(make_faces: MakeF
     assert found.poses[~hidden].isfinite().all()
 
 
+def test_a_face_on_its_head_looks_covered_and_has_no_pose(make_faces: MakeFaces) -> None:
+    faces = with_attributes(make_faces(40))
+    variation = draw_variation(AugmentationRecipe.model_validate(STILL | {"overturn": 0.5}), 40, torch.Generator())
+    found = attribute_targets(AttributesRecipe(heads=True), faces, torch.arange(40), variation)
+    overturned = variation.overturned
+    assert found is not None
+    assert 10 < overturned.sum() < 30
+    assert variation.alpha.max() == 0  # nothing is drawn over it
+    assert found.alpha.amin((1, 2)).bool().equal(overturned)
+    assert found.occluded[overturned].min() == found.occluded_weight[overturned].min() == 1
+    assert found.poses.isnan().all(1).equal(overturned)
+
+
 def test_the_parts_of_a_step_have_the_loss_of_the_whole(make_recipe: MakeRecipe, make_faces: MakeFaces) -> None:
     recipe, faces = make_recipe(attributes=HEADS), with_attributes(make_faces(16))
     classifier = build_classifier(recipe, 3)

@@ -186,6 +186,16 @@ def test_a_hidden_face_leaves_nothing_of_itself() -> None:
     assert (once[~hidden] != again[~hidden]).any((1, 2, 3)).all()
 
 
+def test_an_overturned_face_is_turned_by_half() -> None:
+    faces = noise(20, side=24)
+    variation = draw(20, overturn=0.5)
+    overturned = variation.overturned
+    assert 4 < overturned.sum() < 16
+    pictures = varied(faces, 24, variation)
+    assert_close(pictures[overturned], faces[overturned].flip(2, 3), atol=1e-3, rtol=0)
+    assert_close(pictures[~overturned], faces[~overturned], atol=1e-3, rtol=0)
+
+
 def test_a_coarse_face_keeps_no_more_detail_than_its_side_says() -> None:
     faces = noise(60, side=48)
     variation = draw(60, coarse=0.5)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.faces.alignment import cut_frames
-from regionfer.results import Expressions, Face, Pose
+from regionfer.results import IMPROBABLE, Expressions, Face, Pose
 
 POSE_BINS = ("0-30", "30-45", ">45")
 """Bins of the larger of |yaw| and |pitch|, degrees: up to 30, above 30 up to 45, above 45. Roll does not count: it is
@@ -74,6 +74,11 @@ class FaceRow:
     def key(self) -> tuple[str, int]:
         """What names the face: its image and its number there."""
         return self.image, self.face
+
+    @property
+    def unfit(self) -> bool:
+        """Whether the face cannot be judged, however probable its expression may be called."""
+        return bool(self.uncertain_reason) and self.uncertain_reason != IMPROBABLE
 
 
 def pose_bin(pose: Pose | None) -> str | None:

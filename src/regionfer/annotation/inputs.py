@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.datasets import Manifest, load_image, read_dataset
+from regionfer.datasets import READERS, Manifest, load_image, read_dataset
 from regionfer.datasets.meant import meant_face
 from regionfer.datasets.tables import read_table
 from regionfer.errors import DatasetError
@@ -108,7 +108,8 @@ def read_inputs(
     root = place if place.is_dir() else place.parent
     found = find_images(place, recursive=recursive)
     if not found.paths:
-        raise DatasetError(str(found.errors[0]))
+        known = f"; the folder of a dataset is named with --dataset ({', '.join(READERS)})" if place.is_dir() else ""
+        raise DatasetError(f"{found.errors[0]}{known}")
     names = tuple(path.relative_to(root).as_posix() for path in found.paths)
     none, first = (None,) * len(names), (0,) * len(names)
     unreadable = tuple(str(error) for error in found.errors)

@@ -117,10 +117,11 @@ def labelling_config(labels: tuple[str, ...]) -> str:
 def estimates(row: FaceRow) -> dict[str, list[str]]:
     """What the model says of a face, as choices by question; what it does not know is not there.
 
+    Nor is the expression of a face that it cannot judge, however probable it may call it.
     Of covers nothing is said. What covers a face the model does not know; a "none" that is ticked already hides from
     the annotator the covers that the model misses; and a place that stays ticked beside "none" would be an answer.
     """
-    found = {"expression": [row.expression]}
+    found = {} if row.unfit else {"expression": [row.expression]}
     if row.pose_bin is not None:
         found["pose_bin"] = [row.pose_bin]
     return found
@@ -145,10 +146,8 @@ def _tasks(
             exported.failures.append(str(error))
         else:
             yield {
-                "data": {IMAGE: _address(picture, row, folder), **_face(row, image), "regionfer": mark},
-                "predictions": [
-                    {"model_version": table.card.model, "score": row.probability, "result": _results(estimates(row))}
-                ],
+                "data": {IMAGE: _address(picture, row, folder), **_face(row, image), **_told(row), "regionfer": mark},
+                "predictions": _predictions(row, table.card.model),
             }
         progress(done, len(rows))
 
@@ -157,6 +156,18 @@ def _face(row: FaceRow, image: NDArray[np.uint8]) -> dict[str, Any]:
     """What tells, when the task comes back, which face it was made of."""
     box = [row.x1, row.y1, row.x2, row.y2]
     return {"name": row.image, "face": row.face, "box": box, "digest": digest(image)}
+
+
+def _told(row: FaceRow) -> dict[str, Any]:
+    """What the model says besides, as columns of Label Studio's table of tasks, by which they can be sorted."""
+    names = ("probability", "uncertain_reason", "occluded_probability", "occluded_fraction", "occluded_where")
+    return {name: value for name in names if (value := getattr(row, name)) is not None}
+
+
+def _predictions(row: FaceRow, model: str) -> list[dict[str, Any]]:
+    if not (found := estimates(row)):
+        return []
+    return [{"model_version": model, "score": 0.0 if row.unfit else row.probability, "result": _results(found)}]
 
 
 def _results(chosen: dict[str, list[str]]) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ def put_in_order(rows: Sequence[FaceRow], order: str, *, seed: int = 0) -> list[
 
     Args:
         rows: of a table.
-        order: "unsure" (the least probable answers first), "occlusion" (first those of which it is least clear whether
-            they are covered), "random", or "table".
+        order: "unsure" (faces that cannot be judged first, then the least probable answers), "occlusion" (first those
+            of which it is least clear whether they are covered), "random", or "table".
         seed: of the random order.
 
     Raises:
@@ -24,7 +24,7 @@ def put_in_order(rows: Sequence[FaceRow], order: str, *, seed: int = 0) -> list[
 
 
 def _unsure(rows: Sequence[FaceRow], seed: int) -> list[FaceRow]:
-    return sorted(rows, key=lambda row: row.probability)
+    return sorted(rows, key=lambda row: (not row.unfit, row.probability))
 
 
 def _occlusion(rows: Sequence[FaceRow], seed: int) -> list[FaceRow]:

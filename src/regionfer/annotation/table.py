@@ -190,13 +190,13 @@ class AttributeTable:
 
     @classmethod
     def _read_csv(cls, path: Path) -> "AttributeTable":
+        table = read_table(path, ("image", "face"))
+        _check_columns(path, table.columns)
         beside = card_path(path)
         if not beside.is_file():
             raise DatasetError(f"{path}: {beside.name} is missing beside it, which says where the images are")
         with explained_reading(beside):
             card = TableCard.from_json(beside.read_text(encoding="utf-8"), beside)
-        table = read_table(path, ("image", "face"))
-        _check_columns(path, table.columns)
         return cls(card, tuple(_parse(path, line, values) for line, values in table.rows))
 
 

@@ -1,12 +1,13 @@
 """``regionfer annotate``: attributes of faces by the model and by hand, and challenge lists made from them."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, tell_failures
+from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, tell_failures, tell_findings
 from regionfer.cli.models import model_option, open_recognizer
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ def run(
     check_detecting(ctx, not is_crops(inputs) if detect is None else detect)
     if there:
         click.echo(f"{out}: is there already, and is replaced", err=True)
+    if (manifest := inputs.manifest) is not None:
+        tell_findings(manifest.findings)
+        dropped = manifest.dropped.of_splits({*manifest.splits.tolist()})
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in Counter(dropped.reasons.tolist()).most_common())
+        more = f"; {len(dropped):,} more are listed and left out ({reasons})" if reasons else ""
+        click.echo(f"{manifest.dataset}, {manifest.protocol}: {counted(len(inputs), 'image')}{more}", err=True)
     recognizer = open_recognizer(model, max_risk=max_risk)
     started = time.perf_counter()
     try:
@@ -140,8 +147,8 @@ def _tell_run(done: "Annotated", seconds: float) -> None:
     type=click.Choice(["unsure", "occlusion", "random", "table"]),
     default="unsure",
     show_default=True,
-    help="Which faces come first: of whose expression, or of whose being covered, the model is least sure; any; or as "
-    "in the table.",
+    help="Which faces come first: those that cannot be judged, then of whose expression the model is least sure; of "
+    "whose being covered it is; any; or as in the table.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the random order.")
 @click.option(
@@ -170,6 +177,8 @@ def export(
 
     Exit code: 0, or 1 if some pictures could not be read, 2 if nothing was done.
     """
+    from pathlib import Path
+
     from regionfer.annotation import AttributeTable
     from regionfer.annotation.inputs import ImageFinder
     from regionfer.annotation.label_studio import CONFIG, TASKS, export_tasks
@@ -181,6 +190,8 @@ def export(
     faces = AttributeTable.read(table)
     finder = ImageFinder(faces.card.reader, images or faces.card.root)
     rows = put_in_order(faces.rows, order, seed=seed)[:sample]
+    if Path(out, TASKS).exists():
+        click.echo(f"{Path(out, TASKS)}: is there already, and is replaced", err=True)
     with open_bar("faces") as progress:
         exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
     tell_failures([_plain(line) for line in exported.failures], "of as many tasks")
@@ -220,9 +231,12 @@ def import_(
     from regionfer.annotation.label_studio_export import read_export
     from regionfer.annotation.same_faces import of_table
     from regionfer.cli.progress import open_bar
+    from regionfer.errors import OutputError
 
     if images is not None and table is None:
         raise click.UsageError("--images are those of a table; give --table, too, or leave it out")
+    if Path(out).suffix.lower() != ".csv":
+        raise OutputError(f"{out}: expected a name that ends in .csv")
     known = None if table is None else AttributeTable.read(table)
     found = read_export(export_file)
     if known is not None:

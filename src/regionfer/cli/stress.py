@@ -187,6 +187,8 @@ def _of_photos(
     from regionfer.images import find_images
 
     found = find_images(map(Path, inputs), recursive=recursive)
+    if not found.paths:
+        raise found.errors[0]
     failures = {str(error).partition(": ")[0]: str(error) for error in found.errors}
     return PhotoFaces(found.paths, detect, min_confidence, limit, seed, failures)
 

@@ -31,7 +31,7 @@ class AttributeTargets:
     """What is known of the B varied faces of a step.
 
     Attributes:
-        alpha: (B, T, T) opacity of what was drawn over each.
+        alpha: (B, T, T) opacity of what was drawn over each; 1 all over one that stands on its head.
         occluded: (B,) 1 where something covers the face, 0 where nothing does.
         occluded_weight: (B,) how far that is to be believed, 0 for not at all.
         coverage_weight: (B,) the same of ``alpha``: 0 where something that was not drawn covers the face.
@@ -51,9 +51,11 @@ def attribute_targets(
     """Put together what is known of the faces ``rows`` as they were varied; None for a network without such heads."""
     if not recipe.heads:
         return None
-    share = covered_share(torch.tensor([FACE]), variation.alpha)[:, 0]
+    # What stands on its head is to look wholly covered: no network tells its expression, parts or pose.
+    alpha = torch.where(variation.overturned[:, None, None], 1.0, variation.alpha)
+    share = covered_share(torch.tensor([FACE]), alpha)[:, 0]
     drawn = share > LEAST
-    beside = ~drawn & (variation.alpha.amax((1, 2)) > 0)  # drawn, but hardly on the face: neither covered nor not
+    beside = ~drawn & (alpha.amax((1, 2)) > 0)  # drawn, but hardly on the face: neither covered nor not
     unknown = torch.full((len(rows),), torch.nan)
     seen = unknown if data.seen is None else data.seen[rows]
     looked = seen.isfinite()
@@ -62,7 +64,7 @@ def attribute_targets(
     poses = unknown[:, None].expand(-1, 3) if data.poses is None else turned_poses(data.poses[rows], variation.affine)
     poses = torch.where((share > HIDDEN)[:, None], torch.nan, poses)
     return AttributeTargets(
-        alpha=variation.alpha,
+        alpha=alpha,
         occluded=(drawn | (seen == 1)).float(),
         occluded_weight=weight,
         coverage_weight=torch.where((seen == 1) & ~drawn, 0.0, weight.clamp_max(1.0)),

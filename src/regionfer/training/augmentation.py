@@ -39,6 +39,7 @@ class Variation:
         alpha: (B, T, T) opacity, 0..1, of what lies over the varied picture.
         cover: (B, T, T, 3) uint8 RGB, its colour.
         side: (B,) pixels over the face that are left of it, at most ``FULL_SIDE``, which leaves it as it is.
+        overturned: (B,) bool, whether it stands on its head.
     """
 
     affine: Tensor
@@ -47,6 +48,7 @@ class Variation:
     alpha: Tensor
     cover: Tensor
     side: Tensor
+    overturned: Tensor
 
     def rows(self, rows: slice) -> "Variation":
         """The variation of some of the faces."""
@@ -107,7 +109,9 @@ def draw_variation(
         alpha[row], cover[row] = 1, torch.from_numpy(draw_cover(rng, COVER_SIDE))
     sides = torch.tensor(SIDES)[torch.randint(len(SIDES), (faces,), generator=generator)]
     side = torch.where(chance(recipe.coarse), sides, FULL_SIDE)
-    return Variation(affine, contrast, brightness, alpha, cover, side)
+    overturned = chance(recipe.overturn) if recipe.overturn else torch.zeros(faces, dtype=torch.bool)
+    affine[overturned, :, :2] *= -1  # half a turn
+    return Variation(affine, contrast, brightness, alpha, cover, side, overturned)
 
 
 def _covers(

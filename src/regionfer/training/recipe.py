@@ -96,12 +96,14 @@ class AugmentationRecipe(_Section):
     """largest change, share of the full range"""
     occlude: Share = 0.5
     """probability that something covers a part of the face"""
-    occluders: Annotated[tuple[str, ...], Field(min_length=1)] = KINDS
-    """what may cover it, each as likely as the others"""
+    occluders: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(kind for kind in KINDS if kind != "cloth")
+    """what may cover it, each as likely as the others, those named twice twice as likely; "cloth" is another"""
     hide: Share = 0.0
     """probability that no face is left, but a colour, a pattern or noise, to be answered by chance"""
     coarse: Share = 0.0
     """probability that no more of the face is left than 12 to 32 pixels hold, over its side"""
+    overturn: Share = 0.0
+    """probability that the face stands on its head: for the heads nothing of it is visible then, and it has no pose"""
 
     @field_validator("occluders")
     @classmethod
