@@ -414,6 +414,14 @@ class TestCropsThatCannotBeJudged:
         assert found.tolist() == [case[3] for case in cases]
         assert unfit_reasons(np.full(n, 48), np.ones(n, bool), output).tolist() == [""] * n
 
+    @pytest.mark.parametrize(("roll", "reason"), [(None, "upside down"), (170.0, "covered"), (0.0, "covered")])
+    def test_a_crop_upside_down_is_not_called_covered(self, roll, reason):
+        row, nothing = np.zeros((1, 6), np.float32), np.zeros((1, 1), np.float32)
+        output = ModelOutput(np.float32([[0.9, 0.1]]), nothing, nothing, nothing, None, row + np.float32(0.8))
+        turned = None if roll is None else np.array([roll])
+        found = unfit_reasons(np.array([48]), np.array([True]), output, turned, np.float32([[0.1, 0.95]]))
+        assert found.tolist() == [reason]
+
     def test_only_suspect_crops_are_looked_at_again(self, trusting, draw_squares, monkeypatch):
         looked = []
         monkeypatch.setattr(

@@ -495,14 +495,17 @@ def unfit_reasons(
     as_it_is, turned = (np.full((len(sides), 2), np.nan) if crops is None else crops).T
     overturned = (turned > OVERTURNED) & (OVERTURNED_ODDS * (1 - turned) < 1 - as_it_is)
     blank = (np.maximum(as_it_is, turned) < NO_FACE) & (output.probabilities.max(axis=1, initial=0) < NO_FACE_ANSWER)
-    found = {  # the first that holds is said
-        "too small": sides < MIN_FACE_SIDE,
-        "no contrast": ~contrasted,
-        "covered": never if output.occlusion is None else output.occlusion[:, 1] > MAX_COVERED,
-        "no face": blank,
-        "upside down": overturned if roll is None else np.abs(roll) > MAX_ROLL,
-    }
-    return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
+    found = [  # the first that holds is said
+        ("too small", sides < MIN_FACE_SIDE),
+        ("no contrast", ~contrasted),
+        # Before what it makes a crop look like to the network; a face found in a photo was turned upright for it.
+        ("upside down", overturned if roll is None else never),
+        ("covered", never if output.occlusion is None else output.occlusion[:, 1] > MAX_COVERED),
+        ("no face", blank),
+        ("upside down", never if roll is None else np.abs(roll) > MAX_ROLL),
+    ]
+    reasons, conditions = zip(*found, strict=True)
+    return np.select(conditions, [np.array(reason) for reason in reasons], np.array("")).astype(np.str_)
 
 
 def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
