@@ -1,4 +1,4 @@
-"""Things that cover a face, drawn at random: masks, glasses, hands, hair, hats, objects, the edge of the picture.
+"""Things that cover a face, drawn at random: masks, glasses, hands, hair, hats, objects, cloth, the picture's edge.
 
 One generator serves training (faces are covered so that the network learns to look elsewhere, and learns what is
 covered), the stress test, and the covered validation faces of an ablation. An occluder is opacity and colour over the

@@ -28,7 +28,7 @@ SCHEMA_VERSION = 3
 IMPROBABLE = "improbable"
 UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "no face", "upside down", IMPROBABLE)
 """Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
-several that hold, the first is named, but that of a crop "upside down" goes before "covered"."""
+several that hold, the first is named; of a crop, "upside down" goes before "covered"."""
 
 NAMED_SHARE = 0.05
 """A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""

@@ -202,6 +202,17 @@ def test_another_recipe_in_the_folder_is_refused(go, plan):
     assert "made by another run: other recipe; give another --out" in table.rows[0].failures[0]
 
 
+def test_a_run_that_was_begun_before_a_key_was_known_goes_on(go, tmp_path):
+    go(only=["plain"], seeds=(3,))
+    (path,) = tmp_path.glob("**/plain/seed-3/run.json")
+    kept = json.loads(path.read_text())
+    del kept["recipe"]["augmentation"]["overturn"]
+    path.write_text(json.dumps(kept))
+    table, lines = go(only=["plain"], seeds=(3,), resume=True)
+    assert not table.rows[0].failures
+    assert any("done before" in line for line in lines)
+
+
 def test_other_faces_in_the_folder_are_refused(go):
     go(only=["plain"], limit=16)
     with pytest.raises(CheckpointError, match="backbone: made by another run: other faces"):

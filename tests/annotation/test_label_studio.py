@@ -131,6 +131,17 @@ class TestTasks:
             assert result["to_name"] == "image"
             assert set(result["value"]["choices"]) <= set(known[result["from_name"]])
 
+    def test_what_cannot_be_judged(self, album, make_row, tmp_path):
+        table, images = album
+        known = {"probability": 0.9, "uncertain_reason": "covered", "occluded_probability": 0.8}
+        rows = [make_row("a.png", pose_bin="0-30", **known), make_row("b.png", **known)]
+        export_tasks(table, rows, images, tmp_path)
+        first, second = json.loads((tmp_path / "tasks.json").read_text())
+        (prediction,) = first["predictions"]
+        assert (prediction["score"], [each["from_name"] for each in prediction["result"]]) == (0, ["pose_bin"])
+        assert second["predictions"] == []
+        assert {name: second["data"][name] for name in known} == known
+
     def test_files(self, album, make_row, tmp_path):
         table, images = album
         rows = [make_row("a.png"), make_row("a.png", 1)]

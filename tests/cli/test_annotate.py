@@ -162,6 +162,21 @@ class TestExport:
         scores = [t["predictions"][0]["score"] for t in json.loads((tmp_path / "tasks" / "tasks.json").read_text())]
         assert scores == sorted(row.probability for row in AttributeTable.read(table).rows)[:2]
 
+    def test_what_cannot_be_judged(self, run, album, trusted_path, tmp_path):
+        for name in ("a.png", "b.png", "c.png"):
+            picture = Image.new("RGB", (48, 48), (90, 90, 90))
+            if name != "b.png":
+                picture.paste((240, 240, 240), (12, 12, 24, 40))
+            picture.save(album / name)
+        run(album, "--out", tmp_path / "m.csv", "--model", trusted_path, "--no-detect")
+        usual = ("export", tmp_path / "m.csv", "--to", "label-studio", "--out", tmp_path / "tasks")
+        done = run(*usual)
+        assert (done.exit_code, "is replaced" in done.stderr) == (0, False)
+        first, *_ = json.loads((tmp_path / "tasks" / "tasks.json").read_text())
+        assert (first["data"]["name"], first["data"]["uncertain_reason"]) == ("b.png", "no contrast")
+        assert first["predictions"] == []
+        assert "tasks.json: is there already, and is replaced" in run(*usual).stderr
+
     def test_images_were_moved(self, run, table, album, tmp_path):
         album.rename(tmp_path / "moved")
         done = run("export", table, "--to", "label-studio", "--out", tmp_path / "tasks")
@@ -229,6 +244,12 @@ class TestImport:
     def test_images_of_no_table(self, run, exported, tmp_path):
         done = run("import", exported, "--out", tmp_path / "labels.csv", "--images", tmp_path)
         assert (done.exit_code, "--images are those of a table" in done.stderr) == (2, True)
+
+    def test_labels_do_not_replace_the_table(self, run, table, exported):
+        before = table.read_bytes()
+        done = run("import", exported, "--out", table, "--table", table)
+        assert (done.exit_code, "is the table of the faces" in done.stderr) == (2, True)
+        assert table.read_bytes() == before
 
     def test_labels_are_csv(self, run, exported, tmp_path):
         done = run("import", exported, "--out", tmp_path / "labels.txt")

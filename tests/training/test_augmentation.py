@@ -196,6 +196,21 @@ def test_an_overturned_face_is_turned_by_half() -> None:
     assert_close(pictures[~overturned], faces[~overturned], atol=1e-3, rtol=0)
 
 
+def test_what_covers_an_overturned_face_lies_on_it() -> None:
+    """Dark glasses over the eyes, which are below then."""
+    variation = draw(20, overturn=0.5, occlude=1, occluders=["dark glasses"])
+    upper, lower = variation.alpha[:, :24].mean((1, 2)), variation.alpha[:, 24:].mean((1, 2))
+    assert (upper < lower).equal(variation.overturned)
+
+
+def test_recipes_without_overturned_faces_draw_nothing_for_them() -> None:
+    recipe = AugmentationRecipe.model_validate(STILL)
+    one, other = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    draw_variation(recipe, 4, one)
+    draw_variation(recipe.model_copy(update={"overturn": 0.5}), 4, other)
+    assert torch.rand(1, generator=one) != torch.rand(1, generator=other)
+
+
 def test_a_coarse_face_keeps_no_more_detail_than_its_side_says() -> None:
     faces = noise(60, side=48)
     variation = draw(60, coarse=0.5)

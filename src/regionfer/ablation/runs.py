@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regionfer.errors import CheckpointError, OutputError
+from regionfer.errors import CheckpointError, OutputError, RecipeError
 from regionfer.models.classifier import mirror_points
 from regionfer.onnx_model import ExpressionModel
 from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import export
 from regionfer.training.loop import train
-from regionfer.training.recipe import Recipe
+from regionfer.training.recipe import Recipe, parse_recipe
 from regionfer.training.run_files import BEST
 
 ANSWERS, IDENTITY, MODEL = "answers.npz", "run.json", "model.onnx"
@@ -125,8 +125,11 @@ class Runs:
 
 def run_identity(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     """What decides a run, but for where its files lie."""
-    values = recipe.model_dump(mode="json", exclude={"model": {"pretrained"}})
-    return {"recipe": values, "faces": corpus.fingerprint}
+    return {"recipe": _as_kept(recipe), "faces": corpus.fingerprint}
+
+
+def _as_kept(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude={"model": {"pretrained"}})
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
@@ -140,7 +143,9 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            # As this release writes it: one before may not have known every key.
+            found["recipe"] = _as_kept(parse_recipe(found["recipe"], str(path)))
+        except (ValueError, KeyError, TypeError, RecipeError):
             found = {}
         if changed := [name for name, value in identity.items() if found.get(name) != value]:
             raise CheckpointError(f"{folder}: made by another run: other {', '.join(changed)}; give another --out")

@@ -1,4 +1,4 @@
-"""In which order faces are given to annotators: active learning begins with those of which the model is least sure."""
+"""In which order faces are given to annotators: active learning begins with the least certain."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence

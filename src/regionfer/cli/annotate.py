@@ -101,7 +101,7 @@ def run(
         click.echo(f"{out}: is there already, and is replaced", err=True)
     if (manifest := inputs.manifest) is not None:
         tell_findings(manifest.findings)
-        dropped = manifest.dropped.of_splits({*manifest.splits.tolist()})
+        dropped = manifest.dropped.of_splits(splits) if splits else manifest.dropped
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in Counter(dropped.reasons.tolist()).most_common())
         more = f"; {len(dropped):,} more are listed and left out ({reasons})" if reasons else ""
         click.echo(f"{manifest.dataset}, {manifest.protocol}: {counted(len(inputs), 'image')}{more}", err=True)
@@ -147,8 +147,8 @@ def _tell_run(done: "Annotated", seconds: float) -> None:
     type=click.Choice(["unsure", "occlusion", "random", "table"]),
     default="unsure",
     show_default=True,
-    help="Which faces come first: those that cannot be judged, then of whose expression the model is least sure; of "
-    "whose being covered it is; any; or as in the table.",
+    help="Which faces come first. unsure: those that cannot be judged, then those with the least sure expression; "
+    "occlusion: those least surely covered or clear; random: any; table: as in the table.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the random order.")
 @click.option(
@@ -184,13 +184,16 @@ def export(
     from regionfer.annotation.label_studio import CONFIG, TASKS, export_tasks
     from regionfer.annotation.order import put_in_order
     from regionfer.cli.progress import open_bar
+    from regionfer.errors import writing
 
     if order != "random" and is_given(ctx, "seed"):
         raise click.UsageError("--seed is of the random order; give --order random, or leave it out")
     faces = AttributeTable.read(table)
     finder = ImageFinder(faces.card.reader, images or faces.card.root)
     rows = put_in_order(faces.rows, order, seed=seed)[:sample]
-    if Path(out, TASKS).exists():
+    with writing(Path(out)):
+        there = Path(out, TASKS).exists()
+    if there:
         click.echo(f"{Path(out, TASKS)}: is there already, and is replaced", err=True)
     with open_bar("faces") as progress:
         exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
@@ -235,6 +238,8 @@ def import_(
 
     if images is not None and table is None:
         raise click.UsageError("--images are those of a table; give --table, too, or leave it out")
+    if table is not None and Path(out).absolute() == Path(table).absolute():
+        raise OutputError(f"{out}: is the table of the faces; give the labels another name")
     if Path(out).suffix.lower() != ".csv":
         raise OutputError(f"{out}: expected a name that ends in .csv")
     known = None if table is None else AttributeTable.read(table)

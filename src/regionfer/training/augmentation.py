@@ -96,6 +96,9 @@ def draw_variation(
         ],
         dim=1,
     )
+    # Nothing is drawn for recipes without, so that they go on drawing what they always did.
+    overturned = chance(recipe.overturn) if recipe.overturn else torch.zeros(faces, dtype=torch.bool)
+    affine[overturned, :, :2] *= -1  # half a turn
     covered = chance(recipe.occlude)
     typical = torch.tensor(TYPICAL_LANDMARKS).expand(faces, -1, -1)
     places = moved_points(typical if landmarks is None else landmarks, affine)
@@ -109,8 +112,6 @@ def draw_variation(
         alpha[row], cover[row] = 1, torch.from_numpy(draw_cover(rng, COVER_SIDE))
     sides = torch.tensor(SIDES)[torch.randint(len(SIDES), (faces,), generator=generator)]
     side = torch.where(chance(recipe.coarse), sides, FULL_SIDE)
-    overturned = chance(recipe.overturn) if recipe.overturn else torch.zeros(faces, dtype=torch.bool)
-    affine[overturned, :, :2] *= -1  # half a turn
     return Variation(affine, contrast, brightness, alpha, cover, side, overturned)
 
 

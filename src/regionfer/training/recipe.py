@@ -96,7 +96,17 @@ class AugmentationRecipe(_Section):
     """largest change, share of the full range"""
     occlude: Share = 0.5
     """probability that something covers a part of the face"""
-    occluders: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(kind for kind in KINDS if kind != "cloth")
+    occluders: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "mask",
+        "dark glasses",
+        "clear glasses",
+        "hand",
+        "hair",
+        "hat",
+        "object",
+        "border",
+        "block",
+    )
     """what may cover it, each as likely as the others, those named twice twice as likely; "cloth" is another"""
     hide: Share = 0.0
     """probability that no face is left, but a colour, a pattern or noise, to be answered by chance"""
