@@ -1,5 +1,7 @@
 """Quantisation of a small convolutional model: what is computed in integers, what the card says, what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -43,6 +45,18 @@ def with_convolutions(model: onnx.ModelProto) -> None:
     del graph.value_info[:]
 
 
+def has_vnni() -> bool:
+    """Whether 8-bit products are summed in 32 bits here: elsewhere they overflow, and weights must have 7."""
+    info = Path("/proc/cpuinfo")
+    return info.is_file() and "vnni" in info.read_text()
+
+
+BITS = [
+    pytest.param(True, id="7 bits"),
+    pytest.param(False, id="8 bits", marks=pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")),
+]
+
+
 @pytest.fixture(scope="module")
 def original(save_model):
     return ExpressionModel.load(save_model(edit=with_convolutions))
@@ -55,11 +69,12 @@ def sample(original):
     return Faces(faces, labels, {"dataset": "made", "split": "train", "protocol": "none"})
 
 
-def test_convolutions_compute_in_integers_and_answer_alike(original, sample, tmp_path):
-    quantised = quantise(original, tmp_path / "deep" / "int8.onnx", sample)
+@pytest.mark.parametrize("reduced", BITS)
+def test_convolutions_compute_in_integers_and_answer_alike(original, sample, tmp_path, reduced):
+    quantised = quantise(original, tmp_path / "deep" / "int8.onnx", sample, reduced=reduced)
     assert quantised.convolutions == 2
     ours, theirs = (model.run(sample.faces) for model in (quantised.model, original))
-    assert 0 < np.abs(ours.probabilities - theirs.probabilities).max() < 0.05
+    assert 0 < np.abs(ours.probabilities - theirs.probabilities).max() < (0.1 if reduced else 0.05)
     graph = onnx.load(quantised.model.source).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     weights = [name for name in kinds if name.startswith("network.") and name.endswith("_quantized")]
@@ -71,18 +86,19 @@ def test_convolutions_compute_in_integers_and_answer_alike(original, sample, tmp
     assert numpy_helper.to_array(scale).shape == (8,)
 
 
-def test_weights_stored_in_half_precision(original, sample, tmp_path):
+@pytest.mark.parametrize("reduced", BITS)
+def test_weights_stored_in_half_precision(original, sample, tmp_path, reduced):
     """Their casts are undone first: a weight behind a cast would not be taken for one."""
     proto = onnx.load(original.source)
     store_in_half(proto, ["network.first", "network.second", "to_mu"])
     (tmp_path / "half.onnx").write_bytes(proto.SerializeToString())
     half = ExpressionModel.load(tmp_path / "half.onnx")
-    quantised = quantise(half, tmp_path / "int8.onnx", sample)
+    quantised = quantise(half, tmp_path / "int8.onnx", sample, reduced=reduced)
     kinds = {tensor.name: tensor.data_type for tensor in onnx.load(quantised.model.source).graph.initializer}
     weights = [name for name, kind in kinds.items() if kind == onnx.TensorProto.INT8 and name.startswith("network.")]
     assert len([name for name in weights if name.endswith("_quantized")]) == 2
     ours, theirs = (model.run(sample.faces) for model in (quantised.model, half))
-    assert np.abs(ours.probabilities - theirs.probabilities).max() < 0.05
+    assert np.abs(ours.probabilities - theirs.probabilities).max() < (0.1 if reduced else 0.05)
 
 
 def test_the_card_is_kept_and_says_how(original, sample, tmp_path):

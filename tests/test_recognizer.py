@@ -414,8 +414,8 @@ class TestCropsThatCannotBeJudged:
         assert found.tolist() == [case[3] for case in cases]
         assert unfit_reasons(np.full(n, 48), np.ones(n, bool), output).tolist() == [""] * n
 
-    @pytest.mark.parametrize(("roll", "reason"), [(None, "upside down"), (170.0, "covered"), (0.0, "covered")])
-    def test_a_crop_upside_down_is_not_called_covered(self, roll, reason):
+    @pytest.mark.parametrize(("roll", "reason"), [(None, "upside down"), (170.0, "upside down"), (0.0, "covered")])
+    def test_what_is_upside_down_is_not_called_covered(self, roll, reason):
         row, nothing = np.zeros((1, 6), np.float32), np.zeros((1, 1), np.float32)
         output = ModelOutput(np.float32([[0.9, 0.1]]), nothing, nothing, nothing, None, row + np.float32(0.8))
         turned = None if roll is None else np.array([roll])
@@ -620,7 +620,7 @@ def test_unreadable_bytes_are_named(recognizer):
 
 @pytest.mark.parametrize("model", [None, "accurate"])
 def test_clear_photos_are_not_called_covered(model):
-    """The flag, the place and the words of the example photos agree: hats and a mask are covers, smiles are none."""
+    """The flag, the place and the words of the example photos agree: masks and hats are covers, smiles are none."""
     recognizer = Recognizer(model)
     said = {}
     for name in ("astronaut", "turned", "hopper", "masked", "several"):
@@ -628,5 +628,5 @@ def test_clear_photos_are_not_called_covered(model):
         assert [bool(cover.where) for cover in faces] == [cover.occluded for cover in faces]
         assert [bool(covered_text(cover)) for cover in faces] == [cover.occluded for cover in faces]
         said[name] = [cover.where[0] if cover.where else "" for cover in faces]
-    expected = {"astronaut": [""], "turned": [""], "hopper": ["upper"], "masked": ["lower"]}
+    expected = {"astronaut": [""], "turned": [""], "hopper": [""], "masked": ["lower"]}
     assert said == expected | {"several": ["upper", "", "", "upper", "", ""]}

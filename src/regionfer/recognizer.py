@@ -387,7 +387,7 @@ class Recognizer:
             **(
                 output._asdict()
                 | {
-                    "pose": _known(_pose(places, output.pose), seen & (unfit != "covered")),
+                    "pose": _known(_pose(places, output.pose), seen & ~_mostly_covered(output)),
                     "occlusion": None if output.occlusion is None else _known(output.occlusion, seen),
                     "visibility": None if output.visibility is None else _known(output.visibility, seen),
                 }
@@ -491,21 +491,24 @@ def unfit_reasons(
         roll: (n,) degrees, by the landmarks; None if there are none.
         crops: (n, 2) what `Recognizer.check_crops` says of each; None if it was not asked.
     """
-    never = np.zeros(len(sides), bool)
     as_it_is, turned = (np.full((len(sides), 2), np.nan) if crops is None else crops).T
     overturned = (turned > OVERTURNED) & (OVERTURNED_ODDS * (1 - turned) < 1 - as_it_is)
     blank = (np.maximum(as_it_is, turned) < NO_FACE) & (output.probabilities.max(axis=1, initial=0) < NO_FACE_ANSWER)
-    found = [  # the first that holds is said
-        ("too small", sides < MIN_FACE_SIDE),
-        ("no contrast", ~contrasted),
-        # Before what it makes a crop look like to the network; a face found in a photo was turned upright for it.
-        ("upside down", overturned if roll is None else never),
-        ("covered", never if output.occlusion is None else output.occlusion[:, 1] > MAX_COVERED),
-        ("no face", blank),
-        ("upside down", never if roll is None else np.abs(roll) > MAX_ROLL),
-    ]
-    reasons, conditions = zip(*found, strict=True)
-    return np.select(conditions, [np.array(reason) for reason in reasons], np.array("")).astype(np.str_)
+    found = {  # the first that holds is said; what is no upright face looks covered to the network
+        "too small": sides < MIN_FACE_SIDE,
+        "no contrast": ~contrasted,
+        "no face": blank,
+        "upside down": overturned if roll is None else np.abs(roll) > MAX_ROLL,
+        "covered": _mostly_covered(output),
+    }
+    return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
+
+
+def _mostly_covered(output: ModelOutput) -> NDArray[np.bool_]:
+    """Which of n faces, (n,), are covered by more than `MAX_COVERED`."""
+    if output.occlusion is None:
+        return np.zeros(len(output.probabilities), bool)
+    return np.asarray(output.occlusion[:, 1] > MAX_COVERED)
 
 
 def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:

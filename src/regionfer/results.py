@@ -26,9 +26,9 @@ SCHEMA_VERSION = 3
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
 
 IMPROBABLE = "improbable"
-UNCERTAIN_REASONS = ("too small", "no contrast", "covered", "no face", "upside down", IMPROBABLE)
+UNCERTAIN_REASONS = ("too small", "no contrast", "no face", "upside down", "covered", IMPROBABLE)
 """Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
-several that hold, the first is named; of a crop, "upside down" goes before "covered"."""
+several that hold, the first is named."""
 
 NAMED_SHARE = 0.05
 """A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""
