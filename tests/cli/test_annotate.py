@@ -297,6 +297,8 @@ def test_classes_of_a_dataset(run, trees, tiny_path, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert AttributeTable.read(tmp_path / "m.csv").card.classes == LABELS
+    told = "16 images; 4 more are listed and left out (no majority: 2, unknown: 1, not a face: 1)"
+    assert f"FERPlus, majority: {told}" in done.stderr
 
 
 class TestOptionsThatWouldDoNothing:
