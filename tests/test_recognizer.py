@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Barrier
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -15,13 +16,24 @@ from regionfer.degradations import LEVELS, degrade
 from regionfer.errors import ImageError, ModelError
 from regionfer.faces import MTCNN, Detections, align_faces, aligned_landmarks
 from regionfer.faces.crops import CropCheck
-from regionfer.onnx_model import ExpressionModel, FusedModel, ModelOutput
+from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel, ModelOutput
 from regionfer.recognizer import Recognizer, unfit_reasons
 from regionfer.regions import landmark_regions
 from regionfer.results import covered_text
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 RED, GREEN, BLUE, WHITE = (250, 20, 20), (20, 250, 20), (20, 20, 250), (240, 240, 240)
+
+
+class _Meeting(Classifier):
+    """A model that calls ``meet`` in each run."""
+
+    def __init__(self, model):
+        self.model, self.card, self.heads, self.needs_landmarks = model, model.card, model.heads, False
+
+    def _run(self, faces, landmarks):
+        self.meet(timeout=60)
+        return self.model.run(faces)
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +170,33 @@ class TestStream:
         outcomes = recognizer.stream(endless(), batch_size=batch_size, detect=False)
         for given in range(1, 30):
             next(outcomes)
-            # 2 threads, each with one image at work and three ahead, one to hand over, and a batch.
-            assert taken <= given + 9 + batch_size
+            # 2 threads, each with one image at work and three ahead, one to hand over; and four batches: two at
+            # work, one handed over, one being gathered.
+            assert taken <= given + 9 + 4 * batch_size
         outcomes.close()
+
+    def test_runs_of_the_network_overlap(self, tiny_model, square_detector, photos):
+        """Neither of two runs ends before the other has begun."""
+        network, both = _Meeting(tiny_model), Barrier(2)
+        network.meet = both.wait
+        outcomes = Recognizer(network, square_detector, threads=2).stream(photos[:4], detect=False, batch_size=2)
+        assert [len(outcome.result) for outcome in outcomes] == [1, 1, 1, 1]
+
+    def test_a_run_of_the_network_that_fails_ends_it(self, tiny_model, square_detector, photos):
+        network = _Meeting(tiny_model)
+        network.meet = Mock(side_effect=RuntimeError("no memory"))
+        with pytest.raises(RuntimeError, match="no memory"):
+            list(Recognizer(network, square_detector).stream(photos, detect=False))
+
+    def test_images_that_are_kept_are_few(self, recognizer, photos, monkeypatch):
+        """However many faces make a batch: by their pixels each image is a batch of its own, and four are held."""
+        monkeypatch.setattr("regionfer.recognizer.HELD_PIXELS", 4 * photos[0].shape[0] * photos[0].shape[1])
+        taken = []
+        kept = recognizer.stream((taken.append(1) or photo for photo in photos * 3), keep_images=True, batch_size=100)
+        for given in range(1, 12):
+            next(kept)
+            assert len(taken) <= given + 5 + 4
+        kept.close()
 
     def test_keeps_images_on_request(self, recognizer, photos):
         kept = list(recognizer.stream(photos, keep_images=True))

@@ -12,8 +12,9 @@ The file is made by ``regionfer export`` and read here with ONNX Runtime; no tor
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -301,6 +302,10 @@ class Classifier(ABC):
         runs = [self._run(faces[part], None if points is None else points[part]) for part in parts]
         return runs[0] if len(runs) == 1 else _join(runs)
 
+    def one_thread(self) -> "Classifier":
+        """The same for callers that run it from several threads at once: a run takes one CPU thread, if it can."""
+        return self
+
     @abstractmethod
     def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
         """One run of the network, on one face or more."""
@@ -323,6 +328,7 @@ class ExpressionModel(Classifier):
         self.card = card
         self.source = source
         self.sha256 = sha256
+        self._reopen: Callable[[], Any] | None = None
 
     @classmethod
     def load(
@@ -356,7 +362,16 @@ class ExpressionModel(Classifier):
             _check_graph(session, card)
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from error
-        return cls(session, card, source, sha256)
+        model = cls(session, card, source, sha256)
+        if threads != 1 and model.providers[0] == "CPUExecutionProvider":
+            model._reopen = partial(_open_session, source, content, providers, 1)  # not the file: it may change
+        return model
+
+    def one_thread(self) -> "ExpressionModel":
+        """As in `Classifier`: in a session of its own, of the same bytes. On a GPU, the model itself."""
+        if self._reopen is None:
+            return self
+        return ExpressionModel(self._reopen(), self.card, self.source, self.sha256)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -411,6 +426,10 @@ class FusedModel(Classifier):
         self.needs_landmarks = any(model.needs_landmarks for model in models)
         self.heads = tuple(name for name in HEADS if self._sources(name))
         self.card = first if len(models) == 1 else self._fused_card()
+
+    def one_thread(self) -> "FusedModel":
+        """As in `Classifier`, of each model."""
+        return FusedModel([model.one_thread() for model in self.models], self.weights)
 
     def __repr__(self) -> str:
         return f"FusedModel({list(self.models)!r}, weights={list(self.weights)})"

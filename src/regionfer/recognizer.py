@@ -8,8 +8,9 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -89,7 +90,7 @@ OVERTURNED, OVERTURNED_ODDS = 0.9, 2.0
 no face so many times less likely there than as it is. So are 0.3 % of FERPlus Valid, and 83 % of the same turned."""
 
 HELD_PIXELS = 50_000_000
-"""Pixels of images kept for the caller while their faces wait for a run of the network (150 MB)."""
+"""Pixels of images kept for the caller while their faces wait for runs of the network, all of them (150 MB)."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -157,7 +158,8 @@ class Recognizer:
         self._workers = threads or _cores()
         self._detector = detector
         self._crop_check: CropCheck | None = None
-        self._detector_lock = Lock()
+        self._stream_model: Classifier | None = None
+        self._lock = Lock()
         if isinstance(model, list | tuple):
             self.model: Classifier = FusedModel([self._load(each) for each in model], weights)
         elif weights is not None:
@@ -172,7 +174,7 @@ class Recognizer:
     @property
     def detector(self) -> FaceDetector:
         """What finds the faces."""
-        with self._detector_lock:
+        with self._lock:
             if self._detector is None:
                 # Its networks are small: more threads for one image cost more time than they save (by half,
                 # measured on two cores), and a list of images is searched by several threads anyway.
@@ -190,7 +192,7 @@ class Recognizer:
         scores = np.full((len(faces), 2), np.nan, np.float32)
         suspect = np.zeros(len(faces), bool) if output.occlusion is None else output.occlusion[:, 0] >= SUSPECT
         if suspect.any():
-            with self._detector_lock:
+            with self._lock:
                 if self._crop_check is None:
                     self._crop_check = CropCheck(self._providers, threads=1)
             scores[suspect] = self._crop_check.scores(faces[suspect])
@@ -335,19 +337,33 @@ class Recognizer:
             except ImageError as error:
                 return Outcome(_name(source), error=error)
 
-        waiting: list[_Photo | Outcome] = []
-        for item in _map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD):
-            waiting.append(item)
-            if _is_full(waiting, batch_size):
-                yield from self._outcomes(waiting, batch_size)
-                waiting = []
-        yield from self._outcomes(waiting, batch_size)
+        def classify(batch: list[_Photo | Outcome]) -> list[Outcome]:
+            return self._outcomes(batch, batch_size, network)
 
-    def _outcomes(self, waiting: "list[_Photo | Outcome]", batch_size: int) -> Iterator[Outcome]:
-        photos = [item for item in waiting if isinstance(item, _Photo)]
-        results = iter(_split(self._classify(photos, batch_size), photos) if photos else ())
-        for item in waiting:
-            yield Outcome(item.source, next(results), image=item.image) if isinstance(item, _Photo) else item
+        # Runs of one thread each, as many at once as there are cores: no core waits for the rest of a run, nor for what
+        # comes before and after it. On two cores that takes a fifth less time than one run at a time on both.
+        network = self._one_thread_model()
+        held = HELD_PIXELS // (self._workers + 2)  # one batch being gathered, one handed over, the others between
+        with (
+            closing(_map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD)) as items,
+            closing(_map_ahead(classify, _gather(items, batch_size, held), self._workers, ahead=1)) as batches,
+        ):
+            for outcomes in batches:
+                yield from outcomes
+
+    def _one_thread_model(self) -> Classifier:
+        with self._lock:
+            if self._stream_model is None:
+                self._stream_model = self.model.one_thread()
+            return self._stream_model
+
+    def _outcomes(self, batch: "Sequence[_Photo | Outcome]", batch_size: int, network: Classifier) -> list[Outcome]:
+        photos = [item for item in batch if isinstance(item, _Photo)]
+        results = iter(_split(self._classify(photos, batch_size, network=network), photos) if photos else ())
+        return [
+            Outcome(item.source, next(results), image=item.image) if isinstance(item, _Photo) else item
+            for item in batch
+        ]
 
     def _find_faces(self, source: ImageSource, options: "_Options") -> "_Photo":
         image = read_image(source, channel_order=options.channel_order)
@@ -363,7 +379,11 @@ class Recognizer:
         return _Photo(_name(source), _size(image), faces, places, image if options.keep_image else None)
 
     def _classify(
-        self, photos: "Sequence[_Photo]", batch_size: int, points: NDArray[np.float32] | None = None
+        self,
+        photos: "Sequence[_Photo]",
+        batch_size: int,
+        points: NDArray[np.float32] | None = None,
+        network: Classifier | None = None,
     ) -> Expressions:
         """Run the network on the faces of all photos together; they come back in order, as if of one image."""
         card = self.model.card
@@ -371,7 +391,7 @@ class Recognizer:
         places = _join([photo.places for photo in photos])
         if points is None and places.landmarks is not None and self.model.needs_landmarks:
             points = place_in_frames(places.landmarks, places.frames)
-        output = self.model.run(faces, points, batch_size=batch_size)
+        output = (network or self.model).run(faces, points, batch_size=batch_size)
         sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
         found = places.landmarks is not None
         roll = _roll(places) if found else None
@@ -615,16 +635,29 @@ def _resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
 
 
-def _is_full(waiting: Sequence[_Photo | Outcome], batch_size: int) -> bool:
-    """Whether there are faces enough for a run, or images enough that the caller should not wait longer."""
-    faces = sum(len(item.faces) for item in waiting if isinstance(item, _Photo))
-    pixels = sum(item.image.size // 3 for item in waiting if item.image is not None)
-    return faces >= batch_size or len(waiting) >= batch_size or pixels >= HELD_PIXELS
+def _gather(items: "Iterable[_Photo | Outcome]", batch_size: int, held: int) -> "Iterator[list[_Photo | Outcome]]":
+    """Batches with faces enough for a run, or images enough that the caller should not wait longer.
+
+    Args:
+        items: images that are ready for the network, or failed.
+        batch_size: faces or images.
+        held: pixels of images that are kept for the caller.
+    """
+    batch: list[_Photo | Outcome] = []
+    for item in items:
+        batch.append(item)
+        faces = sum(len(each.faces) for each in batch if isinstance(each, _Photo))
+        pixels = sum(each.image.size // 3 for each in batch if each.image is not None)
+        if max(faces, len(batch)) >= batch_size or pixels >= held:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _map_ahead(
     function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int = AHEAD
-) -> Iterator[_Result]:
+) -> Generator[_Result, None, None]:
     """Results in the order of the items, computed by threads, at most ``ahead`` items a thread before their turn."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="regionfer")
     coming: deque[Future[_Result]] = deque()

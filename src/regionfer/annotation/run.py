@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ class _Part:
 
     def to_json(self) -> str:
         return json.dumps(
-            {"stamp": self.stamp, "rows": [asdict(row) for row in self.rows]}
+            {"stamp": self.stamp, "rows": [vars(row) for row in self.rows]}
             | {"misses": _lines(self.misses), "failures": _lines(self.failures)}
         )
 

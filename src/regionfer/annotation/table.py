@@ -4,7 +4,8 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -22,6 +23,7 @@ _TABLE_HASH = "table_sha256"
 """In the card of a CSV: the hash of the table as it was written. Who edits the table later need not care."""
 
 COLUMNS = tuple(each.name for each in fields(FaceRow))
+_values = attrgetter(*COLUMNS)
 
 
 def _kinds() -> Mapping[str, tuple[type, bool]]:
@@ -139,7 +141,7 @@ class AttributeTable:
             [pa.field(name, types[kind], nullable=nullable) for name, (kind, nullable) in _KINDS.items()],
             metadata={METADATA_KEY: self.card.to_json().encode()},
         )
-        columns = zip(*map(astuple, self.rows), strict=True) if self.rows else [()] * len(COLUMNS)
+        columns = zip(*map(_values, self.rows), strict=True) if self.rows else [()] * len(COLUMNS)
         arrays = [pa.array(map(_plain, column), field.type) for column, field in zip(columns, schema, strict=True)]
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
 
@@ -147,7 +149,7 @@ class AttributeTable:
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            writer.writerows([_cell(value) for value in astuple(row)] for row in self.rows)
+            writer.writerows([_cell(value) for value in _values(row)] for row in self.rows)
 
     @classmethod
     def read(cls, path: str | Path) -> "AttributeTable":
