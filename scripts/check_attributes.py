@@ -6,8 +6,9 @@ Covered: faces of FERPlus Valid that somebody looked at (columns name and kind).
 table of poses that scripts/label_pose wrote. Prints areas under the ROC curve with 95 % intervals, how many faces
 are called covered, and the share of wrong answers among the surest 80 and 90 % on clear, covered, frontal and turned
 faces. Then what it says of 500 of the faces with little detail left, and of pictures that show no face. Give a model
-that learned from none of these faces. ``--lists DIR`` also writes those groups as lists that `regionfer evaluate
---subset` reads, whose report draws risk and calibration of each.
+that learned from none of these faces; of one that did, only "covered" on recipes/ferplus-seen-check.csv is fair.
+``--lists DIR`` also writes those groups as lists that `regionfer evaluate --subset` reads, whose report draws risk and
+calibration of each.
 """
 
 import argparse

@@ -273,21 +273,29 @@ class TestLoad:
         ):
             ExpressionModel.load(tiny_path, providers=["MagicProvider", "CPUExecutionProvider"])
 
-    def test_one_thread_a_run(self, save_model):
+    def test_other_threads_a_run(self, save_model):
         """A second session, of the bytes that were read: the file may be gone."""
         path = save_model()
         model = ExpressionModel.load(path, threads=2)
         path.unlink()
-        alone = model.one_thread()
+        assert model.concurrent
+        alone = model.with_threads(1)
         assert alone._session.get_session_options().intra_op_num_threads == 1
         assert (alone.card, alone.source, alone.sha256) == (model.card, model.source, model.sha256)
-        assert alone.one_thread() is alone
+        assert alone.with_threads(2)._session.get_session_options().intra_op_num_threads == 2
         faces = np.random.default_rng(0).integers(0, 255, (3, 48, 48, 3), np.uint8)
         np.testing.assert_allclose(alone.run(faces).probabilities, model.run(faces).probabilities, rtol=1e-5)
 
-    def test_one_thread_a_run_of_several_models(self, save_model):
+    def test_a_gpu_is_not_run_several_times_at_once(self, tiny_path, monkeypatch):
+        monkeypatch.setattr(ExpressionModel, "providers", ("CUDAExecutionProvider", "CPUExecutionProvider"))
+        model = ExpressionModel.load(tiny_path)
+        assert not model.concurrent
+        assert model.with_threads(1) is model
+        assert not FusedModel([model]).concurrent
+
+    def test_other_threads_a_run_of_several_models(self, save_model):
         fused = FusedModel([ExpressionModel.load(save_model(seed=seed), threads=2) for seed in (1, 2)], [3, 1])
-        alone = fused.one_thread()
+        alone = fused.with_threads(1)
         assert [model._session.get_session_options().intra_op_num_threads for model in alone.models] == [1, 1]
         assert alone.weights == (0.75, 0.25)
 

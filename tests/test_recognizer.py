@@ -1,11 +1,12 @@
 """From images to expressions: every kind of input, batches, bad images, threads."""
 
 import io
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from threading import Barrier
-from unittest.mock import Mock
+from threading import Barrier, Event
 
 import cv2
 import numpy as np
@@ -28,11 +29,12 @@ RED, GREEN, BLUE, WHITE = (250, 20, 20), (20, 250, 20), (20, 20, 250), (240, 240
 class _Meeting(Classifier):
     """A model that calls ``meet`` in each run."""
 
-    def __init__(self, model):
+    def __init__(self, model, concurrent=True):
         self.model, self.card, self.heads, self.needs_landmarks = model, model.card, model.heads, False
+        self.concurrent = concurrent
 
     def _run(self, faces, landmarks):
-        self.meet(timeout=60)
+        self.meet()
         return self.model.run(faces)
 
 
@@ -178,15 +180,76 @@ class TestStream:
     def test_runs_of_the_network_overlap(self, tiny_model, square_detector, photos):
         """Neither of two runs ends before the other has begun."""
         network, both = _Meeting(tiny_model), Barrier(2)
-        network.meet = both.wait
+        network.meet = lambda: both.wait(timeout=60)
         outcomes = Recognizer(network, square_detector, threads=2).stream(photos[:4], detect=False, batch_size=2)
         assert [len(outcome.result) for outcome in outcomes] == [1, 1, 1, 1]
 
+    def test_runs_of_a_model_that_cannot_do_not(self, tiny_model, square_detector, photos):
+        network, running, most = _Meeting(tiny_model, concurrent=False), [], []
+
+        def meet():
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.01)
+            running.pop()
+
+        network.meet = meet
+        list(Recognizer(network, square_detector, threads=4).stream(photos * 2, detect=False, batch_size=1))
+        assert set(most) == {1}
+
+    def test_results_wait_for_their_turn(self, tiny_model, square_detector, photos):
+        """The first run ends last."""
+        network, second = _Meeting(tiny_model), Event()
+        calls = count()
+        network.meet = lambda: second.set() if next(calls) else second.wait(timeout=60)
+        recognizer = Recognizer(network, square_detector, threads=2)
+        outcomes = list(recognizer.stream(photos, detect=False, batch_size=3))
+        expected = recognizer.recognize_crops(photos)
+        for number, outcome in enumerate(outcomes):
+            np.testing.assert_allclose(outcome.result.probabilities[0], expected.probabilities[number], atol=1e-5)
+
+    def test_threads_are_shared_out_among_runs(self, tiny_path, square_detector, photos, monkeypatch):
+        """All of them for the first batch, which may be the only one; then one each, in a session that is kept."""
+        used, run = [], ExpressionModel._run
+
+        def spy(model, *arguments):
+            used.append((model._session.get_session_options().intra_op_num_threads, id(model)))
+            return run(model, *arguments)
+
+        monkeypatch.setattr(ExpressionModel, "_run", spy)
+        recognizer = Recognizer(tiny_path, square_detector, threads=2)
+        for _ in range(2):
+            list(recognizer.stream(photos[:6], detect=False, batch_size=2))
+        assert sorted(threads for threads, _ in used) == [1, 1, 1, 1, 2, 2]
+        assert len(set(used)) == 2
+
+    def test_another_model_is_seen(self, save_model, square_detector, photos):
+        recognizer = Recognizer(save_model(seed=1), square_detector, threads=2)
+        list(recognizer.stream(photos, detect=False, batch_size=1))
+        recognizer.model = ExpressionModel.load(save_model(seed=2))
+        outcomes = list(recognizer.stream(photos, detect=False, batch_size=1))
+        expected = recognizer.recognize_crops(photos).probabilities
+        np.testing.assert_allclose([outcome.result.probabilities[0] for outcome in outcomes], expected, atol=1e-5)
+
     def test_a_run_of_the_network_that_fails_ends_it(self, tiny_model, square_detector, photos):
-        network = _Meeting(tiny_model)
-        network.meet = Mock(side_effect=RuntimeError("no memory"))
-        with pytest.raises(RuntimeError, match="no memory"):
-            list(Recognizer(network, square_detector).stream(photos, detect=False))
+        network, calls = _Meeting(tiny_model), count(1)
+        network.meet = lambda: None if next(calls) < 3 else 1 / 0
+        outcomes = Recognizer(network, square_detector, threads=2).stream(photos, detect=False, batch_size=2)
+        assert [len(next(outcomes).result) for _ in range(4)] == [1] * 4
+        with pytest.raises(ZeroDivisionError):
+            next(outcomes)
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("regionfer")]
+
+    def test_what_images_raise_comes_after_the_outcomes_before(self, recognizer, photos):
+        def broken():
+            yield from photos[:5]
+            raise OSError("no more")
+
+        for images, error in ((broken(), OSError), ([*photos[:5], 3], TypeError)):
+            outcomes = recognizer.stream(images, detect=False, batch_size=2)
+            assert [len(next(outcomes).result) for _ in range(5)] == [1] * 5
+            with pytest.raises(error):
+                next(outcomes)
 
     def test_images_that_are_kept_are_few(self, recognizer, photos, monkeypatch):
         """However many faces make a batch: by their pixels each image is a batch of its own, and four are held."""

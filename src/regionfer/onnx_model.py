@@ -267,11 +267,13 @@ class Classifier(ABC):
         card: labels, face size and regions.
         heads: those of `HEADS` that it has.
         needs_landmarks: whether regions follow the landmarks.
+        concurrent: whether several threads may run it at once, and gain by it: on a CPU, not on a GPU.
     """
 
     card: ModelCard
     heads: tuple[str, ...]
     needs_landmarks: bool
+    concurrent: bool = False
 
     def run(
         self,
@@ -302,8 +304,12 @@ class Classifier(ABC):
         runs = [self._run(faces[part], None if points is None else points[part]) for part in parts]
         return runs[0] if len(runs) == 1 else _join(runs)
 
-    def one_thread(self) -> "Classifier":
-        """The same for callers that run it from several threads at once: a run takes one CPU thread, if it can."""
+    def with_threads(self, threads: int) -> "Classifier":
+        """The model with so many CPU threads a run, for callers that make several runs at once.
+
+        Itself if that cannot be chosen.
+        """
+        del threads
         return self
 
     @abstractmethod
@@ -328,7 +334,8 @@ class ExpressionModel(Classifier):
         self.card = card
         self.source = source
         self.sha256 = sha256
-        self._reopen: Callable[[], Any] | None = None
+        self.concurrent = self.providers[0] == "CPUExecutionProvider"
+        self._reopen: Callable[[int], Any] | None = None
 
     @classmethod
     def load(
@@ -363,15 +370,17 @@ class ExpressionModel(Classifier):
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from error
         model = cls(session, card, source, sha256)
-        if threads != 1 and model.providers[0] == "CPUExecutionProvider":
-            model._reopen = partial(_open_session, source, content, providers, 1)  # not the file: it may change
+        if model.concurrent:
+            model._reopen = partial(_open_session, source, content, model.providers)  # not the file: it may change
         return model
 
-    def one_thread(self) -> "ExpressionModel":
-        """As in `Classifier`: in a session of its own, of the same bytes. On a GPU, the model itself."""
+    def with_threads(self, threads: int) -> Self:
+        """As in `Classifier`: in a session of its own, of the same bytes."""
         if self._reopen is None:
             return self
-        return ExpressionModel(self._reopen(), self.card, self.source, self.sha256)
+        model = type(self)(self._reopen(threads), self.card, self.source, self.sha256)
+        model._reopen = self._reopen
+        return model
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -425,11 +434,12 @@ class FusedModel(Classifier):
         self.weights = tuple((share / share.sum()).tolist())
         self.needs_landmarks = any(model.needs_landmarks for model in models)
         self.heads = tuple(name for name in HEADS if self._sources(name))
+        self.concurrent = all(model.concurrent for model in models)
         self.card = first if len(models) == 1 else self._fused_card()
 
-    def one_thread(self) -> "FusedModel":
+    def with_threads(self, threads: int) -> "FusedModel":
         """As in `Classifier`, of each model."""
-        return FusedModel([model.one_thread() for model in self.models], self.weights)
+        return FusedModel([model.with_threads(threads) for model in self.models], self.weights)
 
     def __repr__(self) -> str:
         return f"FusedModel({list(self.models)!r}, weights={list(self.weights)})"

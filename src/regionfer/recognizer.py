@@ -89,8 +89,12 @@ OVERTURNED, OVERTURNED_ODDS = 0.9, 2.0
 """It is upside down if `CropCheck` is surer of a face than the first number with the crop turned by 180 degrees, and
 no face so many times less likely there than as it is. So are 0.3 % of FERPlus Valid, and 83 % of the same turned."""
 
+MOST_RUNS = 8
+"""Runs of the network at once, at most, of a stream of images; more threads than that are shared out among the runs. A
+run of 8 faces takes 40 MB."""
+
 HELD_PIXELS = 50_000_000
-"""Pixels of images kept for the caller while their faces wait for runs of the network, all of them (150 MB)."""
+"""Pixels of images kept for the caller while their faces wait for runs of the network (150 MB), and an image a run."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -158,7 +162,7 @@ class Recognizer:
         self._workers = threads or _cores()
         self._detector = detector
         self._crop_check: CropCheck | None = None
-        self._stream_model: Classifier | None = None
+        self._shared_out: tuple[Classifier, Classifier] | None = None  # a model, and the same with fewer threads a run
         self._lock = Lock()
         if isinstance(model, list | tuple):
             self.model: Classifier = FusedModel([self._load(each) for each in model], weights)
@@ -309,8 +313,12 @@ class Recognizer:
             detect: False if each image is one face already, see `recognize_crops`.
             channel_order: order of an array's colours; "bgr" for OpenCV's.
             min_confidence: leave out faces of which the detector is less sure, 0..1.
-            batch_size: largest number of faces in one run of the network, and of images waiting for it.
+            batch_size: largest number of faces in one run of the network, and of images that wait for it. Several runs
+                are made at once, one a thread, 8 at most, of models on a CPU; of others one.
             keep_images: give each outcome its image, for drawing.
+
+        Before the first outcome is given, five images a thread, a batch a run and two more may be taken. Pictures that
+        come slowly, as from a camera, are better recognised one at a time.
 
         Raises:
             ModelError: ``detect`` is False, and the model's regions follow landmarks, which crops lack.
@@ -337,25 +345,32 @@ class Recognizer:
             except ImageError as error:
                 return Outcome(_name(source), error=error)
 
-        def classify(batch: list[_Photo | Outcome]) -> list[Outcome]:
-            return self._outcomes(batch, batch_size, network)
+        model = self.model
 
-        # Runs of one thread each, as many at once as there are cores: no core waits for the rest of a run, nor for what
-        # comes before and after it. On two cores that takes a fifth less time than one run at a time on both.
-        network = self._one_thread_model()
-        held = HELD_PIXELS // (self._workers + 2)  # one batch being gathered, one handed over, the others between
+        def classify(numbered: tuple[int, list[_Photo | Outcome]]) -> list[Outcome]:
+            number, batch = numbered
+            return self._outcomes(batch, batch_size, self._with_threads(model, threads) if number else model)
+
+        # As many runs at once as threads: none waits for the rest of a run, nor for what comes before and after it. On
+        # two cores that takes a fifth less time than one run at a time on both, which the first batch is: it may be the
+        # only one.
+        runs = min(self._workers, MOST_RUNS) if model.concurrent else 1
+        threads = self._workers // runs
+        held = HELD_PIXELS // (runs + 2)  # one batch being gathered, one handed over, the others between
         with (
             closing(_map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD)) as items,
-            closing(_map_ahead(classify, _gather(items, batch_size, held), self._workers, ahead=1)) as batches,
+            closing(_map_ahead(classify, enumerate(_gather(items, batch_size, held)), runs, ahead=1)) as batches,
         ):
             for outcomes in batches:
                 yield from outcomes
 
-    def _one_thread_model(self) -> Classifier:
+    def _with_threads(self, model: Classifier, threads: int) -> Classifier:
+        if threads == self._workers:
+            return model
         with self._lock:
-            if self._stream_model is None:
-                self._stream_model = self.model.one_thread()
-            return self._stream_model
+            if self._shared_out is None or self._shared_out[0] is not model:
+                self._shared_out = model, model.with_threads(threads)
+            return self._shared_out[1]
 
     def _outcomes(self, batch: "Sequence[_Photo | Outcome]", batch_size: int, network: Classifier) -> list[Outcome]:
         photos = [item for item in batch if isinstance(item, _Photo)]
@@ -639,12 +654,13 @@ def _gather(items: "Iterable[_Photo | Outcome]", batch_size: int, held: int) -> 
     """Batches with faces enough for a run, or images enough that the caller should not wait longer.
 
     Args:
-        items: images that are ready for the network, or failed.
+        items: images that are ready for the network, or failed. What they raise is raised after the last batch.
         batch_size: faces or images.
         held: pixels of images that are kept for the caller.
     """
     batch: list[_Photo | Outcome] = []
-    for item in items:
+    coming = _Remaining(items)
+    for item in coming:
         batch.append(item)
         faces = sum(len(each.faces) for each in batch if isinstance(each, _Photo))
         pixels = sum(each.image.size // 3 for each in batch if each.image is not None)
@@ -653,21 +669,49 @@ def _gather(items: "Iterable[_Photo | Outcome]", batch_size: int, held: int) -> 
             batch = []
     if batch:
         yield batch
+    coming.raise_error()
+
+
+class _Remaining(Iterator[_Item]):
+    """Items up to the first error, which is kept, lest it overtake what came before."""
+
+    def __init__(self, items: Iterable[_Item]) -> None:
+        self._items = iter(items)
+        self._error: Exception | None = None
+
+    def __next__(self) -> _Item:
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise StopIteration from error
+
+    def raise_error(self) -> None:
+        """Raise what was kept, if anything was."""
+        if self._error is not None:
+            raise self._error
 
 
 def _map_ahead(
     function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int = AHEAD
 ) -> Generator[_Result, None, None]:
-    """Results in the order of the items, computed by threads, at most ``ahead`` items a thread before their turn."""
+    """Results in the order of the items, computed by threads, at most ``ahead`` items a thread before their turn.
+
+    What the items raise is raised after the results of those before.
+    """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="regionfer")
     coming: deque[Future[_Result]] = deque()
+    given = _Remaining(items)
     try:
-        for item in items:
+        for item in given:
             coming.append(pool.submit(function, item))
             if len(coming) > ahead * workers:
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()
+        given.raise_error()
     finally:
         pool.shutdown(cancel_futures=True)
 
