@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -335,6 +336,14 @@ def test_unknown_command(line, commands):
     result = CliRunner().invoke(main, line)
     assert result.exit_code == 2
     assert f"no such command {line[-1 if len(line) == 1 else 1]!r}; commands: {commands}" in result.stderr
+
+
+def test_interrupted_where_the_command_minds_none(run, album, monkeypatch):
+    """While it loads the model, say."""
+    monkeypatch.setattr(ExpressionModel, "load", Mock(side_effect=KeyboardInterrupt))
+    result = run(album)
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"
 
 
 def test_unknown_option():

@@ -203,8 +203,9 @@ def _blend_outline(photo: NDArray[np.uint8], points: NDArray[np.float64], width:
     mask = np.zeros((bottom - top, right - left), np.uint8)
     # OpenCV's (0, 0) is the centre of the top left pixel, hence the half.
     cv2.polylines(mask, [np.rint(points - (left, top) - 0.5).astype(np.int32)], True, 255, width, cv2.LINE_AA)
-    part, share = photo[top:bottom, left:right], (mask * (opacity / 255))[..., None]
-    part[:] = (part * (1 - share) + np.array(_REGION, np.float32) * share + 0.5).astype(np.uint8)
+    part, line = photo[top:bottom, left:right], mask > 0
+    share = (mask[line] * (opacity / 255))[:, None]
+    part[line] = (part[line] * (1 - share) + np.array(_REGION, np.float32) * share + 0.5).astype(np.uint8)
 
 
 def _name_region(
@@ -351,10 +352,18 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _rounded(size: tuple[int, int], radius: int, colour: Colour) -> Image.Image:
     """A filled rectangle with smooth round corners; Pillow's own have steps."""
-    mask = Image.new("L", (size[0] * 3, size[1] * 3))
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), radius * 3, fill=255)
+    # Only corners are drawn larger and reduced: a card of a large photo has millions of pixels.
+    width, height = (min(length, 2 * radius + 2) for length in size)
+    large = Image.new("L", (width * 3, height * 3))
+    ImageDraw.Draw(large).rounded_rectangle((0, 0, large.width - 1, large.height - 1), radius * 3, fill=255)
+    corners = large.resize((width, height), Image.Resampling.BOX)
+    mask = Image.new("L", size, 255)
+    for x in (0, width // 2):
+        for y in (0, height // 2):
+            quarter = corners.crop((x, y, width if x else width // 2, height if y else height // 2))
+            mask.paste(quarter, (size[0] - quarter.width if x else 0, size[1] - quarter.height if y else 0))
     shape = Image.new("RGBA", size, colour)
-    shape.putalpha(mask.resize(size, Image.Resampling.BOX))
+    shape.putalpha(mask)
     return shape
 
 
@@ -371,9 +380,12 @@ def _tag(text: str, colour: Colour, sizes: _Sizes) -> Image.Image:
 def _paste(photo: NDArray[np.uint8], patch: Image.Image, corner: tuple[int, int]) -> None:
     x, y = corner
     part = photo[y : y + patch.height, x : x + patch.width]
-    pixels = np.asarray(patch)[: part.shape[0], : part.shape[1]].astype(np.float32)
-    opacity = pixels[..., 3:] / 255
-    part[:] = (part * (1 - opacity) + pixels[..., :3] * opacity + 0.5).astype(np.uint8)
+    pixels = np.asarray(patch)[: part.shape[0], : part.shape[1]]
+    alpha = pixels[..., 3]
+    cv2.copyTo(pixels[..., :3].copy(), (alpha == 255).astype(np.uint8), part)
+    edge = (alpha > 0) & (alpha < 255)
+    opacity = alpha[edge, None] / np.float32(255)
+    part[edge] = (part[edge] * (1 - opacity) + pixels[edge, :3] * opacity + 0.5).astype(np.uint8)
 
 
 def _card(

@@ -525,4 +525,4 @@ def _find_label(expression: str, labels: tuple[str, ...]) -> str:
 
 
 def _pose_text(pose: Pose | None) -> str:
-    return "unknown" if pose is None else "yaw {:+.0f} pitch {:+.0f} roll {:+.0f}".format(*pose)
+    return "unknown" if pose is None else "yaw {:+z.0f} pitch {:+z.0f} roll {:+z.0f}".format(*pose)

@@ -25,7 +25,8 @@ def trusted(trusted_model, square_detector):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(module, "PART", 2)
+    monkeypatch.setattr(module, "CROPS", 2)
+    monkeypatch.setattr(module, "PHOTOS", 2)
 
 
 @pytest.mark.usefixtures("plain_faces")

@@ -15,9 +15,10 @@ from regionfer.onnx_model import hash_of
 from regionfer.parts import Parts, digest
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
-PART = 256
-"""Images a part: what an interruption costs at most. Each part goes through the network by itself, so that its faces
-are grouped alike, and its numbers are the same, whether the run was interrupted or not."""
+CROPS, PHOTOS = 256, 32
+"""Face crops, or photos, a part: what an interruption costs at most, some seconds of work. Each part goes through the
+network by itself, so that its faces are grouped alike, and its numbers are the same, whether the run was interrupted or
+not."""
 
 Reasons = Mapping[tuple[str, int | None], str]
 """Why a row is lost, by its image and the number of its face there; None where no face of the image is known."""
@@ -158,7 +159,7 @@ class _Run:
 
     @property
     def count(self) -> int:
-        return -(-len(self.inputs) // PART)
+        return -(-len(self.inputs) // _size_of_parts(self.card))
 
     def size(self, numbers: Collection[int]) -> int:
         """Number of images in some parts."""
@@ -169,7 +170,8 @@ class _Run:
         return digest(self.inputs.stamp(row) for row in self._rows(number))
 
     def _rows(self, number: int) -> range:
-        return range(number * PART, min((number + 1) * PART, len(self.inputs)))
+        size = _size_of_parts(self.card)
+        return range(number * size, min((number + 1) * size, len(self.inputs)))
 
     def describe(self, number: int, done: _Counted) -> _Part:
         rows = self._rows(number)
@@ -214,6 +216,10 @@ def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: 
     )
 
 
+def _size_of_parts(card: TableCard) -> int:
+    return PHOTOS if card.detect else CROPS
+
+
 def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
     lines = zip(inputs.names, inputs.labels, inputs.splits, strict=True)
     return {
@@ -223,7 +229,7 @@ def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
         "detect": card.detect,
         "min_confidence": card.min_confidence,
         "threshold": card.threshold,
-        "part": PART,
+        "part": _size_of_parts(card),
     }
 
 

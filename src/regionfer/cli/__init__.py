@@ -75,9 +75,12 @@ class LazyGroup(Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of ours becomes one line."""
+        """Run a command; an error of ours becomes one line, and an interruption where the command minds none, too."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
         except RegionferError as error:
             raise _Refusal(str(error)) from error
         except ModuleNotFoundError as error:

@@ -243,6 +243,6 @@ _ALWAYS = 6  # the other columns are shown if there is something in them
 def _cells(face: "Face") -> tuple[str, ...]:
     from regionfer.results import covered_text, share_text
 
-    pose = "unknown" if face.pose is None else " ".join(f"{angle:+4.0f}°" for angle in face.pose)
+    pose = "unknown" if face.pose is None else " ".join(f"{angle:+z4.0f}°" for angle in face.pose)
     trust = face.uncertain_reason or ""
     return face.expression, share_text(face.probability), pose, face.region, covered_text(face.occlusion), trust

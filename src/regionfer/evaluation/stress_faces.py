@@ -22,9 +22,9 @@ from regionfer.onnx_model import Classifier
 from regionfer.parts import digest
 from regionfer.recognizer import MIN_CONFIDENCE, MIN_FACE_SIDE, Recognizer
 
-CHUNK = 64
+CHUNK = 16
 """Faces taken at once, or more where one photo has them: they, and one degradation of them, are all that is in memory.
-They are also what an interruption costs at most."""
+They are also what an interruption costs at most: some seconds."""
 
 
 @dataclass(frozen=True, eq=False)
