@@ -156,7 +156,7 @@ def test_evaluate_reads_them(trees, tiny_path, make_row, make_table, covered, tm
         main, ["annotate", "lists", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "lists")]
     )
     assert done.exit_code == 0, done.output
-    assert "occlusion: 8 of 16 faces; " in done.stdout
+    assert "occlusion: 8 of 16 faces that could be judged; " in done.stdout
     named = {"mine": "occlusion_ferplus.csv", "theirs": "occlusion_ferplus_list.txt", "far": "pose_45_ferplus.csv"}
     subsets = [each for name, file in named.items() for each in ("--subset", f"{name}={tmp_path / 'lists' / file}")]
     common = ["evaluate", "--model", str(tiny_path), "--dataset", "ferplus", "--data", str(trees / "ferplus")]

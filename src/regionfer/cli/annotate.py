@@ -345,7 +345,7 @@ def _tell_list(written: "Written", table: "AttributeTable") -> None:
         click.echo(f"{name}: no list; none of {counted(written.judged, 'face')} belongs on it")
     else:
         files = ", ".join(str(path) for path in written.files)
-        click.echo(f"{name}: {written.faces:,} of {counted(written.judged, 'face')}; {files}")
+        click.echo(f"{name}: {written.faces:,} of {counted(written.judged, 'face')} that could be judged; {files}")
 
 
 def _size(count: int) -> str:
