@@ -15,7 +15,7 @@ from regionfer.onnx_model import hash_of
 from regionfer.parts import Parts, digest
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
-CROPS, PHOTOS = 256, 32
+CROPS, PHOTOS = 512, 32
 """Face crops, or photos, a part: what an interruption costs at most, some seconds of work. Each part goes through the
 network by itself, so that its faces are grouped alike, and its numbers are the same, whether the run was interrupted or
 not."""
