@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from skimage.data import astronaut, brick, coffee
 
-from regionfer.faces import MTCNN, mtcnn
+from regionfer.faces import MTCNN, Detections, mtcnn
 from regionfer.faces.mtcnn import _suppress_nested, suppress
 
 GOLDENS = json.loads(Path(__file__).with_name("mtcnn_goldens.json").read_text())
@@ -132,6 +132,25 @@ def test_retry_finds_a_dark_face_and_can_be_switched_off():
 
     assert len(MTCNN(retry=False).detect(dark)) == 0
     assert len(MTCNN().detect(dark)) == 1
+
+
+@pytest.mark.parametrize("look", [3, 4])
+def test_retry_in_the_mirror_image(monkeypatch, look):
+    """What is found there only, with the contrast raised or not, is where it is in the image, left and right, too."""
+    image, cascade, looks = astronaut()[:300, 60:400], MTCNN._cascade, []
+    (expected,) = MTCNN(retry=False).detect(image).landmarks
+
+    def blind(detector, seen, threshold):
+        looks.append(seen)
+        return cascade(detector, seen, threshold) if len(looks) == look else Detections.empty()
+
+    monkeypatch.setattr(MTCNN, "_cascade", blind)
+    found = MTCNN().detect(image)
+    assert len(found) == 1
+    np.testing.assert_allclose(found.landmarks[0], expected, atol=6)
+    x1, y1, x2, y2 = found.boxes[0]
+    assert (found.landmarks[0] > (x1, y1)).all()
+    assert (found.landmarks[0] < (x2, y2)).all()
 
 
 def test_one_detector_serves_several_threads(detector):

@@ -41,6 +41,7 @@ OVERTURNED = 0.995  # O-Net score of a window turned by 180 degrees from which t
 OVERTURNED_ODDS = 10  # and how many times less likely no face must be there than in the window as it is
 RETRY_SIDE = 640  # longer side, pixels, of the image in the retries
 RETRY_CONTRAST = 0.8  # O-Net score to accept with raised contrast
+RETRY_MIRRORED = 0.95  # and in the mirror image with it; 0.9 finds a tenth more of these and thrice as many false ones
 RETRY_TURNED = 0.98  # and in a turned image; 0.95 finds 1 % more faces and twice as many false ones
 RETRY_ANGLES = (35, -35, 70, -70, 180)  # degrees; MTCNN itself bears a roll of about 30
 
@@ -58,8 +59,8 @@ class MTCNN:
             the time stays bounded. The smallest face then grows with the image: at 1,600, a photo of 4,000
             pixels is searched for faces from 2.5 times ``min_face``. ``None`` searches every image as it is.
         retry: where nothing is found, search again at 640 pixels at most: first with the local contrast raised, then
-            with the image turned by 35 and 70 degrees to either side and by 180. Finds dark, pale and strongly rolled
-            faces; costs nothing where a face is found at once.
+            in the mirror image, then with the image turned by 35 and 70 degrees to either side and by 180. Finds dark,
+            pale, half hidden and strongly rolled faces; costs nothing where a face is found at once.
         providers: ONNX Runtime's execution providers, first choice first; by default the CPU.
         threads: threads that one run may use; by default as many as ONNX Runtime sees fit.
 
@@ -112,7 +113,13 @@ class MTCNN:
             return found, scale
         small, scale = _shrink(image, min(RETRY_SIDE, self.max_side or RETRY_SIDE))
         found = self._cascade(_raise_contrast(small), RETRY_CONTRAST)
+        if not len(found):
+            found = _mirror(self._search_mirrored(_flip(small)), small.shape[1])
         return (found if len(found) else self._search_turned(small)), scale
+
+    def _search_mirrored(self, image: Image) -> Detections:
+        found = self._cascade(image, self.thresholds[2])
+        return found if len(found) else self._cascade(_raise_contrast(image), RETRY_MIRRORED)
 
     def _search_turned(self, image: Image) -> Detections:
         """Faces of the turned copy in which the best one is found, in pixels of the image as it is."""
@@ -268,6 +275,18 @@ def _raise_contrast(image: Image) -> Image:
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     lab[..., 0] = cv2.createCLAHE(clipLimit=2, tileGridSize=(4, 4)).apply(lab[..., 0])
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.uint8, copy=False)
+
+
+def _flip(image: Image) -> Image:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def _mirror(faces: Detections, width: int) -> Detections:
+    """Faces of a mirror image in the pixels of the image, so many wide: what was left is right."""
+    boxes, landmarks = faces.boxes.copy(), faces.landmarks[:, [1, 0, 2, 4, 3]]
+    boxes[:, [0, 2]] = width - faces.boxes[:, [2, 0]]
+    landmarks[..., 0] = width - landmarks[..., 0]
+    return Detections(boxes, faces.scores, landmarks)
 
 
 def _turn(image: Image, degrees: float) -> tuple[Image, Floats]:
