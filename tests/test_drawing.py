@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from regionfer.drawing import (
     _AXES,
@@ -20,6 +21,7 @@ from regionfer.drawing import (
     _axes,
     _notes,
     _outline_regions,
+    _paste,
     _place_all,
     draw,
 )
@@ -376,3 +378,13 @@ def test_large_faces_are_averaged_into_their_card_not_sampled() -> None:
     lively = card[..., 0].astype(float)[200:300, 90:200]
     assert math.isclose(lively.mean(), 127, abs_tol=12)
     assert lively.std() < 12
+
+
+def test_a_label_is_blended_by_its_opacity():
+    """Whole where it is opaque, nothing where it is clear, in between at its smooth edges."""
+    photo, patch = np.full((2, 6, 3), 100, np.uint8), np.full((1, 4, 4), 200, np.uint8)
+    patch[0, :, 3] = (255, 204, 51, 0)
+    _paste(photo, Image.fromarray(patch), (1, 1))
+    assert photo[0].min() == photo[0].max() == 100
+    for channel in range(3):
+        assert photo[1, :, channel].tolist() == [100, 200, 180, 120, 100, 100]

@@ -382,7 +382,7 @@ def _paste(photo: NDArray[np.uint8], patch: Image.Image, corner: tuple[int, int]
     part = photo[y : y + patch.height, x : x + patch.width]
     pixels = np.asarray(patch)[: part.shape[0], : part.shape[1]]
     alpha = pixels[..., 3]
-    cv2.copyTo(pixels[..., :3].copy(), (alpha == 255).astype(np.uint8), part)
+    np.copyto(part, pixels[..., :3], where=(alpha == 255)[..., None])
     edge = (alpha > 0) & (alpha < 255)
     opacity = alpha[edge, None] / np.float32(255)
     part[edge] = (part[edge] * (1 - opacity) + pixels[edge, :3] * opacity + 0.5).astype(np.uint8)

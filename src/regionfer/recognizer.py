@@ -401,12 +401,13 @@ class Recognizer:
         network: Classifier | None = None,
     ) -> Expressions:
         """Run the network on the faces of all photos together; they come back in order, as if of one image."""
-        card = self.model.card
+        network = network or self.model
+        card = network.card
         faces = np.concatenate([np.empty((0, card.face_size, card.face_size, 3), np.uint8), *(p.faces for p in photos)])
         places = _join([photo.places for photo in photos])
-        if points is None and places.landmarks is not None and self.model.needs_landmarks:
+        if points is None and places.landmarks is not None and network.needs_landmarks:
             points = place_in_frames(places.landmarks, places.frames)
-        output = (network or self.model).run(faces, points, batch_size=batch_size)
+        output = network.run(faces, points, batch_size=batch_size)
         sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
         found = places.landmarks is not None
         roll = _roll(places) if found else None
