@@ -36,7 +36,7 @@ TRUSTED = 0.7  # least confidence of its label
 ENLARGED = 3  # times, for MTCNN, which wants larger faces
 POORLY_FITTED = 0.15  # eye distances by which landmarks may lie off the mesh
 NOSE, MOUTH = 1, (61, 291)  # points of the mesh, the tip and the corners
-YAW, PITCH, ROLL = (15, 90), 30, 15  # degrees that are drawn: yaw to either side, pitch and roll to both
+YAW, PITCH, ROLL = (15, 90), 45, 15  # degrees that are drawn: yaw to either side, pitch and roll to both
 COLUMNS = ("name", "yaw", "pitch", "roll", "source")
 
 

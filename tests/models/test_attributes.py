@@ -62,5 +62,14 @@ def test_faces_of_weight_nothing_and_unknown_poses_do_not_count() -> None:
     assert occluded_loss(torch.tensor([20.0, -20.0]), torch.ones(2), known, known.sum()) < 1e-6
     truth = torch.tensor([[30.0, 0, 0], [torch.nan, torch.nan, torch.nan]])
     found = torch.tensor([[1.0, 0, 0], [5.0, 5.0, 5.0]])
-    assert pose_loss(found, truth, torch.tensor(1.0), 30.0) == 0
-    assert pose_loss(found + 1, truth, torch.tensor(1.0), 30.0) == pytest.approx(3 * (1 - 0.05))
+    assert pose_loss(found, truth, known, known.sum(), 30.0) == 0
+    assert pose_loss(found + 1, truth, known, known.sum(), 30.0) == pytest.approx(3 * (1 - 0.05))
+
+
+def test_a_pose_counts_by_its_weight() -> None:
+    truth, weights = torch.zeros(2, 3), torch.tensor([3.0, 1.0])
+    right, wrong = torch.zeros(1, 3), torch.ones(1, 3)
+    heavy = pose_loss(torch.cat([wrong, right]), truth, weights, weights.sum(), 30.0)
+    light = pose_loss(torch.cat([right, wrong]), truth, weights, weights.sum(), 30.0)
+    assert heavy == pytest.approx(3 * float(light))
+    assert heavy + light == pytest.approx(3 * (1 - 0.05))

@@ -159,9 +159,20 @@ def test_what_is_frozen_gets_no_gradient_and_is_not_optimised(make_recipe: MakeR
     network = build_classifier(recipe, 3).network
     assert network.heads is not None
     heads = list(network.heads.parameters())
-    (group,) = build_optimiser(network, recipe.optimiser).param_groups
-    assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in heads]
+    learning = [p for group in build_optimiser(network, recipe.optimiser).param_groups for p in group["params"]]
+    assert [id(parameter) for parameter in learning] == [id(parameter) for parameter in heads]
     assert {id(p) for p in network.parameters() if p.requires_grad} == {id(parameter) for parameter in heads}
+
+
+def test_the_pose_learns_alone(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces = with_attributes(make_faces(48))
+    made = train(make_recipe(attributes=HEADS), faces, None, tmp_path / "heads", classes=classes)
+    recipe = make_recipe(attributes=HEADS, optimiser={"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "ema": 0.5})
+    end = train(recipe, faces, None, tmp_path / "pose", classes=classes, start=tmp_path / "heads" / LAST)
+    changed = {name for name, value in end.averaged.items() if not torch.equal(value, made.averaged[name])}
+    assert changed == {name for name in made.averaged if name.startswith("network.heads.pose.")}
 
 
 def test_a_network_without_heads_starts_from_one_with_them(

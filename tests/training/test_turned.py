@@ -88,3 +88,39 @@ def test_they_teach_the_pose_and_no_expression(
         assert step.attributes.poses.isfinite().any() == (name == "turned")
     assert losses["plain"].cross_entropy > 0.1
     assert losses["turned"].cross_entropy == 0
+
+
+@pytest.fixture
+def with_drawn(make_faces: MakeFaces) -> FaceData:
+    """40 faces, and 40 that are drawn of them; the pose of all is known, roll 0."""
+    plain = replace(make_faces(40), poses=torch.zeros(40, 3))
+    return plain.with_turned(np.zeros((40, 16, 16, 3), np.uint8), np.arange(40), torch.zeros(40, 3))
+
+
+@pytest.mark.parametrize(("limit", "largest"), [(10.0, 10.0), (180.0, 50.0)], ids=["less", "no less"])
+def test_they_are_turned_less_than_others(
+    make_recipe: MakeRecipe, with_drawn: FaceData, limit: float, largest: float
+) -> None:
+    recipe = make_recipe(
+        attributes={"heads": True, "pose": "p", "stage": 2, "turned": "t", "turned_rotation": limit},
+        augmentation={"occlude": 0.0, "rotation": 50.0},
+    )
+    step = draw_step(recipe, build_classifier(recipe, 3), with_drawn, torch.arange(80), 0)
+    assert step.attributes is not None
+    rolls = step.attributes.poses[:, 2].abs()
+    assert 40 < rolls[:40].max() <= 50
+    assert 0.9 * largest < rolls[40:].max() <= largest + 1e-3
+
+
+def test_their_pose_counts_more(make_recipe: MakeRecipe, with_drawn: FaceData) -> None:
+    recipe = make_recipe(attributes={"heads": True, "pose": "p", "stage": 2, "turned": "t", "turned_weight": 3.0})
+    rows = torch.tensor([0, 40])
+    step = draw_step(recipe, build_classifier(recipe, 3), with_drawn, rows, 0)
+    assert step.attributes is not None
+    assert step.attributes.pose_weight.tolist() == [1, 3]
+
+
+def test_which_are_drawn_is_known_of_some_of_the_faces(with_drawn: FaceData) -> None:
+    some = with_drawn.rows(np.array([0, 79, 40]))
+    assert some.turned is not None
+    assert some.turned.tolist() == [False, True, True]

@@ -90,15 +90,16 @@ def occluded_loss(logits: Tensor, occluded: Tensor, weights: Tensor, total: Tens
     return each / total.clamp_min(1e-6)
 
 
-def pose_loss(pose: Tensor, known: Tensor, total: Tensor, scale: float) -> Tensor:
+def pose_loss(pose: Tensor, known: Tensor, weights: Tensor, total: Tensor, scale: float) -> Tensor:
     """Smooth L1 distance of head poses, in units of ``scale`` degrees.
 
     Args:
         pose: (B, 3) in units of ``scale``.
         known: (B, 3) in degrees, NaN where unknown.
-        total: what the sum over faces is divided by: how many faces of the whole batch have a known pose.
+        weights: (B,) of the faces, 0 where the pose is not known.
+        total: what the weighted sum over faces is divided by: the sum of the weights of the whole batch.
         scale: degrees of a unit.
     """
     usable = known.isfinite().all(1)
-    distance = smooth_l1_loss(pose[usable], known[usable] / scale, beta=0.1, reduction="sum")
-    return distance / total.clamp_min(1)
+    distances = smooth_l1_loss(pose[usable], known[usable] / scale, beta=0.1, reduction="none").sum(1)
+    return (distances * weights[usable]).sum() / total.clamp_min(1e-6)

@@ -36,6 +36,7 @@ class AttributeTargets:
         occluded_weight: (B,) how far that is to be believed, 0 for not at all.
         coverage_weight: (B,) the same of ``alpha``: 0 where something that was not drawn covers the face.
         poses: (B, 3) degrees, NaN where unknown.
+        pose_weight: (B,) how far they count, 0 where unknown.
     """
 
     alpha: Tensor
@@ -43,6 +44,7 @@ class AttributeTargets:
     occluded_weight: Tensor
     coverage_weight: Tensor
     poses: Tensor
+    pose_weight: Tensor
 
 
 def attribute_targets(
@@ -63,12 +65,15 @@ def attribute_targets(
     weight = torch.where(drawn, 1.0, torch.where(beside, 0.0, weight))
     poses = unknown[:, None].expand(-1, 3) if data.poses is None else turned_poses(data.poses[rows], variation.affine)
     poses = torch.where((share > HIDDEN)[:, None], torch.nan, poses)
+    turned = torch.zeros(len(rows), dtype=torch.bool) if data.turned is None else data.turned[rows]
+    pose_weight = torch.where(turned, recipe.turned_weight, 1.0)
     return AttributeTargets(
         alpha=alpha,
         occluded=(drawn | (seen == 1)).float(),
         occluded_weight=weight,
         coverage_weight=torch.where((seen == 1) & ~drawn, 0.0, weight.clamp_max(1.0)),
         poses=poses,
+        pose_weight=torch.where(poses.isfinite().all(1), pose_weight, 0.0),
     )
 
 
@@ -96,6 +101,11 @@ def attribute_losses(found: AttributeLogits, targets: AttributeTargets, part: sl
         total(targets.occluded_weight),
     )
     if found.pose is not None:
-        known = targets.poses.isfinite().all(1)
-        losses = losses + pose_loss(found.pose, targets.poses[part].to(device), total(known.float()), POSE_SCALE)
+        losses = losses + pose_loss(
+            found.pose,
+            targets.poses[part].to(device),
+            targets.pose_weight[part].to(device),
+            total(targets.pose_weight),
+            POSE_SCALE,
+        )
     return losses

@@ -24,6 +24,7 @@ class FaceData:
         seen: (n,) float32, 1 where somebody looked and something covers the face, 0 where nothing does, NaN where
             nobody looked; or None.
         poses: (n, 3) float32 yaw, pitch, roll in degrees, NaN where unknown; or None.
+        turned: (n,) bool, which are training faces drawn anew at their pose; or None.
     """
 
     faces: Tensor
@@ -32,6 +33,7 @@ class FaceData:
     landmarks: Tensor | None = None
     seen: Tensor | None = None
     poses: Tensor | None = None
+    turned: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,8 +41,10 @@ class FaceData:
     def rows(self, rows: NDArray[np.intp]) -> "FaceData":
         """Some of the faces, in this order."""
         index = torch.from_numpy(rows)
-        landmarks, seen, poses = (None if x is None else x[index] for x in (self.landmarks, self.seen, self.poses))
-        return FaceData(self.faces[index], self.labels[rows], self.targets[index], landmarks, seen, poses)
+        known = (self.landmarks, self.seen, self.poses, self.turned)
+        return FaceData(
+            self.faces[index], self.labels[rows], self.targets[index], *(None if x is None else x[index] for x in known)
+        )
 
     def with_turned(self, faces: NDArray[np.uint8], sources: NDArray[np.intp], poses: Tensor) -> "FaceData":
         """These and m more, which show faces of these at other poses and teach nothing but the pose.
@@ -61,6 +65,7 @@ class FaceData:
             landmarks=landmarks,
             seen=None if self.seen is None else torch.cat([self.seen, unknown]),
             poses=torch.cat([unknown.new_full((len(self), 3), torch.nan) if self.poses is None else self.poses, poses]),
+            turned=torch.arange(len(self) + m) >= len(self),
         )
 
     @classmethod

@@ -13,15 +13,21 @@ from regionfer.training.recipe import OptimiserRecipe
 
 
 def build_optimiser(network: RegionAttentionNetwork, recipe: OptimiserRecipe) -> Optimizer:
-    """An optimiser with three groups: the backbone, attention and classifier, and the heads of [attributes].
+    """An optimiser with four groups: backbone; attention and classifier; heads of [attributes]; and of those the pose.
 
     What has a learning rate of 0 is frozen: it gets no gradient, nor any decay.
     """
     backbone = list(network.backbone.parameters())
-    heads = [] if network.heads is None else list(network.heads.parameters())
-    apart = {*backbone, *heads}
+    pose = [] if network.heads is None or network.heads.pose is None else list(network.heads.pose.parameters())
+    heads = [] if network.heads is None else [p for p in network.heads.parameters() if p not in {*pose}]
+    apart = {*backbone, *heads, *pose}
     decision = [p for p in network.parameters() if p not in apart]
-    rates = ((backbone, recipe.backbone_lr), (decision, recipe.head_lr), (heads, recipe.attribute_lr))
+    rates = (
+        (backbone, recipe.backbone_lr),
+        (decision, recipe.head_lr),
+        (heads, recipe.attribute_lr),
+        (pose, recipe.pose_lr),
+    )
     for parameters, rate in rates:
         for parameter in parameters:
             parameter.requires_grad_(rate > 0)

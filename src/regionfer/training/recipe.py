@@ -167,6 +167,11 @@ class AttributesRecipe(_Section):
     turned: Path | None = None
     """folder of training faces drawn at known poses, and its table faces.csv: name, yaw, pitch, roll, source; they
     teach the pose and nothing else; relative as above"""
+    turned_rotation: Degrees = 20.0
+    """by how many degrees these are turned at most, where augmentation.rotation is more: seen from the side, a head
+    that is rolled looks much like one that nods, and the latter is what people do"""
+    turned_weight: Annotated[float, Field(ge=0)] = 4.0
+    """weight of the pose of such a face against that of another"""
 
 
 class OptimiserRecipe(_Section):
@@ -176,8 +181,11 @@ class OptimiserRecipe(_Section):
     backbone_lr: Annotated[float, Field(ge=0)] = 2e-4
     head_lr: Annotated[float, Field(ge=0)] = 1e-3
     """learning rate of attention and classifier"""
-    attribute_lr: Positive = 1e-3
-    """learning rate of the heads of [attributes]; with the others at 0, only these heads learn"""
+    attribute_lr: Annotated[float, Field(ge=0)] = 1e-3
+    """learning rate of the heads of [attributes], but for the pose's own layers; with backbone_lr and head_lr at 0,
+    only these heads learn"""
+    pose_lr: Annotated[float, Field(ge=0)] = 1e-3
+    """learning rate of the pose's own layers; with the other three at 0, only the pose learns"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     momentum: Share = 0.9
     """for "sgd" only"""
@@ -220,6 +228,10 @@ class Recipe(_Section):
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
         if self.attributes.turned and not (self.attributes.heads and self.attributes.pose):
             raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.heads and .pose")
+        rates, heads = self.optimiser, self.attributes.heads
+        attributes = heads and (rates.attribute_lr or (self.attributes.pose and rates.pose_lr))
+        if not (rates.backbone_lr or rates.head_lr or attributes):
+            raise ValueError("optimiser: nothing learns, as the learning rates of all parts are 0")
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         return self

@@ -65,7 +65,10 @@ def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, 
     generator = torch.Generator().manual_seed(seed)
     landmarks = None if data.landmarks is None else data.landmarks[rows]
     skins = data.faces[rows].float().mean((1, 2))
-    variation = draw_variation(recipe.augmentation, len(rows), generator, landmarks=landmarks, skins=skins)
+    steadiness = None if data.turned is None else _steadiness(recipe, data.turned[rows])
+    variation = draw_variation(
+        recipe.augmentation, len(rows), generator, landmarks=landmarks, skins=skins, steadiness=steadiness
+    )
     attributes = attribute_targets(recipe.attributes, data, rows, variation)
     keep = drop_factors(len(rows), classifier.network.aggregation.width, recipe.model.dropout, generator)
     regions = draw_regions(recipe.regions, seed, len(rows))
@@ -76,6 +79,11 @@ def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, 
     regions = regions.cpu()
     covered = covered_share(with_whole(regions), variation.alpha)
     return Step(rows, variation, regions, covered, keep, attributes)
+
+
+def _steadiness(recipe: Recipe, turned: Tensor) -> Tensor:
+    """By how many degrees each face (B,) may be turned."""
+    return torch.where(turned, recipe.attributes.turned_rotation, recipe.augmentation.rotation)
 
 
 def part_losses(
