@@ -8,6 +8,9 @@
 - teacher: how far it is from the labels in pose.csv (scripts/label_pose), of faces that it was not taught with;
 - made heads: how far it is from the truth on a 3D head drawn at known angles.
 
+Mean, median and 90th percentile, degrees: of yaw, pitch and roll, and against labels and truth of the turn as a whole,
+the least that brings one pose to the other. Near a profile, pitch and roll may be far off each while the turn is not.
+
 ``--mesh facemesh.json`` adds Face Mesh itself, which made the labels.
 """
 
@@ -29,12 +32,14 @@ from numpy.typing import NDArray
 from regionfer import ExpressionModel
 from regionfer.datasets.manifest import resize_face
 from regionfer.faces import MTCNN, head_pose
+from regionfer.faces.pose import rotation
 
 Faces = NDArray[np.uint8]  # (n, S, S, 3) RGB
 Poses = NDArray[np.float64]  # (n, 3) yaw pitch roll, degrees; NaN where there is no answer
 Estimator = Callable[[Faces], Poses]
 
 AXES = ("yaw", "pitch", "roll")
+COLUMNS = (*AXES, "whole")
 MIRROR = np.array([-1, 1, -1])
 TURNS = (-30, -20, -10, 10, 20, 30)  # degrees, clockwise as seen
 BINS = ((0, 30), (30, 45), (45, 60), (60, 91))  # degrees of |yaw|
@@ -87,14 +92,14 @@ def report(estimate: Estimator, labelled: Labelled, made: Labelled) -> list[str]
         lines.append(spread(f"turned by {turn}", turn_errors(poses, after, turn)))
     lines += teacher_lines(poses, labelled.poses)
     answers = estimate(made.faces)
-    lines.append(spread("made heads", answers - made.poses))
+    lines.append(distances("made heads", answers, made.poses))
     lines += by_yaw("made heads", answers, made.poses)
     return lines
 
 
 def teacher_lines(poses: Poses, labels: Poses) -> list[str]:
     """Errors against labels, and how well |yaw| sorts the turned from the others; no answer counts as frontal."""
-    lines = [spread("teacher", poses - labels), *by_yaw("teacher", poses, labels)]
+    lines = [distances("teacher", poses, labels), *by_yaw("teacher", poses, labels)]
     scores = np.nan_to_num(np.abs(poses[:, 0]))
     for limit in (30, 45):
         is_turned = np.abs(labels[:, 0]) > limit
@@ -108,18 +113,33 @@ def by_yaw(name: str, poses: Poses, truth: Poses) -> list[str]:
     yaws = np.abs(truth[:, 0])
     chosen = {(low, high): (yaws >= low) & (yaws < high) for low, high in BINS}
     return [
-        spread(f"{name}, yaw {low}-{high - (high == 91)}", (poses - truth)[which])
+        distances(f"{name}, yaw {low}-{high - (high == 91)}", poses[which], truth[which])
         for (low, high), which in chosen.items()
         if which.any()
     ]
 
 
+def distances(name: str, poses: Poses, truth: Poses) -> str:
+    """How far poses are from the truth, by axis and as a whole."""
+    return spread(name, np.column_stack([poses - truth, turns_between(poses, truth)]))
+
+
+def turns_between(poses: Poses, others: Poses) -> NDArray[np.float64]:
+    """The least turn from each pose (n, 3) to another, (n,) degrees; NaN where one is unknown.
+
+    >>> turns_between(np.array([[90.0, 20, 0], [0, 0, 10]]), np.array([[90.0, 0, -20], [0, 0, 0]])).round(3).tolist()
+    [0.0, 10.0]
+    """
+    traces = np.einsum("nij,nij->n", rotation(np.radians(poses)), rotation(np.radians(others)))
+    return np.degrees(np.arccos(((traces - 1) / 2).clip(-1, 1)))  # type: ignore[no-any-return]
+
+
 def spread(name: str, errors: Poses) -> str:
-    """Mean, median and 90th percentile of |errors| (n, 3) of those with an answer, degrees."""
+    """Mean, median and 90th percentile of |errors| (n, 3 or 4) of those with an answer, degrees; whole is fourth."""
     answered = np.abs(errors[~np.isnan(errors).any(axis=1)])
     if not len(answered):
         return f"  {name:24} no answer"
-    parts = zip(AXES, answered.mean(0), np.median(answered, 0), np.percentile(answered, 90, axis=0), strict=True)
+    parts = zip(COLUMNS, answered.mean(0), np.median(answered, 0), np.percentile(answered, 90, axis=0), strict=False)
     columns = "   ".join(f"{axis} {mean:4.1f} {median:4.1f} {high:5.1f}" for axis, mean, median, high in parts)
     return f"  {name:24} {columns}   n = {len(answered)}"
 

@@ -1,6 +1,7 @@
 """The checks of pose themselves: an estimator without fault passes, a faulty one shows."""
 
 import csv
+import re
 
 import cv2
 import numpy as np
@@ -65,6 +66,13 @@ def test_auc_is_scikit_learn_s(pose):
     positive = rng.uniform(size=200) < 0.3
     scores = (rng.normal(size=200) + positive).round(1)  # with ties
     assert pose.auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+
+
+def test_the_whole_turn_is_small_where_a_profile_s_pitch_and_roll_are_confused(pose):
+    truth, answers = np.array([[90.0, 20, 0]]), np.array([[90.0, 0, -20]])
+    means = re.findall(r"(yaw|pitch|roll|whole) +([\d.]+)", pose.distances("made heads", answers, truth))
+    assert means == [("yaw", "0.0"), ("pitch", "20.0"), ("roll", "20.0"), ("whole", "0.0")]
+    assert pose.turns_between(np.array([[0.0, 0, 0]]), np.array([[30.0, 0, 0]])) == pytest.approx(30)
 
 
 def test_no_answer_counts_as_frontal_and_not_as_right(pose):
