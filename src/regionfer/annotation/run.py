@@ -243,5 +243,6 @@ def _write_losses(table: Path, misses: Reasons, failures: Reasons) -> Path | Non
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image", "face", "reason"))
-            writer.writerows([*_lines(misses), *_lines(failures)])
+            told = [(name, face, reason.split(f"{name}: ", 1)[-1]) for name, face, reason in _lines(failures)]
+            writer.writerows([*_lines(misses), *told])  # the image has a column of its own
     return path
