@@ -223,6 +223,21 @@ class TestStream:
         assert sorted(threads for threads, _ in used) == [1, 1, 1, 1, 2, 2]
         assert len(set(used)) == 2
 
+    def test_groups_do_not_share_runs(self, tiny_path, square_detector, photos, monkeypatch):
+        """The first run of each group has all threads, as if there were no other group; a failed image counts, too."""
+        used, run = [], ExpressionModel._run
+
+        def spy(model, faces, landmarks):
+            used.append((len(faces), model._session.get_session_options().intra_op_num_threads))
+            return run(model, faces, landmarks)
+
+        monkeypatch.setattr(ExpressionModel, "_run", spy)
+        recognizer = Recognizer(tiny_path, square_detector, threads=2)
+        images = [*photos[:4], b"", *photos[:4]]
+        outcomes = list(recognizer.stream(images, detect=False, batch_size=2, group_size=3))
+        assert [outcome.error is None for outcome in outcomes] == [True] * 4 + [False] + [True] * 4
+        assert sorted(used) == [(1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 2)]
+
     def test_another_model_is_seen(self, save_model, square_detector, photos):
         recognizer = Recognizer(save_model(seed=1), square_detector, threads=2)
         list(recognizer.stream(photos, detect=False, batch_size=1))
@@ -276,9 +291,10 @@ class TestStream:
         with pytest.raises(ModelError, match="its regions follow the landmarks"):
             recognizer.stream(["a.jpg"], detect=False)
 
-    def test_batch_size(self, recognizer):
-        with pytest.raises(ValueError, match="batch_size must be 1 or more"):
-            list(recognizer.stream([], batch_size=0))
+    @pytest.mark.parametrize("name", ["batch_size", "group_size"])
+    def test_sizes(self, recognizer, name):
+        with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
+            list(recognizer.stream([], **{name: 0}))
 
 
 class TestCrops:

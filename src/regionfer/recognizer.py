@@ -301,6 +301,7 @@ class Recognizer:
         channel_order: ChannelOrder = "rgb",
         min_confidence: float = MIN_CONFIDENCE,
         batch_size: int = MAX_FACES_PER_RUN,
+        group_size: int | None = None,
         keep_images: bool = False,
     ) -> Iterator[Outcome]:
         """Recognise the expressions in any number of images, with bounded memory, one `Outcome` an image.
@@ -315,6 +316,8 @@ class Recognizer:
             min_confidence: leave out faces of which the detector is less sure, 0..1.
             batch_size: largest number of faces in one run of the network, and of images that wait for it. Several runs
                 are made at once, one a thread, 8 at most, of models on a CPU; of others one.
+            group_size: only faces of so many images, counted from the first, may share a run. The last digits of an
+                answer depend on what shares its run; those of a group do not on the groups before it. None for no end.
             keep_images: give each outcome its image, for drawing.
 
         Before the first outcome is given, five images a thread, a batch a run and two more may be taken. Pictures that
@@ -328,16 +331,20 @@ class Recognizer:
                 f"{self.model}: its regions follow the landmarks, which are found in photos only; "
                 "give photos, or choose a model with fixed regions"
             )
-        return self._stream(images, _Options(channel_order, min_confidence, detect, keep_images), batch_size)
+        options = _Options(channel_order, min_confidence, detect, keep_images)
+        return self._stream(images, options, batch_size, group_size)
 
     def _load(self, model: Model | None) -> Classifier:
         if model is None or isinstance(model, str | Path):
             return ExpressionModel.load(model, providers=self._providers, threads=self._threads)
         return model
 
-    def _stream(self, images: Iterable[ImageSource], options: "_Options", batch_size: int) -> Iterator[Outcome]:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    def _stream(
+        self, images: Iterable[ImageSource], options: "_Options", batch_size: int, group_size: int | None = None
+    ) -> Iterator[Outcome]:
+        for name, size in (("batch_size", batch_size), ("group_size", group_size)):
+            if size is not None and size < 1:
+                raise ValueError(f"{name} must be 1 or more, got {size}")
 
         def prepare(source: ImageSource) -> _Photo | Outcome:
             try:
@@ -347,19 +354,19 @@ class Recognizer:
 
         model = self.model
 
-        def classify(numbered: tuple[int, list[_Photo | Outcome]]) -> list[Outcome]:
-            number, batch = numbered
-            return self._outcomes(batch, batch_size, self._with_threads(model, threads) if number else model)
+        def classify(batch: _Batch) -> list[Outcome]:
+            network = model if batch.first else self._with_threads(model, threads)
+            return self._outcomes(batch.items, batch_size, network)
 
         # As many runs at once as threads: none waits for the rest of a run, nor for what comes before and after it. On
         # two cores that takes a fifth less time than one run at a time on both, which the first batch is: it may be the
-        # only one.
+        # only one. So is that of each group, for the number of threads may change the last digits, too.
         runs = min(self._workers, MOST_RUNS) if model.concurrent else 1
         threads = self._workers // runs
         held = HELD_PIXELS // (runs + 2)  # one batch being gathered, one handed over, the others between
         with (
             closing(_map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD)) as items,
-            closing(_map_ahead(classify, enumerate(_gather(items, batch_size, held)), runs, ahead=1)) as batches,
+            closing(_map_ahead(classify, _gather(items, batch_size, held, group_size), runs, ahead=1)) as batches,
         ):
             for outcomes in batches:
                 yield from outcomes
@@ -651,24 +658,35 @@ def _resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
 
 
-def _gather(items: "Iterable[_Photo | Outcome]", batch_size: int, held: int) -> "Iterator[list[_Photo | Outcome]]":
+class _Batch(NamedTuple):
+    """Images whose faces go through the network together; whether they are the first of a group."""
+
+    items: "list[_Photo | Outcome]"
+    first: bool
+
+
+def _gather(
+    items: "Iterable[_Photo | Outcome]", batch_size: int, held: int, group_size: int | None
+) -> Iterator[_Batch]:
     """Batches with faces enough for a run, or images enough that the caller should not wait longer.
 
     Args:
         items: images that are ready for the network, or failed. What they raise is raised after the last batch.
         batch_size: faces or images.
         held: pixels of images that are kept for the caller.
+        group_size: after so many images a batch ends; None for no such end.
     """
-    batch: list[_Photo | Outcome] = []
+    batch = _Batch([], first=True)
     coming = _Remaining(items)
-    for item in coming:
-        batch.append(item)
-        faces = sum(len(each.faces) for each in batch if isinstance(each, _Photo))
-        pixels = sum(each.image.size // 3 for each in batch if each.image is not None)
-        if max(faces, len(batch)) >= batch_size or pixels >= held:
+    for number, item in enumerate(coming, 1):
+        batch.items.append(item)
+        faces = sum(len(each.faces) for each in batch.items if isinstance(each, _Photo))
+        pixels = sum(each.image.size // 3 for each in batch.items if each.image is not None)
+        ends = group_size is not None and number % group_size == 0
+        if ends or max(faces, len(batch.items)) >= batch_size or pixels >= held:
             yield batch
-            batch = []
-    if batch:
+            batch = _Batch([], first=ends)
+    if batch.items:
         yield batch
     coming.raise_error()
 

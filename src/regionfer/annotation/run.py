@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from regionfer.annotation.attributes import FaceRow, describe_faces
 from regionfer.annotation.inputs import Inputs, is_crops
 from regionfer.annotation.table import AttributeTable, TableCard, check_table_path
 from regionfer.errors import DatasetError, writing
+from regionfer.images import ImageSource
 from regionfer.onnx_model import hash_of
 from regionfer.parts import Parts, digest
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
 CROPS, PHOTOS = 512, 32
-"""Face crops, or photos, a part: what an interruption costs at most, some seconds of work. Each part goes through the
-network by itself, so that its faces are grouped alike, and its numbers are the same, whether the run was interrupted or
-not."""
+"""Face crops, or photos, a part: what an interruption costs at most, some seconds of work. Faces of two parts never go
+through the network together, so that the numbers of a part are the same, whether the run was interrupted or not."""
 
 Reasons = Mapping[tuple[str, int | None], str]
 """Why a row is lost, by its image and the number of its face there; None where no face of the image is known."""
@@ -92,9 +92,8 @@ def annotate(
     begun = range(min(kept.open(_settings(inputs, card)), run.count))
     fresh = {number for number in begun if kept.load(number, _Part.from_json).stamp == run.stamp(number)}
     done = _Counted(run.size(fresh), len(inputs), progress)
-    for number in range(run.count):
-        if number not in fresh:
-            kept.save(number, run.describe(number, done).to_json().encode())
+    for number, part in run.describe([number for number in range(run.count) if number not in fresh], done):
+        kept.save(number, part.to_json().encode())
     parts = [kept.load(number, _Part.from_json) for number in range(run.count)]
     table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
     table.write(out)
@@ -173,19 +172,30 @@ class _Run:
         size = _size_of_parts(self.card)
         return range(number * size, min((number + 1) * size, len(self.inputs)))
 
-    def describe(self, number: int, done: _Counted) -> _Part:
-        rows = self._rows(number)
-        part = _Part(self.stamp(number))  # before the images are read: what is replaced meanwhile must be seen later
+    def describe(self, numbers: Sequence[int], done: _Counted) -> Iterator[tuple[int, _Part]]:
+        """Some parts, in rising order: their numbers and what became of their images. The next is begun meanwhile."""
+        stamps: dict[int, str] = {}
+
+        def sources() -> Iterator[ImageSource]:
+            for number in numbers:
+                # Before the images are read: what is replaced meanwhile must be seen later.
+                stamps[number] = self.stamp(number)
+                yield from (self.inputs.source(row) for row in self._rows(number))
+
         outcomes = self.recognizer.stream(
-            (self.inputs.source(row) for row in rows),
+            sources(),
             detect=self.card.detect,
             min_confidence=MIN_CONFIDENCE if self.card.min_confidence is None else self.card.min_confidence,
+            group_size=_size_of_parts(self.card),
             keep_images=True,
         )
-        for row, outcome in zip(rows, outcomes, strict=True):
-            self._take(part, row, outcome)
-            done.advance()
-        return part
+        for number in numbers:
+            part = _Part()
+            for row, outcome in zip(self._rows(number), outcomes, strict=False):  # the others are of the parts to come
+                self._take(part, row, outcome)
+                done.advance()
+            part.stamp = stamps[number]
+            yield number, part
 
     def _take(self, part: _Part, row: int, outcome: Outcome) -> None:
         name, first = self.inputs.names[row], self.inputs.first_faces[row]
