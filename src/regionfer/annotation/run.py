@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,10 @@ def annotate(
     begun = range(min(kept.open(_settings(inputs, card)), run.count))
     fresh = {number for number in begun if kept.load(number, _Part.from_json).stamp == run.stamp(number)}
     done = _Counted(run.size(fresh), len(inputs), progress)
-    for number, part in run.describe([number for number in range(run.count) if number not in fresh], done):
-        kept.save(number, part.to_json().encode())
+    missing = [number for number in range(run.count) if number not in fresh]
+    with closing(run.describe(missing, done)) as described:
+        for number, part in described:
+            kept.save(number, part.to_json().encode())
     parts = [kept.load(number, _Part.from_json) for number in range(run.count)]
     table = AttributeTable(card, tuple(row for part in parts for row in part.rows))
     table.write(out)
@@ -172,7 +175,7 @@ class _Run:
         size = _size_of_parts(self.card)
         return range(number * size, min((number + 1) * size, len(self.inputs)))
 
-    def describe(self, numbers: Sequence[int], done: _Counted) -> Iterator[tuple[int, _Part]]:
+    def describe(self, numbers: Sequence[int], done: _Counted) -> Generator[tuple[int, _Part], None, None]:
         """Some parts, in rising order: their numbers and what became of their images. The next is begun meanwhile."""
         stamps: dict[int, str] = {}
 
