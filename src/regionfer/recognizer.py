@@ -303,7 +303,7 @@ class Recognizer:
         batch_size: int = MAX_FACES_PER_RUN,
         group_size: int | None = None,
         keep_images: bool = False,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Recognise the expressions in any number of images, with bounded memory, one `Outcome` an image.
 
         Images are read and searched a few ahead by several threads; their faces are gathered and go through the
@@ -341,7 +341,7 @@ class Recognizer:
 
     def _stream(
         self, images: Iterable[ImageSource], options: "_Options", batch_size: int, group_size: int | None = None
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         for name, size in (("batch_size", batch_size), ("group_size", group_size)):
             if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}")

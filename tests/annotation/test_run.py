@@ -11,8 +11,10 @@ from PIL import Image
 
 import regionfer.annotation.run as module
 from regionfer.annotation import AttributeTable, annotate, read_inputs, write_lists
+from regionfer.annotation.inputs import Inputs
 from regionfer.datasets import read_dataset, read_subset
 from regionfer.errors import DatasetError, OutputError
+from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
 
 RED, GREEN, BLUE, GREY = (120, 0, 0), (0, 120, 0), (0, 0, 120), (90, 90, 90)
@@ -214,6 +216,48 @@ class TestInterruption:
         assert done.resumed == 4
         assert (tmp_path / name).read_bytes() == (tmp_path / f"straight-{name}").read_bytes()
         assert not (tmp_path / f"{name}.parts").exists()
+
+    def test_parts_do_not_share_runs(self, trusted, inputs, interrupt, small_parts, tmp_path, monkeypatch):
+        """So that the numbers of a part do not depend on what came before it: all of them are of the same runs."""
+        runs, run = [], ExpressionModel._run
+
+        def spy(model, faces, landmarks):
+            runs.append((faces[:, 0, 0].tolist(), model._session.get_session_options().intra_op_num_threads))
+            return run(model, faces, landmarks)
+
+        monkeypatch.setattr(ExpressionModel, "_run", spy)
+        annotate(inputs, tmp_path / "straight.csv", trusted, detect=False)
+        straight = sorted(runs)
+        assert [len(faces) for faces, _ in straight] == [2, 2, 2, 2, 1]
+        interrupt(tmp_path / "t.csv")
+        runs.clear()
+        annotate(inputs, tmp_path / "t.csv", trusted, detect=False)
+        assert sorted(runs) == straight[2:]
+
+    def test_the_next_part_is_begun_before_one_ends(self, trusted, inputs, small_parts, tmp_path, monkeypatch):
+        taken, source = [], Inputs.source
+        monkeypatch.setattr(Inputs, "source", lambda self, row: taken.append(row) or source(self, row))
+        ahead = []
+        annotate(
+            inputs, tmp_path / "t.csv", trusted, detect=False, progress=lambda done, _: ahead.append(len(taken) - done)
+        )
+        assert max(ahead) > 2
+
+    def test_what_is_replaced_during_the_run_is_seen_by_the_next(self, trusted, inputs, small_parts, colours, tmp_path):
+        """A part is stamped before its images are read: here the first, when its first image is done."""
+
+        def progress(done, total):
+            if done == 1:
+                colours(f0=(0, 0, 255))
+            if done == 5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            annotate(inputs, tmp_path / "t.csv", trusted, detect=False, progress=progress)
+        done = annotate(inputs, tmp_path / "t.csv", trusted, detect=False)
+        assert (done.resumed, done.redone) == (2, 2)
+        annotate(inputs, tmp_path / "straight.csv", trusted, detect=False)
+        assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "straight.csv").read_bytes()
 
     def test_other_settings(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")

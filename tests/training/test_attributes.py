@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError, DatasetError
+from regionfer.models import backbones
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.attribute_targets import UNSEEN_WEIGHT, attribute_losses, attribute_targets
 from regionfer.training.augmentation import draw_variation, turned_poses
@@ -95,6 +97,7 @@ def test_a_hidden_face_is_covered_and_says_nothing_of_its_pose(make_faces: MakeF
     assert found.occluded[hidden].tolist() == [1] * int(hidden.sum())
     assert found.poses[hidden].isnan().all()
     assert found.poses[~hidden].isfinite().all()
+    assert found.pose_weight.tolist() == (~hidden).float().tolist()
 
 
 def test_a_face_on_its_head_looks_covered_and_has_no_pose(make_faces: MakeFaces) -> None:
@@ -165,14 +168,42 @@ def test_what_is_frozen_gets_no_gradient_and_is_not_optimised(make_recipe: MakeR
 
 
 def test_the_pose_learns_alone(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Not even the means of a frozen backbone's normalisation move."""
+    plain = backbones.BACKBONES["tiny"]
+
+    def normalised() -> backbones.Backbone:
+        backbone = plain()
+        backbone.stages[0].append(nn.BatchNorm2d(6))
+        return backbone
+
+    monkeypatch.setitem(backbones.BACKBONES, "tiny", normalised)  # type: ignore[arg-type]
     faces = with_attributes(make_faces(48))
     made = train(make_recipe(attributes=HEADS), faces, None, tmp_path / "heads", classes=classes)
-    recipe = make_recipe(attributes=HEADS, optimiser={"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "ema": 0.5})
+    rates = {"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "pose_lr": 0.01}
+    recipe = make_recipe(attributes=HEADS, optimiser={**rates, "ema": 0.5})
     end = train(recipe, faces, None, tmp_path / "pose", classes=classes, start=tmp_path / "heads" / LAST)
     changed = {name for name, value in end.averaged.items() if not torch.equal(value, made.averaged[name])}
     assert changed == {name for name in made.averaged if name.startswith("network.heads.pose.")}
+
+
+@pytest.mark.parametrize(("pose", "expected"), [(None, [0.2]), (0.3, [0.2, 0.3]), (0, [0.2])])
+def test_the_pose_learns_at_its_own_rate_or_that_of_the_heads(
+    make_recipe: MakeRecipe, pose: float | None, expected: list[float]
+) -> None:
+    rates = {"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0.2, "pose_lr": pose}
+    recipe = make_recipe(attributes=HEADS, optimiser=rates)
+    network = build_classifier(recipe, 3).network
+    groups = build_optimiser(network, recipe.optimiser).param_groups
+    assert sorted({group["lr"] for group in groups}) == expected
+    assert network.heads is not None
+    assert network.heads.pose is not None
+    assert {parameter.requires_grad for parameter in network.heads.pose.parameters()} == {pose != 0}
 
 
 def test_a_network_without_heads_starts_from_one_with_them(

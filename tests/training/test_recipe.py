@@ -26,6 +26,10 @@ def test_committed_recipes_are_valid_and_named_after_their_file(path: Path) -> N
         ('name = "x"\n[augmentation]\noccluders = ["veil"]', "augmentation.occluders: unknown: veil; known: mask"),
         ('name = "x"\n[regions]\ngenerator = "none"', "set model.aggregation to 'mean'"),
         ('name = "x"\n[optimiser]\nbackbone_lr = 0\nhead_lr = 0', "nothing learns, as the learning rates of all"),
+        (
+            'name = "x"\nattributes.heads = true\noptimiser = {backbone_lr = 0, head_lr = 0, attribute_lr = 0}',
+            "nothing learns",
+        ),
         ('name = "x"\n[data]\nvalid = "train"', "faces that were learned cannot choose the epoch"),
         ("[model]", "name: Field required"),
         ("name = ", "not a TOML file"),
@@ -38,6 +42,7 @@ def test_committed_recipes_are_valid_and_named_after_their_file(path: Path) -> N
         "order",
         "nothing to attend",
         "nothing learns",
+        "no pose to learn",
         "leak",
         "no name",
         "toml",

@@ -120,6 +120,27 @@ def test_their_pose_counts_more(make_recipe: MakeRecipe, with_drawn: FaceData) -
     assert step.attributes.pose_weight.tolist() == [1, 3]
 
 
+def test_their_weight_is_theirs_in_the_loss(
+    make_recipe: MakeRecipe, with_drawn: FaceData, step_losses: StepLosses
+) -> None:
+    """Of two faces A and two drawn ones T: C + (A + w T) / (1 + w), with C for what covers them."""
+    assert with_drawn.poses is not None
+    assert with_drawn.turned is not None
+    data = replace(with_drawn, poses=with_drawn.poses + 60 * with_drawn.turned[:, None])
+    losses = []
+    for weight in (0, 1, 3):
+        recipe = make_recipe(
+            attributes={"heads": True, "pose": "p", "stage": 2, "turned": "t", "turned_weight": weight}
+        )
+        torch.manual_seed(0)
+        classifier = build_classifier(recipe, 3)
+        step = draw_step(recipe, classifier, data, torch.tensor([0, 1, 40, 41]), 0)
+        losses.append(step_losses(recipe, classifier, step, data).attributes.item())
+    none, even, heavy = losses
+    assert abs(even - none) > 0.1
+    assert heavy - none == pytest.approx(1.5 * (even - none), rel=1e-3)
+
+
 def test_which_are_drawn_is_known_of_some_of_the_faces(with_drawn: FaceData) -> None:
     some = with_drawn.rows(np.array([0, 79, 40]))
     assert some.turned is not None

@@ -18,8 +18,9 @@ from regionfer.parts import Parts, digest
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
 CROPS, PHOTOS = 512, 32
-"""Face crops, or photos, a part: what an interruption costs at most, some seconds of work. Faces of two parts never go
-through the network together, so that the numbers of a part are the same, whether the run was interrupted or not."""
+"""Face crops, or photos, a part. An interruption costs a part at most, and what is begun of the next: some seconds of
+work. Faces of two parts never go through the network together, so that the numbers of a part are the same, whether the
+run was interrupted or not."""
 
 Reasons = Mapping[tuple[str, int | None], str]
 """Why a row is lost, by its image and the number of its face there; None where no face of the image is known."""
@@ -192,13 +193,14 @@ class _Run:
             group_size=_size_of_parts(self.card),
             keep_images=True,
         )
-        for number in numbers:
-            part = _Part()
-            for row, outcome in zip(self._rows(number), outcomes, strict=False):  # the others are of the parts to come
-                self._take(part, row, outcome)
-                done.advance()
-            part.stamp = stamps[number]
-            yield number, part
+        with closing(outcomes):
+            for number in numbers:
+                part = _Part()
+                for row in self._rows(number):
+                    self._take(part, row, next(outcomes))
+                    done.advance()
+                part.stamp = stamps[number]
+                yield number, part
 
     def _take(self, part: _Part, row: int, outcome: Outcome) -> None:
         name, first = self.inputs.names[row], self.inputs.first_faces[row]

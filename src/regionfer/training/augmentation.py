@@ -66,7 +66,7 @@ def draw_variation(
     *,
     landmarks: Tensor | None = None,
     skins: Tensor | None = None,
-    steadiness: Tensor | None = None,
+    rotation_limits: Tensor | None = None,
 ) -> Variation:
     """Draw a variation for each of some faces.
 
@@ -76,7 +76,7 @@ def draw_variation(
         generator: source of all randomness.
         landmarks: (B, 5, 2), x y in 0..1 of the faces, where masks and glasses sit; typical ones if not given.
         skins: (B, 3) RGB in 0..255, of which hands are; drawn if not given.
-        steadiness: (B,) degrees by which each is turned at most, where that is less than the recipe's rotation.
+        rotation_limits: (B,) degrees by which each is rolled at most, where that is less than the recipe's rotation.
     """
 
     def uniform(low: float, high: float) -> Tensor:
@@ -87,8 +87,8 @@ def draw_variation(
 
     mirror = torch.where(chance(recipe.flip), -1.0, 1.0)
     angle = uniform(-recipe.rotation, recipe.rotation) * (math.pi / 180)
-    if steadiness is not None and recipe.rotation:
-        angle = angle * (steadiness / recipe.rotation).clamp_max(1.0)
+    if rotation_limits is not None and recipe.rotation:
+        angle = angle * (rotation_limits / recipe.rotation).clamp_max(1.0)
     scale = 1 + uniform(-recipe.scale, recipe.scale)
     aspect = 1 + uniform(-recipe.aspect, recipe.aspect)
     shift = [uniform(-2 * recipe.shift, 2 * recipe.shift) for _ in range(2)]  # the side is 2 long

@@ -47,7 +47,7 @@ class FaceData:
         )
 
     def with_turned(self, faces: NDArray[np.uint8], sources: NDArray[np.intp], poses: Tensor) -> "FaceData":
-        """These and m more, which show faces of these at other poses and teach nothing but the pose.
+        """These and m more, which show faces of these at other poses and teach no expression.
 
         Args:
             faces: (m, S, S, 3) uint8 RGB.

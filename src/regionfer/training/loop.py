@@ -31,7 +31,7 @@ from regionfer.training.checkpoint import (
 )
 from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
 from regionfer.training.inference import predict_shared
-from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
+from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average, set_training
 from regionfer.training.pretraining import load_model_file, load_whole
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.run_files import BEST, LAST
@@ -219,7 +219,7 @@ class _Run:
     def train_epoch(self) -> dict[str, float]:
         """Go once through the training faces; means of the losses, and the pace."""
         recipe, started = self.recipe, time.perf_counter()
-        self.classifier.train()
+        set_training(self.classifier.network, self.recipe.optimiser)
         sums = torch.zeros(len(fields(Losses)) + 1)
         rows_of_steps = step_rows(self.training.labels, recipe.data, recipe.optimiser.batch, recipe.seed, self.epoch)
         for number, rows in enumerate(self._progress(rows_of_steps)):

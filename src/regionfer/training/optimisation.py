@@ -13,9 +13,9 @@ from regionfer.training.recipe import OptimiserRecipe
 
 
 def build_optimiser(network: RegionAttentionNetwork, recipe: OptimiserRecipe) -> Optimizer:
-    """An optimiser with four groups: backbone; attention and classifier; heads of [attributes]; and of those the pose.
+    """An optimiser with up to four groups: backbone; attention and classifier; heads of [attributes]; their pose.
 
-    What has a learning rate of 0 is frozen: it gets no gradient, nor any decay.
+    What has a learning rate of 0 is frozen: it gets no gradient, nor any decay, and has no group. See `set_training`.
     """
     backbone = list(network.backbone.parameters())
     pose = [] if network.heads is None or network.heads.pose is None else list(network.heads.pose.parameters())
@@ -26,7 +26,7 @@ def build_optimiser(network: RegionAttentionNetwork, recipe: OptimiserRecipe) ->
         (backbone, recipe.backbone_lr),
         (decision, recipe.head_lr),
         (heads, recipe.attribute_lr),
-        (pose, recipe.pose_lr),
+        (pose, recipe.attribute_lr if recipe.pose_lr is None else recipe.pose_lr),
     )
     for parameters, rate in rates:
         for parameter in parameters:
@@ -35,6 +35,13 @@ def build_optimiser(network: RegionAttentionNetwork, recipe: OptimiserRecipe) ->
     if recipe.name == "adamw":
         return AdamW(groups, weight_decay=recipe.weight_decay)
     return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def set_training(network: RegionAttentionNetwork, recipe: OptimiserRecipe) -> None:
+    """Make a network ready to learn; a backbone that is frozen goes on normalising as it did."""
+    network.train()
+    if recipe.backbone_lr == 0:
+        network.backbone.eval()
 
 
 def learning_rate(recipe: OptimiserRecipe, steps: int) -> Callable[[int], float]:

@@ -166,11 +166,11 @@ class AttributesRecipe(_Section):
     """table of head poses to learn: name, yaw, pitch, roll; relative as above; none leaves the pose out"""
     turned: Path | None = None
     """folder of training faces drawn at known poses, and its table faces.csv: name, yaw, pitch, roll, source; they
-    teach the pose and nothing else; relative as above"""
-    turned_rotation: Degrees = 20.0
-    """by how many degrees these are turned at most, where augmentation.rotation is more: seen from the side, a head
+    teach the pose and no expression; relative as above"""
+    turned_rotation: Degrees = 180.0
+    """by how many degrees these are rolled at most, where augmentation.rotation is more: seen from the side, a head
     that is rolled looks much like one that nods, and the latter is what people do"""
-    turned_weight: Annotated[float, Field(ge=0)] = 4.0
+    turned_weight: Annotated[float, Field(ge=0)] = 1.0
     """weight of the pose of such a face against that of another"""
 
 
@@ -182,10 +182,9 @@ class OptimiserRecipe(_Section):
     head_lr: Annotated[float, Field(ge=0)] = 1e-3
     """learning rate of attention and classifier"""
     attribute_lr: Annotated[float, Field(ge=0)] = 1e-3
-    """learning rate of the heads of [attributes], but for the pose's own layers; with backbone_lr and head_lr at 0,
-    only these heads learn"""
-    pose_lr: Annotated[float, Field(ge=0)] = 1e-3
-    """learning rate of the pose's own layers; with the other three at 0, only the pose learns"""
+    """learning rate of the heads of [attributes]; with backbone_lr and head_lr at 0, only these heads learn"""
+    pose_lr: Annotated[float, Field(ge=0)] | None = None
+    """learning rate of the pose's own layers; none for attribute_lr. With the other three at 0, only the pose learns"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     momentum: Share = 0.9
     """for "sgd" only"""
@@ -229,7 +228,7 @@ class Recipe(_Section):
         if self.attributes.turned and not (self.attributes.heads and self.attributes.pose):
             raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.heads and .pose")
         rates, heads = self.optimiser, self.attributes.heads
-        attributes = heads and (rates.attribute_lr or (self.attributes.pose and rates.pose_lr))
+        attributes = heads and (rates.attribute_lr or (self.attributes.pose and rates.pose_lr))  # none means the former
         if not (rates.backbone_lr or rates.head_lr or attributes):
             raise ValueError("optimiser: nothing learns, as the learning rates of all parts are 0")
         if self.data.valid in self.data.train:

@@ -65,9 +65,9 @@ def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, 
     generator = torch.Generator().manual_seed(seed)
     landmarks = None if data.landmarks is None else data.landmarks[rows]
     skins = data.faces[rows].float().mean((1, 2))
-    steadiness = None if data.turned is None else _steadiness(recipe, data.turned[rows])
+    limits = None if data.turned is None else _rotation_limits(recipe, data.turned[rows])
     variation = draw_variation(
-        recipe.augmentation, len(rows), generator, landmarks=landmarks, skins=skins, steadiness=steadiness
+        recipe.augmentation, len(rows), generator, landmarks=landmarks, skins=skins, rotation_limits=limits
     )
     attributes = attribute_targets(recipe.attributes, data, rows, variation)
     keep = drop_factors(len(rows), classifier.network.aggregation.width, recipe.model.dropout, generator)
@@ -81,8 +81,8 @@ def draw_step(recipe: Recipe, classifier: ExpressionClassifier, data: FaceData, 
     return Step(rows, variation, regions, covered, keep, attributes)
 
 
-def _steadiness(recipe: Recipe, turned: Tensor) -> Tensor:
-    """By how many degrees each face (B,) may be turned."""
+def _rotation_limits(recipe: Recipe, turned: Tensor) -> Tensor:
+    """By how many degrees each face (B,) may be rolled."""
     return torch.where(turned, recipe.attributes.turned_rotation, recipe.augmentation.rotation)
 
 
