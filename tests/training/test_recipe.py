@@ -27,7 +27,8 @@ def test_committed_recipes_are_valid_and_named_after_their_file(path: Path) -> N
         ('name = "x"\n[regions]\ngenerator = "none"', "set model.aggregation to 'mean'"),
         ('name = "x"\n[optimiser]\nbackbone_lr = 0\nhead_lr = 0', "nothing learns, as the learning rates of all"),
         (
-            'name = "x"\nattributes.heads = true\noptimiser = {backbone_lr = 0, head_lr = 0, attribute_lr = 0}',
+            'name = "x"\nattributes.heads = true\n[optimiser]\nbackbone_lr = 0\n'
+            "head_lr = 0\nattribute_lr = 0\npose_lr = 1",
             "nothing learns",
         ),
         ('name = "x"\n[data]\nvalid = "train"', "faces that were learned cannot choose the epoch"),
