@@ -25,6 +25,7 @@ CANVAS = 144  # pixels that are drawn, before the picture is made small
 FACE_SHARE = 0.91  # of the picture's side that the face mesh takes: the median of FERPlus
 BLUR = 0.6  # pixels of the small picture; FERPlus is about as soft
 BACKGROUND, HAIR = 110, 40  # grey
+SKULL = (1.04, 1.15, 1.2)  # half its width, height and depth, in halves of the face's width
 LIGHT = np.array([-0.35, -0.5, -0.8])
 AMBIENT = 0.75
 
@@ -61,10 +62,17 @@ def load_heads() -> dict[str, Head]:
     return {name: with_skull(points, places, read_image(examples / name)) for name, places in skins.items()}
 
 
-def with_skull(points: Doubles, places: Doubles, photo: NDArray[np.uint8]) -> Head:
-    """A face mesh (p, 3), with its places in a photo, on a skull that has hair."""
+def with_skull(
+    points: Doubles,
+    places: Doubles,
+    photo: NDArray[np.uint8],
+    *,
+    size: tuple[float, float, float] = SKULL,
+    hair: float = HAIR,
+) -> Head:
+    """A face mesh (p, 3), with its places in a photo, on a skull of some size that has hair of some grey, 0..255."""
     face = triangulate(points)
-    skull, skull_triangles = ellipsoid(points)
+    skull, skull_triangles = ellipsoid(points, size)
     fit = np.linalg.lstsq(np.column_stack([points[:, :2], np.ones(len(points))]), places, rcond=None)[0]
     around = np.column_stack([skull[:, :2], np.ones(len(skull))]) @ fit
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -79,7 +87,7 @@ def with_skull(points: Doubles, places: Doubles, photo: NDArray[np.uint8]) -> He
         np.concatenate([face, skull_triangles + len(points)]),
         np.concatenate([places, around]),
         np.concatenate([((facing[0] - 0.3) / 0.3).clip(0, 1), ((facing[1] - 0.5) / 0.3).clip(0, 1)]),
-        np.concatenate([np.full(len(points), skin), np.full(len(skull), HAIR)]),
+        np.concatenate([np.full(len(points), skin), np.full(len(skull), hair)]),
         grey,
         len(points),
     )
@@ -98,7 +106,9 @@ def triangulate(points: Doubles) -> NDArray[np.int64]:
     return Delaunay(np.column_stack([angles, points[:, 1]])).simplices.astype(np.int64)
 
 
-def ellipsoid(points: Doubles, rows: int = 12, columns: int = 24) -> tuple[Doubles, NDArray[np.int64]]:
+def ellipsoid(
+    points: Doubles, size: tuple[float, float, float], rows: int = 12, columns: int = 24
+) -> tuple[Doubles, NDArray[np.int64]]:
     """Points and triangles of the skull behind a face mesh.
 
     It reaches from cheek to cheek, to a little above the forehead, down to the mouth, and lies inside the face.
@@ -106,7 +116,7 @@ def ellipsoid(points: Doubles, rows: int = 12, columns: int = 24) -> tuple[Doubl
     left, right = points[LEFT_CHEEK], points[RIGHT_CHEEK]
     width = (right[0] - left[0]) / 2
     top = points[:, 1].min() - 0.45 * width
-    radii = np.array([1.04 * width, 1.15 * width, 1.2 * width])
+    radii = width * np.array(size)
     centre = np.array([(left[0] + right[0]) / 2, top + radii[1], left[2] + 0.12 * width])
     down = np.linspace(0, np.pi, rows)
     around = np.linspace(0, 2 * np.pi, columns, endpoint=False)
@@ -128,6 +138,7 @@ def draw(
     side: int = 48,
     light: Doubles = LIGHT,
     background: float = BACKGROUND,
+    blur: float = BLUR,
 ) -> NDArray[np.uint8]:
     """The head at an angle, framed like a FERPlus face: (side, side, 3) uint8 grey.
 
@@ -139,6 +150,7 @@ def draw(
         side: of the picture, pixels.
         light: (3,) where it shines to.
         background: grey, 0..255.
+        blur: standard deviation, pixels of the picture.
     """
     turned = head.points @ rotation(np.radians([[yaw, pitch, roll]]))[0].T
     placed, scale = frame(turned, head.framed)
@@ -147,7 +159,7 @@ def draw(
     places, share, tone, light = drawn[..., :2], *np.moveaxis(drawn[..., 2:], -1, 0)
     skin = sample(head.photo, places.astype(np.float64)).reshape(CANVAS, CANVAS)
     grey = np.where(covered, (share * skin + (1 - share) * tone) * light, np.float32(background))
-    soft = cv2.GaussianBlur(grey, (0, 0), BLUR * CANVAS / side)
+    soft = cv2.GaussianBlur(grey, (0, 0), blur * CANVAS / side)
     small = cv2.resize(soft, (side, side), interpolation=cv2.INTER_AREA)
     return np.repeat(small.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
@@ -190,24 +202,27 @@ def rasterise(
     Returns:
         Values (side, side, v) of the surface nearest to the viewer at the middle of each pixel, and where there is one.
     """
-    depth = np.full((side, side), np.inf)
-    drawn = np.zeros((side, side, values.shape[1]), dtype=np.float32)
-    for corners in triangles:
-        p = points[corners]
-        x1, y1 = np.floor(p[:, :2].min(axis=0) - 0.5).astype(int).clip(0)
-        x2, y2 = (np.ceil(p[:, :2].max(axis=0) - 0.5).astype(int) + 1).clip(0, side)
-        area = _cross(p[1] - p[0], p[2] - p[0])
-        if x1 >= x2 or y1 >= y2 or abs(area) < 1e-9:
-            continue
-        grid = np.stack(np.meshgrid(np.arange(x1, x2) + 0.5, np.arange(y1, y2) + 0.5), axis=-1)
-        shares = np.stack([_cross(p[j, :2] - grid, p[k, :2] - grid) for j, k in ((1, 2), (2, 0), (0, 1))], axis=-1)
-        shares /= area
-        here = depth[y1:y2, x1:x2]
-        z = shares @ p[:, 2]
-        seen = (shares >= -1e-9).all(axis=-1) & (z < here)
-        here[seen] = z[seen]
-        drawn[y1:y2, x1:x2][seen] = (shares @ values[corners])[seen]
-    return drawn, np.isfinite(depth)
+    corners = points[triangles]
+    low = np.floor(corners[..., :2].min(axis=1) - 0.5).astype(int).clip(0)
+    high = (np.ceil(corners[..., :2].max(axis=1) - 0.5).astype(int) + 1).clip(0, side)
+    width, height = (high - low).clip(0).T
+    areas = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sizes = np.where(np.abs(areas) < 1e-9, 0, width * height)
+    of = np.repeat(np.arange(len(triangles)), sizes)  # one entry for each pixel in the box around each triangle
+    at = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    x, y = low[of, 0] + at % width[of], low[of, 1] + at // width[of]
+    p, middles = corners[of], np.column_stack([x, y]) + 0.5
+    crosses = [_cross(p[:, j, :2] - middles, p[:, k, :2] - middles) for j, k in ((1, 2), (2, 0), (0, 1))]
+    shares = np.stack(crosses, axis=-1) / areas[of, None]
+    inside = np.flatnonzero((shares >= -1e-9).all(axis=-1))
+    pixels, depths = (y * side + x)[inside], (shares[inside] * p[inside, :, 2]).sum(axis=-1)
+    order = np.lexsort((depths, pixels))
+    pixels, first = np.unique(pixels[order], return_index=True)
+    nearest = inside[order[first]]
+    drawn, covered = np.zeros((side * side, values.shape[1]), dtype=np.float32), np.zeros(side * side, dtype=np.bool_)
+    drawn[pixels] = np.einsum("nk,nkv->nv", shares[nearest], values[triangles[of[nearest]]])
+    covered[pixels] = True
+    return drawn.reshape(side, side, -1), covered.reshape(side, side)
 
 
 def _cross(a: Doubles, b: Doubles) -> Doubles:

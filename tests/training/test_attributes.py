@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError, DatasetError
-from regionfer.models import backbones
+from regionfer.models import attributes, backbones
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.attribute_targets import UNSEEN_WEIGHT, attribute_losses, attribute_targets
 from regionfer.training.augmentation import draw_variation, turned_poses
@@ -204,6 +204,33 @@ def test_the_pose_learns_at_its_own_rate_or_that_of_the_heads(
     assert network.heads is not None
     assert network.heads.pose is not None
     assert {parameter.requires_grad for parameter in network.heads.pose.parameters()} == {pose != 0}
+
+
+def test_layers_of_the_pose_of_another_size_begin_anew_if_they_learn(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faces = with_attributes(make_faces(48))
+    one_epoch = {"epochs": 1}
+    whole = make_recipe(attributes=HEADS, optimiser=one_epoch)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(attributes, "POSE_WIDTH", 64)  # as version 8 of the weights and those before
+        made = train(whole, faces, None, tmp_path / "made", classes=classes)
+        export(made, tmp_path / "made.onnx", name="heads", version="1")
+    frozen = {"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "epochs": 1}
+    for start in (tmp_path / "made.onnx", tmp_path / "made" / LAST):
+        out = tmp_path / f"from{start.suffix}"
+        recipe = make_recipe(attributes=HEADS, optimiser={**frozen, "pose_lr": 0.01})
+        end = train(recipe, faces, None, out, classes=classes, start=start)
+        assert end.averaged["network.heads.pose.0.weight"].shape[0] == attributes.POSE_WIDTH
+        others = [name for name in made.averaged if not name.startswith("network.heads.pose.")]
+        assert all(torch.equal(end.averaged[name], made.averaged[name]) for name in others)
+        asleep = make_recipe(attributes=HEADS, optimiser={"pose_lr": 0})
+        with pytest.raises(CheckpointError, match=r"another shape \(network\.heads\.pose\.0\.weight"):
+            train(asleep, faces, None, tmp_path / f"asleep{start.suffix}", classes=classes, start=start)
 
 
 def test_a_network_without_heads_starts_from_one_with_them(

@@ -18,6 +18,9 @@ POSE_SCALE = 45.0
 CELLS = 5
 """Side of the map that head pose is read from."""
 
+POSE_WIDTH, POSE_DROPOUT = 256, 0.2
+"""Hidden units of the pose's layers, and the share of them that training leaves out at random."""
+
 HALVES = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
 """The whole face, its upper, lower, left and right half, x1 y1 x2 y2."""
 
@@ -57,7 +60,7 @@ class AttributeHeads(nn.Module):
     Args:
         channels: C of the map.
         pose: whether to estimate the head pose.
-        width: channels of the heads.
+        width: channels of the heads; the pose has ``POSE_WIDTH``.
     """
 
     halves: Tensor
@@ -70,7 +73,13 @@ class AttributeHeads(nn.Module):
         self.coverage = nn.Conv2d(width, 1, 1)
         self.occluded = nn.Linear(2 * width, 1)
         self.pose = (
-            nn.Sequential(nn.Linear(2 * width * CELLS**2, width), nn.ReLU(), nn.Linear(width, 3)) if pose else None
+            nn.Sequential(
+                nn.Linear(2 * width * CELLS**2, POSE_WIDTH),
+                nn.Sequential(nn.ReLU(), nn.Dropout(POSE_DROPOUT)),
+                nn.Linear(POSE_WIDTH, 3),
+            )
+            if pose
+            else None
         )
         self.register_buffer("halves", torch.tensor(HALVES), persistent=False)
         self.register_buffer("whole", torch.tensor(HALVES[:1]), persistent=False)

@@ -30,6 +30,9 @@ _COUNTER = "num_batches_tracked"
 _HEADS = "network.heads."
 """Before the names of what [attributes] adds."""
 
+_POSE = f"{_HEADS}pose."
+"""Before the names of the pose's own layers."""
+
 _OURS = "averaged/network."
 """What a checkpoint of ours puts before the names of the network that is evaluated."""
 
@@ -185,7 +188,7 @@ def load_model_file(
     _require_architecture(model.source, model.card.architecture, recipe)
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
-    state = _fitted(wanted, state, same_classes=model.card.labels == classes)
+    state = _fitted(wanted, state, recipe, same_classes=model.card.labels == classes)
     if any(name.endswith("running_mean") and name not in state for name in wanted):
         raise CheckpointError(
             f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
@@ -200,7 +203,7 @@ def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path:
     """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
 
     As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
-    the checkpoint lacks.
+    the checkpoint lacks, and layers of the pose that have another size in it.
 
     Raises:
         CheckpointError: the file is no checkpoint, or holds a network of another architecture.
@@ -208,7 +211,7 @@ def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path:
     checkpoint = load_checkpoint(path)
     _require_architecture(path, checkpoint.recipe.get("model", {}), recipe)
     wanted = classifier.state_dict()
-    state = _fitted(wanted, checkpoint.averaged, same_classes=checkpoint.classes == classes)
+    state = _fitted(wanted, checkpoint.averaged, recipe, same_classes=checkpoint.classes == classes)
     _require_fit(wanted, state, path)
     classifier.load_state_dict(state)
     return checkpoint
@@ -227,15 +230,27 @@ def _require_architecture(path: Path, found: Mapping[str, Any], recipe: Recipe) 
         )
 
 
-def _fitted(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], *, same_classes: bool) -> dict[str, Tensor]:
+def _fitted(
+    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], recipe: Recipe, *, same_classes: bool
+) -> dict[str, Tensor]:
     """A state for a network that may have other classes, and heads of [attributes] where the other has none or none
-    where it has some: the classifier of other classes and new heads stay as the network was made with.
+    where it has some: the classifier of other classes and new heads stay as the network was made with. So do layers of
+    the pose that have another size, as those of older weights do, if it learns the pose.
     """
     if not any(name.startswith(_HEADS) for name in wanted):
         state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
-    new_heads = not any(name.startswith(_HEADS) for name in state)
-    prefixes = (*(() if same_classes else ("network.classifier.",)), *((_HEADS,) if new_heads else ()))
-    return {**state, **{name: value for name, value in wanted.items() if name.startswith(prefixes)}}
+    new = (
+        *(() if same_classes else ("network.classifier.",)),
+        *(() if any(name.startswith(_HEADS) for name in state) else (_HEADS,)),
+        *((_POSE,) if recipe.learns_pose and _of_another_size(wanted, state, _POSE) else ()),
+    )
+    return {**state, **{name: value for name, value in wanted.items() if name.startswith(new)}}
+
+
+def _of_another_size(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str) -> bool:
+    """Whether two states have the same tensors of that prefix, in other shapes."""
+    shapes = [{n: t.shape for n, t in tensors.items() if n.startswith(prefix)} for tensors in (wanted, state)]
+    return shapes[0].keys() == shapes[1].keys() and shapes[0] != shapes[1]
 
 
 def model_file_state(path: Path) -> dict[str, Tensor]:
