@@ -6,7 +6,8 @@
 - mirror: by how many degrees the answer to a mirrored face differs from the mirrored answer;
 - turned: by how many it differs from the answer turned alike, when the picture is turned in its plane;
 - teacher: how far it is from the labels in pose.csv (scripts/label_pose), of faces that it was not taught with;
-- made heads: how far it is from the truth on a 3D head drawn at known angles.
+- made heads: how far it is from the truth on a 3D head drawn at known angles, with the faces of two photos on it;
+- made, people: the same with frontal faces of the folder on it, which are more people than two.
 
 Mean, median and 90th percentile, degrees: of yaw, pitch and roll, and against labels and truth of the turn as a whole,
 the least that brings one pose to the other. Near a profile, pitch and roll may be far off each while the turn is not.
@@ -19,14 +20,15 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import onnxruntime
-from made_head import draw, load_heads
+from made_head import Head, draw, load_heads, with_skull
 from numpy.typing import NDArray
 
 from regionfer import ExpressionModel
@@ -38,13 +40,16 @@ Faces = NDArray[np.uint8]  # (n, S, S, 3) RGB
 Poses = NDArray[np.float64]  # (n, 3) yaw pitch roll, degrees; NaN where there is no answer
 Estimator = Callable[[Faces], Poses]
 
+LABEL_POSE = Path(__file__).parents[1] / "scripts" / "label_pose"
 AXES = ("yaw", "pitch", "roll")
 COLUMNS = (*AXES, "whole")
 MIRROR = np.array([-1, 1, -1])
 TURNS = (-30, -20, -10, 10, 20, 30)  # degrees, clockwise as seen
 BINS = ((0, 30), (30, 45), (45, 60), (60, 91))  # degrees of |yaw|
+DRAWN_BINS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 91))
 TRUSTED = 0.5  # least confidence of a label that counts
 SURE_YAWS, SURE_PITCHES = range(-75, 76, 15), (-30, 0, 30)  # of the made heads
+MANY_YAWS = (-75, -60, -45, -30, 0, 30, 45, 60, 75)  # of the heads of people
 BATCH = 64
 ENLARGED = 3  # times, for MTCNN, which wants larger faces
 
@@ -69,6 +74,7 @@ def main() -> None:
         default=500,
         help="how many faces are drawn; half of them turned",
     )
+    parser.add_argument("--people", type=int, default=20, help="how many frontal faces are put on the made head")
     parser.add_argument("--mesh", type=Path, help="facemesh.json: check Face Mesh too")
     arguments = parser.parse_args()
     estimators: dict[str, Estimator] = {path.stem: of_model(path) for path in arguments.models}
@@ -76,13 +82,16 @@ def main() -> None:
     if arguments.mesh:
         estimators["Face Mesh"] = of_mesh(arguments.mesh)
     labelled = read_labelled(arguments.folder, arguments.labels, arguments.split, arguments.faces)
-    made = made_faces()
+    drawn = {"made heads": made_faces(load_heads().values(), SURE_YAWS)}
+    if arguments.people:
+        people = heads_of_people(arguments.folder, arguments.labels, arguments.split, arguments.people)
+        drawn["made, people"] = made_faces(people, MANY_YAWS)
     for name, estimate in estimators.items():
         print(f"\n{name}, {len(labelled.faces):,} faces of {arguments.folder.name}")
-        print("\n".join(report(estimate, labelled, made)))
+        print("\n".join(report(estimate, labelled, drawn)))
 
 
-def report(estimate: Estimator, labelled: Labelled, made: Labelled) -> list[str]:
+def report(estimate: Estimator, labelled: Labelled, drawn: Mapping[str, Labelled]) -> list[str]:
     """All checks of one estimator, as lines."""
     poses = estimate(labelled.faces)
     lines = [f"  {'no answer':24} {np.isnan(poses).any(axis=1).mean():.1%}"]
@@ -91,9 +100,10 @@ def report(estimate: Estimator, labelled: Labelled, made: Labelled) -> list[str]
         after = estimate(turned(labelled.faces, turn))
         lines.append(spread(f"turned by {turn}", turn_errors(poses, after, turn)))
     lines += teacher_lines(poses, labelled.poses)
-    answers = estimate(made.faces)
-    lines.append(distances("made heads", answers, made.poses))
-    lines += by_yaw("made heads", answers, made.poses)
+    for name, made in drawn.items():
+        answers = estimate(made.faces)
+        lines.append(distances(name, answers, made.poses))
+        lines += by_yaw(name, answers, made.poses, DRAWN_BINS)
     return lines
 
 
@@ -108,10 +118,10 @@ def teacher_lines(poses: Poses, labels: Poses) -> list[str]:
     return lines
 
 
-def by_yaw(name: str, poses: Poses, truth: Poses) -> list[str]:
+def by_yaw(name: str, poses: Poses, truth: Poses, bins: Sequence[tuple[int, int]] = BINS) -> list[str]:
     """A line a bin of the true |yaw|."""
     yaws = np.abs(truth[:, 0])
-    chosen = {(low, high): (yaws >= low) & (yaws < high) for low, high in BINS}
+    chosen = {(low, high): (yaws >= low) & (yaws < high) for low, high in bins}
     return [
         distances(f"{name}, yaw {low}-{high - (high == 91)}", poses[which], truth[which])
         for (low, high), which in chosen.items()
@@ -180,12 +190,22 @@ def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     return float((np.sign(above) + 1).mean() / 2)
 
 
-def made_faces() -> Labelled:
-    """The made heads at all angles."""
-    angles = [(yaw, pitch, 0.0) for yaw in SURE_YAWS for pitch in SURE_PITCHES]
-    heads = load_heads().values()
-    faces = np.stack([draw(head, *angle) for head in heads for angle in angles])
-    return Labelled(faces, np.array(angles * len(heads), dtype=np.float64))
+def made_faces(heads: Iterable[Head], yaws: Iterable[int]) -> Labelled:
+    """Made heads, each at all angles."""
+    angles = [(yaw, pitch, 0.0) for yaw in yaws for pitch in SURE_PITCHES]
+    faces = [draw(head, *angle) for head in heads for angle in angles]
+    return Labelled(np.stack(faces), np.array(angles * (len(faces) // len(angles)), dtype=np.float64))
+
+
+def heads_of_people(folder: Path, table: Path, split: str, count: int) -> list[Head]:
+    """The mean head with frontal faces of a folder on it, at random of those that scripts/label_pose can fit."""
+    sys.path.append(str(LABEL_POSE))
+    from turn_faces import HEAD, MeanHead, fitted, read_sources
+
+    sources = read_sources(table, split)
+    chosen = [sources[i] for i in np.random.default_rng(0).permutation(len(sources))]
+    points = MeanHead.load(HEAD).points
+    return [with_skull(points, places, photo) for photo, places, _ in islice(fitted(chosen, folder, points), count)]
 
 
 def read_labelled(folder: Path, table: Path, split: str, count: int) -> Labelled:
@@ -255,7 +275,7 @@ def of_landmarks(detector: MTCNN) -> Estimator:
 
 def of_mesh(path: Path) -> Estimator:
     """Face Mesh, as scripts/label_pose uses it; an answer for every face."""
-    sys.path.append(str(Path(__file__).parents[1] / "scripts" / "label_pose"))
+    sys.path.append(str(LABEL_POSE))
     from face_mesh import FaceMesh
     from label_pose import HEAD, label, stack
     from mesh_pose import MeanHead

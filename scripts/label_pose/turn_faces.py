@@ -13,7 +13,7 @@ its terms. Needs the extra `train` and SciPy; about 12 faces a second.
 import argparse
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,18 +96,25 @@ def turned_faces(
     sources: Sequence[Source], folder: Path, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.uint8], Doubles, str]]:
     """Each source that can be fitted, drawn at a random pose: picture (48, 48, 3), pose (3,) in degrees, its name."""
-    head, detector = MeanHead.load(HEAD), MTCNN()
-    for name, pose in sources:
-        grey = read_grey(folder / name)
-        places = places_in(grey, pose, head.points, detector)
-        if places is None:
-            continue
+    points = MeanHead.load(HEAD).points
+    for photo, places, name in fitted(sources, folder, points):
         yaw = rng.choice((-1, 1)) * rng.uniform(*YAW)
         target = np.array([yaw, rng.uniform(-PITCH, PITCH), rng.uniform(-ROLL, ROLL)])
-        face = some_head(head.points, places, np.repeat(grey[..., None], 3, axis=2), rng)
+        face = some_head(points, places, photo, rng)
         light = np.array([rng.uniform(-1, 1), rng.uniform(-1, 0.2), -1.0])
         picture = draw(face, *target, light=light, background=rng.uniform(*BACKGROUND), blur=rng.uniform(*SOFT))
         yield picture, target, name
+
+
+def fitted(
+    sources: Iterable[Source], folder: Path, points: Doubles
+) -> Iterator[tuple[NDArray[np.uint8], Doubles, str]]:
+    """Sources to which the mesh (p, 3) can be fitted: picture (h, w, 3), places of the mesh in it (p, 2), its name."""
+    detector = MTCNN()
+    for name, pose in sources:
+        grey = read_grey(folder / name)
+        if (places := places_in(grey, pose, points, detector)) is not None:
+            yield np.repeat(grey[..., None], 3, axis=2), places, name
 
 
 def some_head(points: Doubles, places: Doubles, photo: NDArray[np.uint8], rng: np.random.Generator) -> Head:

@@ -169,13 +169,57 @@ def test_a_model_file_is_read_and_reported(monkeypatch, capsys, pose, labelled):
     estimate = pose.of_model(path)
     data = pose.read_labelled(labelled, labelled / "pose.csv", "valid", 100)
     np.testing.assert_allclose(estimate(data.faces), data.poses, atol=1e-3)
-    lines = {line[2:26].strip(): line for line in pose.report(estimate, data, data)}
+    lines = {line[2:26].strip(): line for line in pose.report(estimate, data, {"made heads": data})}
     assert "yaw  0.0" in lines["teacher"]
     assert "AUC 1.000, n = 5" in lines["|yaw| > 30"]
     assert "n = 7" in lines["mirror"]
     assert "yaw 81.4" in lines["mirror"]  # twice the mean of |yaw|
     assert "roll 30.0" in lines["turned by 30"]
     assert "0.0%" in lines["no answer"]
+
+
+@pytest.fixture
+def people(tmp_path, made, heads):
+    """Two pictures that look into the camera, one of them without a face, and a table that says so."""
+    face = made.draw(heads["astronaut.jpg"], 0, 0)
+    for name, picture in {"face.png": face, "nothing.png": np.full_like(face, 90)}.items():
+        cv2.imwrite(str(tmp_path / name), picture)
+    rows = "\n".join(f"{name},valid,0,0,0,0.9" for name in ("nothing.png", "face.png"))
+    (tmp_path / "pose.csv").write_text(f"name,split,yaw,pitch,roll,confidence\n{rows}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("yaw", [-30, 0, 30])
+def test_heads_of_people_are_turned_as_they_say(pose, made, people, yaw):
+    (head,) = pose.heads_of_people(people, people / "pose.csv", "valid", 5)
+    found = MTCNN().detect(made.draw(head, yaw, 0, side=144))
+    assert head_pose(found.landmarks[:1])[0, 0] == pytest.approx(yaw, abs=14)
+
+
+def test_each_head_is_drawn_at_all_angles(pose, heads):
+    made = pose.made_faces(heads.values(), (-75, 0))
+    assert made.faces.shape == (12, 48, 48, 3)
+    assert made.poses.tolist() == [[yaw, pitch, 0] for yaw in (-75, 0) for pitch in (-30, 0, 30)] * 2
+
+
+def test_training_faces_are_drawn_on_heads_of_many_kinds(script, people):
+    turn = script("turn_faces")
+    sources = turn.read_sources(people / "pose.csv", "valid")
+    rng = np.random.default_rng(0)
+    drawn = [next(turn.turned_faces(sources, people, rng)) for _ in range(12)]
+    assert all(picture.shape == (48, 48, 3) and name == "face.png" for picture, _, name in drawn)
+    yaws, pitches, rolls = np.abs([truth for _, truth, _ in drawn]).T
+    assert 15 <= yaws.min() < 40 < yaws.max() <= 90
+    assert pitches.max() <= 45
+    assert rolls.max() <= 15
+    points = turn.MeanHead.load(turn.HEAD).points
+    photo, places, _ = next(turn.fitted(sources, people, points))
+    some = [turn.some_head(points, places, photo, rng) for _ in range(20)]
+    widths = [np.ptp(head.points[: head.framed, 0]) / np.ptp(points[:, 0]) for head in some]
+    assert 0.92 <= min(widths) < 0.97 < 1.03 < max(widths) <= 1.08
+    hair = {head.tones[-1] for head in some}
+    assert np.median(photo) in hair  # the bald
+    assert min(hair) < 60 < 150 < max(hair)
 
 
 def test_a_model_without_pose_is_refused(pose):
