@@ -206,7 +206,7 @@ def test_the_pose_learns_at_its_own_rate_or_that_of_the_heads(
     assert {parameter.requires_grad for parameter in network.heads.pose.parameters()} == {pose != 0}
 
 
-def test_layers_of_the_pose_of_another_size_begin_anew_if_they_learn(
+def test_a_pose_head_of_another_make_begins_anew_if_it_learns(
     make_recipe: MakeRecipe,
     make_faces: MakeFaces,
     classes: tuple[str, ...],
@@ -225,11 +225,11 @@ def test_layers_of_the_pose_of_another_size_begin_anew_if_they_learn(
         out = tmp_path / f"from{start.suffix}"
         recipe = make_recipe(attributes=HEADS, optimiser={**frozen, "pose_lr": 0.01})
         end = train(recipe, faces, None, out, classes=classes, start=start)
-        assert end.averaged["network.heads.pose.0.weight"].shape[0] == attributes.POSE_WIDTH
+        assert end.averaged["network.heads.pose.hidden.weight"].shape[0] == attributes.POSE_WIDTH
         others = [name for name in made.averaged if not name.startswith("network.heads.pose.")]
         assert all(torch.equal(end.averaged[name], made.averaged[name]) for name in others)
         asleep = make_recipe(attributes=HEADS, optimiser={"pose_lr": 0})
-        with pytest.raises(CheckpointError, match=r"another shape \(network\.heads\.pose\.0\.weight"):
+        with pytest.raises(CheckpointError, match=r"another shape \(network\.heads\.pose\.hidden\.weight"):
             train(asleep, faces, None, tmp_path / f"asleep{start.suffix}", classes=classes, start=start)
 
 

@@ -31,7 +31,7 @@ _HEADS = "network.heads."
 """Before the names of what [attributes] adds."""
 
 _POSE = f"{_HEADS}pose."
-"""Before the names of the pose's own layers."""
+"""Before the names of the pose head."""
 
 _OURS = "averaged/network."
 """What a checkpoint of ours puts before the names of the network that is evaluated."""
@@ -203,7 +203,7 @@ def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path:
     """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
 
     As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
-    the checkpoint lacks, and layers of the pose that have another size in it.
+    the checkpoint lacks, and a pose head that is of another make in it.
 
     Raises:
         CheckpointError: the file is no checkpoint, or holds a network of another architecture.
@@ -234,23 +234,22 @@ def _fitted(
     wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], recipe: Recipe, *, same_classes: bool
 ) -> dict[str, Tensor]:
     """A state for a network that may have other classes, and heads of [attributes] where the other has none or none
-    where it has some: the classifier of other classes and new heads stay as the network was made with. So do layers of
-    the pose that have another size, as those of older weights do, if it learns the pose.
+    where it has some: the classifier of other classes and new heads stay as the network was made with. So does a pose
+    head of another make than the other's, as that of older weights is, if it learns the pose.
     """
     if not any(name.startswith(_HEADS) for name in wanted):
         state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
     new = (
         *(() if same_classes else ("network.classifier.",)),
         *(() if any(name.startswith(_HEADS) for name in state) else (_HEADS,)),
-        *((_POSE,) if recipe.learns_pose and _of_another_size(wanted, state, _POSE) else ()),
+        *((_POSE,) if recipe.learns_pose and _shapes(wanted, _POSE) != _shapes(state, _POSE) else ()),
     )
-    return {**state, **{name: value for name, value in wanted.items() if name.startswith(new)}}
+    kept = {name: value for name, value in state.items() if not name.startswith(new)}
+    return {**kept, **{name: value for name, value in wanted.items() if name.startswith(new)}}
 
 
-def _of_another_size(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str) -> bool:
-    """Whether two states have the same tensors of that prefix, in other shapes."""
-    shapes = [{n: t.shape for n, t in tensors.items() if n.startswith(prefix)} for tensors in (wanted, state)]
-    return shapes[0].keys() == shapes[1].keys() and shapes[0] != shapes[1]
+def _shapes(state: Mapping[str, Tensor], prefix: str) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def model_file_state(path: Path) -> dict[str, Tensor]:
