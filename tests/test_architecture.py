@@ -98,6 +98,7 @@ AT_TOP_OF_COMMANDS = {
     "click",
     "regionfer.cli",
     "regionfer.cli.figures",
+    "regionfer.cli.interruption",
     "regionfer.cli.models",
     "regionfer.cli.progress",
     "regionfer.errors",

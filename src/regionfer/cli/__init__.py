@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regionfer.cli.interruption import one_interruption_at_a_time
 from regionfer.errors import DatasetError, RegionferError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class LazyGroup(Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours becomes one line, and an interruption where the command minds none, too."""
         try:
-            return super().invoke(ctx)
+            with one_interruption_at_a_time():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)
