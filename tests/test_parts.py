@@ -36,14 +36,14 @@ def test_a_gap_is_filled_from_there_on(parts):
 @pytest.mark.parametrize(("name", "value"), [("images", "abd"), ("kinds", ("mask",)), ("limit", 3), ("seed", 1)])
 def test_another_run(parts, name, value):
     parts.open(SETTINGS)
-    with pytest.raises(DatasetError, match=rf"work: a run with other settings was interrupted here \({name} differ\)"):
+    with pytest.raises(DatasetError, match=rf"work: a run with other settings .* here \(different: {name}\)"):
         parts.open(SETTINGS | {name: value})
 
 
 def test_another_release(parts, monkeypatch):
     parts.open(SETTINGS)
     monkeypatch.setattr(module, "version", lambda name: "0.0.9")
-    with pytest.raises(DatasetError, match=r"\(release differ\)"):
+    with pytest.raises(DatasetError, match=r"\(different: release\)"):
         parts.open(SETTINGS)
 
 

@@ -326,7 +326,7 @@ def _images_in(folder: Path, recursive: bool) -> Iterator[Path | ImageError]:
         depth = (
             "in it or below it"
             if recursive
-            else "directly in it (folders below it are read with --recursive, recursive=True)"
+            else "directly in it (folders below it are read with --recursive, in Python recursive=True)"
         )
         yield ImageError(f"{folder}: is a folder without images; expected files such as .jpg or .png {depth}")
 

@@ -50,7 +50,7 @@ class Parts:
         begun = self._read(_NOTE, _settings, f"delete the folder {self.folder}")
         if changed := [name for name, value in wanted.items() if begun.get(name) != value]:
             raise DatasetError(
-                f"{self.folder}: a run with other settings was interrupted here ({', '.join(changed)} differ); "
+                f"{self.folder}: a run with other settings was interrupted here (different: {', '.join(changed)}); "
                 "go on with those, write to another place, or delete this folder"
             )
         number = 0

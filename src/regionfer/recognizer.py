@@ -85,7 +85,7 @@ NO_FACE, NO_FACE_ANSWER = 0.2, 0.65
 """Such a crop shows no face if `CropCheck` is less sure of one than the first number either way up, and the most
 probable expression has less than the second. So are 0.3 % of FERPlus Valid, and nearly all pictures of noise."""
 
-OVERTURNED, OVERTURNED_ODDS = 0.9, 2.0
+OVERTURNED, OVERTURNED_ODDS = 0.9, 5.0
 """It is upside down if `CropCheck` is surer of a face than the first number with the crop turned by 180 degrees, and
 no face so many times less likely there than as it is. So are 0.3 % of FERPlus Valid, and 83 % of the same turned."""
 

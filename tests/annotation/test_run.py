@@ -268,7 +268,7 @@ class TestInterruption:
 
     def test_other_images(self, trusted, inputs, interrupt, colours, tmp_path):
         interrupt(tmp_path / "t.csv")
-        with pytest.raises(DatasetError, match=r"\(images differ\)"):
+        with pytest.raises(DatasetError, match=r"\(different: images\)"):
             annotate(read_inputs(colours(new=RED)), tmp_path / "t.csv", trusted, detect=False)
 
     def test_images_that_were_replaced_are_done_again(self, trusted, inputs, interrupt, colours, tmp_path):
@@ -300,7 +300,7 @@ class TestInterruption:
     def test_another_folder_with_images_of_the_same_names(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")
         copy = shutil.copytree(inputs.root, tmp_path / "copy")
-        with pytest.raises(DatasetError, match=r"\(folder differ\)"):
+        with pytest.raises(DatasetError, match=r"\(different: folder\)"):
             annotate(read_inputs(copy), tmp_path / "t.csv", trusted, detect=False)
 
     def test_a_damaged_part(self, trusted, inputs, interrupt, tmp_path):

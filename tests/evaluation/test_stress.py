@@ -1,4 +1,5 @@
 import json
+from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -173,6 +174,19 @@ class TestTrust:
         covers = [result.model.points[Condition("resolution", level)].selection for level in LEVELS]
         assert covers[2].coverage > 0
         assert covers[3][1:] == (0.0, None, None)  # below 16 pixels no face is judged
+
+    def test_uncertain_answers_are_marked_under_the_pictures(self, trusted, noisy, plain):
+        manifest, recognizer = noisy(right=0.7), trusted()
+        result = stress(recognizer, DatasetFaces(manifest), baseline=plain, kinds=["resolution"], examples=12)
+        levels = defaultdict(list)
+        for shown in result.examples.values():
+            for condition, example in shown.items():
+                levels[condition.level].append(example.answers)
+        for number, each in enumerate((recognizer, plain)):  # the second has no threshold
+            marked = [answers[number].endswith("%, uncertain") for answers in levels[0]]
+            assert marked == [bool(u) for u in each.recognize_crops(list(manifest.pixels[:12])).uncertain]
+            assert not all(marked)
+            assert all(answers[number].endswith("%, uncertain") for answers in levels[4])  # of 12 pixels none is judged
 
 
 class TestBaseline:
@@ -389,7 +403,7 @@ class TestInterruption:
             stress(make_recognizer(seed=model), make_faces[faces](), baseline=beside, kinds=kinds, parts=parts, **more)
 
         interrupt(30, run)
-        with pytest.raises(DatasetError, match=rf"a run with other settings was interrupted here \({names} differ\)"):
+        with pytest.raises(DatasetError, match=rf"other settings was interrupted here \(different: {names}\)"):
             run(**changes)
 
     def test_a_damaged_part(self, plain, make_faces, interrupt, tmp_path):

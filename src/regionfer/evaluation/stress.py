@@ -128,7 +128,7 @@ class Example(NamedTuple):
 
     Attributes:
         pixels: (T, T, 3) uint8 RGB.
-        answers: what each model says, such as "happiness 93%", the model first.
+        answers: what each model says, such as "happiness 93%" or "fear 36%, uncertain", the model first.
     """
 
     pixels: NDArray[np.uint8]
@@ -285,7 +285,7 @@ def stress(
         comparison={} if other is None else {c: compare(model.correct[c], other.correct[c]) for c in conditions},
         amounts=whole.amounts(),
         means={name: _mean(model, other, chosen) for name, chosen in _chosen(kinds).items()},
-        examples=whole.examples(classes),
+        examples=whole.examples(classes, [each.threshold for each in recognizers]),
         failures=failures,
         left_out=left_out,
         learned=faces.learned(recognizers),
@@ -376,12 +376,17 @@ class _Whole:
         models = tuple(describe(recognizer.model))
         return StressedModel(full_name(models), models, recognizer.threshold, probabilities, correct, points)
 
-    def examples(self, classes: Sequence[str]) -> dict[str, dict[Condition, Example]]:
+    def examples(
+        self, classes: Sequence[str], thresholds: Sequence[float | None]
+    ) -> dict[str, dict[Condition, Example]]:
         shown: dict[str, dict[Condition, Example]] = {}
         for part in self.parts:
             for number, (condition, pictures) in enumerate(zip(self.conditions, part.pictures, strict=False)):
                 for row, pixels in enumerate(pictures):
-                    said = tuple(_say(each[row], classes) for each in part.probabilities[:, number])
+                    answers = zip(
+                        part.probabilities[:, number, row], part.judgeable[:, number, row], thresholds, strict=True
+                    )
+                    said = tuple(_say(classes, *answer) for answer in answers)
                     shown.setdefault(part.names[row], {})[condition] = Example(pixels, said)
         return shown
 
@@ -436,8 +441,11 @@ def _mean_dict(mean: Mean, right: str) -> dict[str, Any]:
     return own | beside | {"difference_ci95": as_list(mean.difference_ci95)}
 
 
-def _say(probabilities: NDArray[np.float32], classes: Sequence[str]) -> str:
-    return f"{classes[int(probabilities.argmax())]} {probabilities.max():.0%}"
+def _say(
+    classes: Sequence[str], probabilities: NDArray[np.float32], judgeable: np.bool_, threshold: float | None
+) -> str:
+    uncertain = not judgeable or (threshold is not None and probabilities.max() < threshold)
+    return f"{classes[int(probabilities.argmax())]} {probabilities.max():.0%}{', uncertain' if uncertain else ''}"
 
 
 def _merged(*reasons: Mapping[str, str]) -> dict[str, str]:
