@@ -262,7 +262,7 @@ class TestInterruption:
     def test_other_settings(self, trusted, inputs, interrupt, tmp_path):
         interrupt(tmp_path / "t.csv")
         with pytest.raises(
-            DatasetError, match=r"t.csv.parts: a run with other settings .*\(detect, min_confidence diff"
+            DatasetError, match=r"t.csv.parts: a run with other settings .*\(different: detect, min_confidence"
         ):
             annotate(inputs, tmp_path / "t.csv", trusted, detect=True)
 
