@@ -68,9 +68,17 @@ def with_skull(
     photo: NDArray[np.uint8],
     *,
     size: tuple[float, float, float] = SKULL,
-    hair: float = HAIR,
+    hair: float | None = HAIR,
 ) -> Head:
-    """A face mesh (p, 3), with its places in a photo, on a skull of some size that has hair of some grey, 0..255."""
+    """A face mesh (p, 3), with its places in a photo (p, 2), on a skull.
+
+    Args:
+        points: x right, y down, z away from the viewer.
+        places: x y of each point in the photo, pixels.
+        photo: (h, w, 3) uint8 RGB.
+        size: of the skull, as ``SKULL``.
+        hair: its grey, 0..255; None for that of the skin.
+    """
     face = triangulate(points)
     skull, skull_triangles = ellipsoid(points, size)
     fit = np.linalg.lstsq(np.column_stack([points[:, :2], np.ones(len(points))]), places, rcond=None)[0]
@@ -87,7 +95,7 @@ def with_skull(
         np.concatenate([face, skull_triangles + len(points)]),
         np.concatenate([places, around]),
         np.concatenate([((facing[0] - 0.3) / 0.3).clip(0, 1), ((facing[1] - 0.5) / 0.3).clip(0, 1)]),
-        np.concatenate([np.full(len(points), skin), np.full(len(skull), hair)]),
+        np.concatenate([np.full(len(points), skin), np.full(len(skull), skin if hair is None else hair)]),
         grey,
         len(points),
     )
@@ -111,13 +119,13 @@ def ellipsoid(
 ) -> tuple[Doubles, NDArray[np.int64]]:
     """Points and triangles of the skull behind a face mesh.
 
-    It reaches from cheek to cheek, to a little above the forehead, down to the mouth, and lies inside the face.
+    It reaches from cheek to cheek and lies inside the face. A deeper one reaches further back, a higher one further up.
     """
     left, right = points[LEFT_CHEEK], points[RIGHT_CHEEK]
     width = (right[0] - left[0]) / 2
-    top = points[:, 1].min() - 0.45 * width
+    bottom, front = points[:, 1].min() + 1.85 * width, left[2] - 1.08 * width
     radii = width * np.array(size)
-    centre = np.array([(left[0] + right[0]) / 2, top + radii[1], left[2] + 0.12 * width])
+    centre = np.array([(left[0] + right[0]) / 2, bottom - radii[1], front + radii[2]])
     down = np.linspace(0, np.pi, rows)
     around = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     ring = np.stack([np.sin(around), 0 * around, -np.cos(around)], axis=1)

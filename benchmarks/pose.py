@@ -7,7 +7,7 @@
 - turned: by how many it differs from the answer turned alike, when the picture is turned in its plane;
 - teacher: how far it is from the labels in pose.csv (scripts/label_pose), of faces that it was not taught with;
 - made heads: how far it is from the truth on a 3D head drawn at known angles, with the faces of two photos on it;
-- made, people: the same with frontal faces of the folder on it, which are more people than two.
+- made, 20 people: the same with frontal faces of the folder on it, which are more people than two.
 
 Mean, median and 90th percentile, degrees: of yaw, pitch and roll, and against labels and truth of the turn as a whole,
 the least that brings one pose to the other. Near a profile, pitch and roll may be far off each while the turn is not.
@@ -74,7 +74,7 @@ def main() -> None:
         default=500,
         help="how many faces are drawn; half of them turned",
     )
-    parser.add_argument("--people", type=int, default=20, help="how many frontal faces are put on the made head")
+    parser.add_argument("--people", type=int, default=20, help="frontal faces that are put on the made head")
     parser.add_argument("--mesh", type=Path, help="facemesh.json: check Face Mesh too")
     arguments = parser.parse_args()
     estimators: dict[str, Estimator] = {path.stem: of_model(path) for path in arguments.models}
@@ -85,7 +85,7 @@ def main() -> None:
     drawn = {"made heads": made_faces(load_heads().values(), SURE_YAWS)}
     if arguments.people:
         people = heads_of_people(arguments.folder, arguments.labels, arguments.split, arguments.people)
-        drawn["made, people"] = made_faces(people, MANY_YAWS)
+        drawn[f"made, {len(people)} people"] = made_faces(people, MANY_YAWS)
     for name, estimate in estimators.items():
         print(f"\n{name}, {len(labelled.faces):,} faces of {arguments.folder.name}")
         print("\n".join(report(estimate, labelled, drawn)))
@@ -205,7 +205,10 @@ def heads_of_people(folder: Path, table: Path, split: str, count: int) -> list[H
     sources = read_sources(table, split)
     chosen = [sources[i] for i in np.random.default_rng(0).permutation(len(sources))]
     points = MeanHead.load(HEAD).points
-    return [with_skull(points, places, photo) for photo, places, _ in islice(fitted(chosen, folder, points), count)]
+    heads = [with_skull(points, places, photo) for photo, places, _ in islice(fitted(chosen, folder, points), count)]
+    if not heads:
+        raise SystemExit(f"{folder}: expected frontal faces that the mesh fits, found none; leave out with --people 0")
+    return heads
 
 
 def read_labelled(folder: Path, table: Path, split: str, count: int) -> Labelled:

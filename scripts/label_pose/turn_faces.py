@@ -38,10 +38,10 @@ ENLARGED = 3  # times, for MTCNN, which wants larger faces
 POORLY_FITTED = 0.15  # eye distances by which landmarks may lie off the mesh
 NOSE, MOUTH = 1, (61, 291)  # points of the mesh, the tip and the corners
 YAW, PITCH, ROLL = (15, 90), 45, 15  # degrees that are drawn: yaw to either side, pitch and roll to both
-STRETCH = 0.08  # by which a face may be wider, higher or deeper than the mean one, or less
-SKULLS = ((1.0, 1.1), (1.05, 1.35), (1.0, 1.5))  # from and to: width, height and depth, in halves of the face's width
+STRETCH = 0.08  # share by which a face may be wider, higher or deeper than the mean one, or less
+SKULLS = ((0.96, 1.04), (1.1, 1.35), (1.1, 1.6))  # from and to: width, height and depth, in halves of the face's width
 HAIR, BACKGROUND = (15, 215), (10, 245)  # grey
-BALD = 0.25  # share of heads of which the hair is as light as the skin
+BALD = 0.25  # share of heads without hair
 SOFT = (0.4, 1.0)  # pixels by which the picture is blurred
 COLUMNS = ("name", "yaw", "pitch", "roll", "source")
 
@@ -118,10 +118,9 @@ def fitted(
 
 
 def some_head(points: Doubles, places: Doubles, photo: NDArray[np.uint8], rng: np.random.Generator) -> Head:
-    """The mean head (p, 3) a little stretched, on some skull with some hair; one in four has none."""
+    """The mean head (p, 3), with its places in a photo (p, 2), a little stretched, on some skull with hair or none."""
     stretched = points * rng.uniform(1 - STRETCH, 1 + STRETCH, 3)
-    skin = float(np.median(photo))
-    hair = skin if rng.random() < BALD else rng.uniform(*HAIR)
+    hair = None if rng.random() < BALD else rng.uniform(*HAIR)
     width, height, depth = (rng.uniform(*sizes) for sizes in SKULLS)
     return with_skull(stretched, places, photo, size=(width, height, depth), hair=hair)
 

@@ -1,15 +1,18 @@
 """Ctrl-C, pressed again and again."""
 
 import atexit
-import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from regionfer.cli import interruption
+from regionfer.cli import COMMANDS, interruption, main
 from regionfer.cli.interruption import one_interruption_at_a_time
 
 
@@ -18,16 +21,19 @@ def undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The handler of the tests, and of what would be done at the end of the process."""
     ends: list[Any] = []
     monkeypatch.setattr(atexit, "register", lambda *call: ends.append(call))
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs that a script put behind it
     yield ends
     signal.signal(signal.SIGINT, before)
 
 
 def press() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
-def test_the_second_press_does_not_break_into_what_the_first_set_off(undone: list[Any]) -> None:
+def test_the_second_press_does_not_break_into_what_the_first_set_off(
+    undone: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "GRACE", 1e9)
     with one_interruption_at_a_time():
         with pytest.raises(KeyboardInterrupt):
             press()
@@ -48,6 +54,25 @@ def test_later_it_interrupts_again(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 press()
+
+
+def test_commands_clean_up_undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = False
+
+    @click.command()
+    def twice() -> None:
+        nonlocal cleaned
+        try:
+            press()
+        finally:
+            press()
+            cleaned = True
+
+    monkeypatch.setattr(interruption, "GRACE", 1e9)
+    monkeypatch.setitem(sys.modules, "pressed_twice", SimpleNamespace(command=twice))  # type: ignore[arg-type]
+    monkeypatch.setitem(COMMANDS, "twice", "pressed_twice")
+    assert CliRunner().invoke(main, ["twice"]).exit_code == 130
+    assert cleaned
 
 
 def test_a_handler_of_somebody_else_stays() -> None:

@@ -18,8 +18,8 @@ POSE_SCALE = 45.0
 CELLS = 5
 """Side of the map that head pose is read from."""
 
-POSE_WIDTH, POSE_DROPOUT = 256, 0.2
-"""Hidden units of the pose head, and the share of them that training leaves out at random."""
+POSE_WIDTH = 256
+"""Hidden units of the pose head."""
 
 HALVES = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
 """The whole face, its upper, lower, left and right half, x1 y1 x2 y2."""
@@ -110,14 +110,13 @@ class PoseHead(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(channels, reduced, 1)
         self.hidden = nn.Linear(reduced * CELLS**2, POSE_WIDTH)
-        self.dropout = nn.Dropout(POSE_DROPOUT)
         self.angles = nn.Linear(POSE_WIDTH, 3)
         self.register_buffer("whole", torch.tensor(HALVES[:1]), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:  # (B, C, h, w) -> (B, 3)
         """Yaw, pitch and roll in units of ``POSE_SCALE``."""
         reduced = relu(self.reduce(crop_regions(maps, self.whole, CELLS).squeeze(1)))  # (B, W, 5, 5)
-        return self.angles(self.dropout(relu(self.hidden(reduced.flatten(1)))))  # type: ignore[no-any-return]
+        return self.angles(relu(self.hidden(reduced.flatten(1))))  # type: ignore[no-any-return]
 
 
 def covered_share(regions: Tensor, alpha: Tensor) -> Tensor:
