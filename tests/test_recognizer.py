@@ -519,6 +519,7 @@ class TestCropsThatCannotBeJudged:
             (0.1, 0.3, 0.4, ""),
             (0.1, 0.95, 0.9, "upside down"),
             (0.1, 0.85, 0.9, ""),
+            (0.93, 0.95, 0.9, ""),
             (0.7, 0.95, 0.9, "upside down"),
             (0.8, 0.95, 0.9, ""),
             (np.nan, np.nan, 0.2, ""),

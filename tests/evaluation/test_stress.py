@@ -405,7 +405,8 @@ class TestInterruption:
             stress(make_recognizer(seed=model), make_faces[faces](), baseline=beside, kinds=kinds, parts=parts, **more)
 
         interrupt(30, run)
-        with pytest.raises(DatasetError, match=rf"other settings was interrupted here \(different: {names}\)"):
+        other = rf"a run with other settings was interrupted here \(different: {names}\)"
+        with pytest.raises(DatasetError, match=other):
             run(**changes)
 
     def test_a_damaged_part(self, plain, make_faces, interrupt, tmp_path):
