@@ -25,6 +25,7 @@ CANVAS = 144  # pixels that are drawn, before the picture is made small
 FACE_SHARE = 0.91  # of the picture's side that the face mesh takes: the median of FERPlus
 BLUR = 0.6  # pixels of the small picture; FERPlus is about as soft
 BACKGROUND, HAIR = 110, 40  # grey
+SKULL = (1.04, 1.15, 1.2)  # half its width, height and depth, in halves of the face's width
 LIGHT = np.array([-0.35, -0.5, -0.8])
 AMBIENT = 0.75
 
@@ -61,10 +62,25 @@ def load_heads() -> dict[str, Head]:
     return {name: with_skull(points, places, read_image(examples / name)) for name, places in skins.items()}
 
 
-def with_skull(points: Doubles, places: Doubles, photo: NDArray[np.uint8]) -> Head:
-    """A face mesh (p, 3), with its places in a photo, on a skull that has hair."""
+def with_skull(
+    points: Doubles,
+    places: Doubles,
+    photo: NDArray[np.uint8],
+    *,
+    size: tuple[float, float, float] = SKULL,
+    hair: float | None = HAIR,
+) -> Head:
+    """A face mesh (p, 3), with its places in a photo (p, 2), on a skull.
+
+    Args:
+        points: x right, y down, z away from the viewer.
+        places: x y of each point in the photo, pixels.
+        photo: (h, w, 3) uint8 RGB.
+        size: of the skull, as ``SKULL``.
+        hair: its grey, 0..255; None for that of the skin.
+    """
     face = triangulate(points)
-    skull, skull_triangles = ellipsoid(points)
+    skull, skull_triangles = ellipsoid(points, size)
     fit = np.linalg.lstsq(np.column_stack([points[:, :2], np.ones(len(points))]), places, rcond=None)[0]
     around = np.column_stack([skull[:, :2], np.ones(len(skull))]) @ fit
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -79,7 +95,7 @@ def with_skull(points: Doubles, places: Doubles, photo: NDArray[np.uint8]) -> He
         np.concatenate([face, skull_triangles + len(points)]),
         np.concatenate([places, around]),
         np.concatenate([((facing[0] - 0.3) / 0.3).clip(0, 1), ((facing[1] - 0.5) / 0.3).clip(0, 1)]),
-        np.concatenate([np.full(len(points), skin), np.full(len(skull), HAIR)]),
+        np.concatenate([np.full(len(points), skin), np.full(len(skull), skin if hair is None else hair)]),
         grey,
         len(points),
     )
@@ -98,16 +114,18 @@ def triangulate(points: Doubles) -> NDArray[np.int64]:
     return Delaunay(np.column_stack([angles, points[:, 1]])).simplices.astype(np.int64)
 
 
-def ellipsoid(points: Doubles, rows: int = 12, columns: int = 24) -> tuple[Doubles, NDArray[np.int64]]:
+def ellipsoid(
+    points: Doubles, size: tuple[float, float, float], rows: int = 12, columns: int = 24
+) -> tuple[Doubles, NDArray[np.int64]]:
     """Points and triangles of the skull behind a face mesh.
 
-    It reaches from cheek to cheek, to a little above the forehead, down to the mouth, and lies inside the face.
+    It reaches from cheek to cheek and lies inside the face. A deeper one reaches further back, a higher one further up.
     """
     left, right = points[LEFT_CHEEK], points[RIGHT_CHEEK]
     width = (right[0] - left[0]) / 2
-    top = points[:, 1].min() - 0.45 * width
-    radii = np.array([1.04 * width, 1.15 * width, 1.2 * width])
-    centre = np.array([(left[0] + right[0]) / 2, top + radii[1], left[2] + 0.12 * width])
+    bottom, front = points[:, 1].min() + 1.85 * width, left[2] - 1.08 * width
+    radii = width * np.array(size)
+    centre = np.array([(left[0] + right[0]) / 2, bottom - radii[1], front + radii[2]])
     down = np.linspace(0, np.pi, rows)
     around = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     ring = np.stack([np.sin(around), 0 * around, -np.cos(around)], axis=1)
@@ -128,6 +146,7 @@ def draw(
     side: int = 48,
     light: Doubles = LIGHT,
     background: float = BACKGROUND,
+    blur: float = BLUR,
 ) -> NDArray[np.uint8]:
     """The head at an angle, framed like a FERPlus face: (side, side, 3) uint8 grey.
 
@@ -139,6 +158,7 @@ def draw(
         side: of the picture, pixels.
         light: (3,) where it shines to.
         background: grey, 0..255.
+        blur: standard deviation, pixels of the picture.
     """
     turned = head.points @ rotation(np.radians([[yaw, pitch, roll]]))[0].T
     placed, scale = frame(turned, head.framed)
@@ -147,7 +167,7 @@ def draw(
     places, share, tone, light = drawn[..., :2], *np.moveaxis(drawn[..., 2:], -1, 0)
     skin = sample(head.photo, places.astype(np.float64)).reshape(CANVAS, CANVAS)
     grey = np.where(covered, (share * skin + (1 - share) * tone) * light, np.float32(background))
-    soft = cv2.GaussianBlur(grey, (0, 0), BLUR * CANVAS / side)
+    soft = cv2.GaussianBlur(grey, (0, 0), blur * CANVAS / side)
     small = cv2.resize(soft, (side, side), interpolation=cv2.INTER_AREA)
     return np.repeat(small.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 

@@ -2,8 +2,9 @@
 
     python scripts/label_pose/turn_faces.py pose.csv train=DATA/FER2013Train runs/turned-faces --count 3000
 
-Faces that look into the camera, by pose.csv, become the skin of the mean head (``mean_head.npz``) and are drawn anew at
-a random angle (face profiling; Zhu et al., 2016, arXiv:1511.07212). Writes a folder of 48-pixel grey PNGs and its table
+Faces that look into the camera, by pose.csv, become the skin of the mean head (``mean_head.npz``), a little stretched
+and on skulls and hair of many kinds, and are drawn anew at a random angle (face profiling; Zhu et al., 2016,
+arXiv:1511.07212). Writes a folder of 48-pixel grey PNGs and its table
 faces.csv: name; yaw, pitch, roll in degrees with the signs of `regionfer.results.Pose`; source, the name of the face
 that is the skin. ``attributes.turned`` of a recipe reads it. The pictures show the people of the corpus: they are under
 its terms. Needs the extra `train` and SciPy; about 12 faces a second.
@@ -29,7 +30,7 @@ from regionfer.faces.pose import rotation
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from made_head import draw, with_skull
+from made_head import Head, draw, with_skull
 
 FRONTAL = 12  # degrees of yaw and pitch up to which a face shows both its sides
 TRUSTED = 0.7  # least confidence of its label
@@ -37,6 +38,11 @@ ENLARGED = 3  # times, for MTCNN, which wants larger faces
 POORLY_FITTED = 0.15  # eye distances by which landmarks may lie off the mesh
 NOSE, MOUTH = 1, (61, 291)  # points of the mesh, the tip and the corners
 YAW, PITCH, ROLL = (15, 90), 45, 15  # degrees that are drawn: yaw to either side, pitch and roll to both
+STRETCH = 0.08  # share by which a face may be wider, higher or deeper than the mean one, or less
+SKULLS = ((0.96, 1.04), (1.1, 1.35), (1.1, 1.6))  # from and to: width, height and depth, in halves of the face's width
+HAIR, BACKGROUND = (15, 215), (10, 245)  # grey
+BALD = 0.25  # share of heads without hair
+SOFT = (0.4, 1.0)  # pixels by which the picture is blurred
 COLUMNS = ("name", "yaw", "pitch", "roll", "source")
 
 
@@ -94,9 +100,10 @@ def turned_faces(
     for photo, places, name in fitted(sources, folder, points):
         yaw = rng.choice((-1, 1)) * rng.uniform(*YAW)
         target = np.array([yaw, rng.uniform(-PITCH, PITCH), rng.uniform(-ROLL, ROLL)])
-        face = with_skull(points, places, photo)
+        face = some_head(points, places, photo, rng)
         light = np.array([rng.uniform(-1, 1), rng.uniform(-1, 0.2), -1.0])
-        yield draw(face, *target, light=light, background=rng.uniform(20, 235)), target, name
+        picture = draw(face, *target, light=light, background=rng.uniform(*BACKGROUND), blur=rng.uniform(*SOFT))
+        yield picture, target, name
 
 
 def fitted(
@@ -108,6 +115,14 @@ def fitted(
         grey = read_grey(folder / name)
         if (places := places_in(grey, pose, points, detector)) is not None:
             yield np.repeat(grey[..., None], 3, axis=2), places, name
+
+
+def some_head(points: Doubles, places: Doubles, photo: NDArray[np.uint8], rng: np.random.Generator) -> Head:
+    """The mean head (p, 3), with its places in a photo (p, 2), a little stretched, on some skull with hair or none."""
+    stretched = points * rng.uniform(1 - STRETCH, 1 + STRETCH, 3)
+    hair = None if rng.random() < BALD else rng.uniform(*HAIR)
+    width, height, depth = (rng.uniform(*sizes) for sizes in SKULLS)
+    return with_skull(stretched, places, photo, size=(width, height, depth), hair=hair)
 
 
 def places_in(grey: NDArray[np.uint8], pose: Doubles, points: Doubles, detector: MTCNN) -> Doubles | None:

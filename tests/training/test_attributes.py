@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError, DatasetError
-from regionfer.models import backbones
+from regionfer.models import attributes, backbones
+from regionfer.models.resampling import crop_regions
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.attribute_targets import UNSEEN_WEIGHT, attribute_losses, attribute_targets
 from regionfer.training.augmentation import draw_variation, turned_poses
@@ -204,6 +205,45 @@ def test_the_pose_learns_at_its_own_rate_or_that_of_the_heads(
     assert network.heads is not None
     assert network.heads.pose is not None
     assert {parameter.requires_grad for parameter in network.heads.pose.parameters()} == {pose != 0}
+
+
+class EarlierPoseHead(nn.Sequential):
+    """The layers that weights before version 9 have, by their names."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__(nn.Linear(channels * attributes.CELLS**2, reduced), nn.ReLU(), nn.Linear(reduced, 3))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        boxes = torch.tensor(attributes.HALVES[:1])
+        return super().forward(crop_regions(maps, boxes, attributes.CELLS).flatten(1))  # type: ignore[no-any-return]
+
+
+def test_a_pose_head_of_another_make_begins_anew_if_it_learns(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faces = with_attributes(make_faces(48))
+    one_epoch = {"epochs": 1}
+    whole = make_recipe(attributes=HEADS, optimiser=one_epoch)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(attributes, "PoseHead", EarlierPoseHead)
+        made = train(whole, faces, None, tmp_path / "made", classes=classes)
+        export(made, tmp_path / "made.onnx", name="heads", version="1")
+    frozen = {"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "epochs": 1}
+    for start in (tmp_path / "made.onnx", tmp_path / "made" / LAST):
+        out, said = tmp_path / f"from{start.suffix}", list[str]()
+        recipe = make_recipe(attributes=HEADS, optimiser={**frozen, "pose_lr": 0.01})
+        end = train(recipe, faces, None, out, classes=classes, start=start, report=said.append)
+        assert f"{start}: has no pose head, or another; it begins anew" in said
+        assert end.averaged["network.heads.pose.hidden.weight"].shape[0] == attributes.POSE_WIDTH
+        others = [name for name in made.averaged if not name.startswith("network.heads.pose.")]
+        assert all(torch.equal(end.averaged[name], made.averaged[name]) for name in others)
+        asleep = make_recipe(attributes=HEADS, optimiser={"pose_lr": 0})
+        with pytest.raises(CheckpointError, match=r"are missing \(network\.heads\.pose\.reduce\.weight"):
+            train(asleep, faces, None, tmp_path / f"asleep{start.suffix}", classes=classes, start=start)
 
 
 def test_a_network_without_heads_starts_from_one_with_them(

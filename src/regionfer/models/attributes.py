@@ -18,6 +18,9 @@ POSE_SCALE = 45.0
 CELLS = 5
 """Side of the map that head pose is read from."""
 
+POSE_WIDTH = 256
+"""Hidden units of the pose head."""
+
 HALVES = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
 """The whole face, its upper, lower, left and right half, x1 y1 x2 y2."""
 
@@ -61,7 +64,6 @@ class AttributeHeads(nn.Module):
     """
 
     halves: Tensor
-    whole: Tensor
 
     def __init__(self, channels: int, *, pose: bool, width: int = 64) -> None:
         super().__init__()
@@ -69,18 +71,15 @@ class AttributeHeads(nn.Module):
         self.mix = nn.Conv2d(2 * width, width, 3, padding=1)
         self.coverage = nn.Conv2d(width, 1, 1)
         self.occluded = nn.Linear(2 * width, 1)
-        self.pose = (
-            nn.Sequential(nn.Linear(2 * width * CELLS**2, width), nn.ReLU(), nn.Linear(width, 3)) if pose else None
-        )
+        self.pose = PoseHead(channels, 2 * width) if pose else None
         self.register_buffer("halves", torch.tensor(HALVES), persistent=False)
-        self.register_buffer("whole", torch.tensor(HALVES[:1]), persistent=False)
 
     def forward(self, maps: Tensor) -> AttributeLogits:  # (B, C, h, w)
         """Read the heads off a map."""
-        reduced = relu(self.reduce(maps.detach().float()))  # (B, 2W, h, w)
-        mixed = relu(self.mix(reduced))  # (B, W, h, w)
+        maps = maps.detach().float()
+        mixed = relu(self.mix(relu(self.reduce(maps))))  # (B, W, h, w)
         pooled = torch.cat([mixed.mean((-2, -1)), mixed.amax((-2, -1))], dim=1)  # (B, 2W)
-        pose = None if self.pose is None else self.pose(crop_regions(reduced, self.whole, CELLS).flatten(1))
+        pose = None if self.pose is None else self.pose(maps)
         return AttributeLogits(self.coverage(mixed).squeeze(1), self.occluded(pooled).squeeze(1), pose)
 
     def attributes(self, logits: AttributeLogits, regions: Tensor) -> Attributes:
@@ -95,6 +94,29 @@ class AttributeHeads(nn.Module):
         halves = covered_share(self.halves, covered)  # (B, 5)
         occlusion = torch.cat([logits.occluded.sigmoid().unsqueeze(1), halves], dim=1)  # (B, 6)
         return Attributes(visibility, occlusion, None if logits.pose is None else logits.pose * POSE_SCALE)
+
+
+class PoseHead(nn.Module):
+    """Head pose from a small copy of a feature map, whatever the map's size.
+
+    Args:
+        channels: C of the map.
+        reduced: channels that are left of them.
+    """
+
+    whole: Tensor
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced, 1)
+        self.hidden = nn.Linear(reduced * CELLS**2, POSE_WIDTH)
+        self.angles = nn.Linear(POSE_WIDTH, 3)
+        self.register_buffer("whole", torch.tensor(HALVES[:1]), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:  # (B, C, h, w) -> (B, 3)
+        """Yaw, pitch and roll in units of ``POSE_SCALE``."""
+        reduced = relu(self.reduce(crop_regions(maps, self.whole, CELLS).squeeze(1)))  # (B, W, 5, 5)
+        return self.angles(relu(self.hidden(reduced.flatten(1))))  # type: ignore[no-any-return]
 
 
 def covered_share(regions: Tensor, alpha: Tensor) -> Tensor:

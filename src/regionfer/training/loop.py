@@ -101,7 +101,7 @@ def train(
     classifier = build_classifier(recipe, len(classes), pretrained=not resumed and start is None, report=report)
     facts = dict(data or {})
     if start is not None and not resumed:
-        facts["started_from"] = _start(classifier, classes, start, recipe)
+        facts["started_from"] = _start(classifier, classes, start, recipe, report)
     if not resumed and (sources := _sources(recipe, pretrained=start is None)):
         facts["learned_through"] = sources
     run = _Run(accelerator, recipe, classifier, training, classes, facts, progress, report)
@@ -140,15 +140,19 @@ def leave_processes() -> None:
 
 
 def _start(
-    classifier: ExpressionClassifier, classes: tuple[str, ...], start: str | Path, recipe: Recipe
+    classifier: ExpressionClassifier,
+    classes: tuple[str, ...],
+    start: str | Path,
+    recipe: Recipe,
+    report: Callable[[str], None],
 ) -> dict[str, Any]:
     """Take over the weights of a model file or a checkpoint; what it is, for the card."""
     if Path(start).suffix == ".safetensors":
-        checkpoint = load_whole(classifier, classes, Path(start), recipe)
+        checkpoint = load_whole(classifier, classes, Path(start), recipe, report)
         theirs = portable(parse_recipe(dict(checkpoint.recipe), str(start)))
         known = {"name": theirs.name, "epoch": checkpoint.epoch, **_learned(checkpoint.data)}
         return {**known, "recipe": json.loads(theirs.model_dump_json())}
-    card = load_model_file(classifier, classes, None if start == "default" else start, recipe)
+    card = load_model_file(classifier, classes, None if start == "default" else start, recipe, report)
     return {"name": card.name, "version": card.version, "licence": card.licence, **_learned(card.training)}
 
 

@@ -26,7 +26,7 @@ def build_optimiser(network: RegionAttentionNetwork, recipe: OptimiserRecipe) ->
         (backbone, recipe.backbone_lr),
         (decision, recipe.head_lr),
         (heads, recipe.attribute_lr),
-        (pose, recipe.attribute_lr if recipe.pose_lr is None else recipe.pose_lr),
+        (pose, recipe.pose_rate),
     )
     for parameters, rate in rates:
         for parameter in parameters:

@@ -1,7 +1,7 @@
 """Weights that training starts from: a backbone's pretraining, or a whole model file."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ _COUNTER = "num_batches_tracked"
 
 _HEADS = "network.heads."
 """Before the names of what [attributes] adds."""
+
+_POSE = f"{_HEADS}pose."
+"""Before the names of the pose head."""
 
 _OURS = "averaged/network."
 """What a checkpoint of ours puts before the names of the network that is evaluated."""
@@ -160,18 +163,23 @@ def _some(names: Sequence[str]) -> str:
 
 
 def load_model_file(
-    classifier: ExpressionClassifier, classes: tuple[str, ...], path: str | Path | None, recipe: Recipe
+    classifier: ExpressionClassifier,
+    classes: tuple[str, ...],
+    path: str | Path | None,
+    recipe: Recipe,
+    report: Callable[[str], None] = lambda line: None,
 ) -> ModelCard:
     """Start a network from the weights inside a model file.
 
     The classifier's last layer is taken over only where the classes are the same, in the same order; else it stays as
-    it was made.
+    it was made. So does a pose head that is of another make in the file, as in those of older versions, if it learns.
 
     Args:
         classifier: changed in place.
         classes: the classes it is to tell apart.
         path: a file made by ``regionfer export``; None for the model that comes with regionfer.
         recipe: what the network was built by.
+        report: called with a line of text if a pose head begins anew.
 
     Returns:
         The card of the model file.
@@ -185,7 +193,7 @@ def load_model_file(
     _require_architecture(model.source, model.card.architecture, recipe)
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
-    state = _fitted(wanted, state, same_classes=model.card.labels == classes)
+    state = _fitted(wanted, state, recipe, model.source, report, same_classes=model.card.labels == classes)
     if any(name.endswith("running_mean") and name not in state for name in wanted):
         raise CheckpointError(
             f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
@@ -196,11 +204,17 @@ def load_model_file(
     return model.card
 
 
-def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path: Path, recipe: Recipe) -> Checkpoint:
+def load_whole(
+    classifier: ExpressionClassifier,
+    classes: tuple[str, ...],
+    path: Path,
+    recipe: Recipe,
+    report: Callable[[str], None] = lambda line: None,
+) -> Checkpoint:
     """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
 
     As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
-    the checkpoint lacks.
+    the checkpoint lacks, and a pose head that is of another make in it.
 
     Raises:
         CheckpointError: the file is no checkpoint, or holds a network of another architecture.
@@ -208,7 +222,7 @@ def load_whole(classifier: ExpressionClassifier, classes: tuple[str, ...], path:
     checkpoint = load_checkpoint(path)
     _require_architecture(path, checkpoint.recipe.get("model", {}), recipe)
     wanted = classifier.state_dict()
-    state = _fitted(wanted, checkpoint.averaged, same_classes=checkpoint.classes == classes)
+    state = _fitted(wanted, checkpoint.averaged, recipe, path, report, same_classes=checkpoint.classes == classes)
     _require_fit(wanted, state, path)
     classifier.load_state_dict(state)
     return checkpoint
@@ -227,15 +241,33 @@ def _require_architecture(path: Path, found: Mapping[str, Any], recipe: Recipe) 
         )
 
 
-def _fitted(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], *, same_classes: bool) -> dict[str, Tensor]:
+def _fitted(
+    wanted: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    recipe: Recipe,
+    path: Path,
+    report: Callable[[str], None],
+    *,
+    same_classes: bool,
+) -> dict[str, Tensor]:
     """A state for a network that may have other classes, and heads of [attributes] where the other has none or none
-    where it has some: the classifier of other classes and new heads stay as the network was made with.
+    where it has some: the classifier of other classes and new heads stay as the network was made with. So does a pose
+    head of another make than the other's, as that of older weights is, if it learns the pose.
     """
     if not any(name.startswith(_HEADS) for name in wanted):
         state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
-    new_heads = not any(name.startswith(_HEADS) for name in state)
-    prefixes = (*(() if same_classes else ("network.classifier.",)), *((_HEADS,) if new_heads else ()))
-    return {**state, **{name: value for name, value in wanted.items() if name.startswith(prefixes)}}
+    new = [] if same_classes else ["network.classifier."]
+    if not any(name.startswith(_HEADS) for name in state):
+        new.append(_HEADS)
+    elif recipe.learns_pose and _shapes(wanted, _POSE) != _shapes(state, _POSE):
+        new.append(_POSE)
+        report(f"{path}: has no pose head, or another; it begins anew")
+    kept = {name: value for name, value in state.items() if not name.startswith((*new,))}
+    return {**kept, **{name: value for name, value in wanted.items() if name.startswith((*new,))}}
+
+
+def _shapes(state: Mapping[str, Tensor], prefix: str) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def model_file_state(path: Path) -> dict[str, Tensor]:

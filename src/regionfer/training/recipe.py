@@ -201,6 +201,11 @@ class OptimiserRecipe(_Section):
     """decay a step of the averaged weights, which are what is evaluated and kept; 0 averages nothing"""
     gradient_clip: Positive | None = 5.0
 
+    @property
+    def pose_rate(self) -> float:
+        """``pose_lr``, or what stands for it."""
+        return self.attribute_lr if self.pose_lr is None else self.pose_lr
+
 
 class Recipe(_Section):
     """Everything that decides a training run, apart from the data and the machine."""
@@ -227,13 +232,18 @@ class Recipe(_Section):
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
         if self.attributes.turned and not (self.attributes.heads and self.attributes.pose):
             raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.heads and .pose")
-        rates, heads = self.optimiser, self.attributes.heads
-        attributes = heads and (rates.attribute_lr or (self.attributes.pose and rates.pose_lr))  # none means the former
+        rates = self.optimiser
+        attributes = (self.attributes.heads and rates.attribute_lr) or self.learns_pose
         if not (rates.backbone_lr or rates.head_lr or attributes):
             raise ValueError("optimiser: nothing learns, as the learning rates of all parts are 0")
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         return self
+
+    @property
+    def learns_pose(self) -> bool:
+        """Whether there are layers of the pose, and they learn."""
+        return self.attributes.heads and self.attributes.pose is not None and self.optimiser.pose_rate > 0
 
 
 FILES = (
