@@ -95,6 +95,14 @@ class TestRun:
         assert done.stderr == f"{tmp_path / 'm.csv'}: interrupted; call again to go on\n"
         assert run(album, "--out", tmp_path / "m.csv", "--model", tiny_path).exit_code == 0
 
+    def test_what_was_done_before_is_told_at_the_start(self, run, album, tiny_path, tmp_path, monkeypatch):
+        arguments = (album, "--out", tmp_path / "m.csv", "--model", tiny_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(AttributeTable, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            assert "goes on" not in run(*arguments).stderr
+        lines = run(*arguments).stderr.splitlines()
+        assert lines[0] == f"{tmp_path / 'm.csv'}: goes on, 3 images of 3 were done before"
+
     def test_replaced_images_are_told_of(self, run, album, tiny_path, draw_squares, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(AttributeTable, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regionfer.annotation import AttributeTable
     from regionfer.annotation.agreement import Agreement
     from regionfer.annotation.lists import Written
-    from regionfer.annotation.run import Annotated
+    from regionfer.annotation.run import Annotated, Progress
 
 SPLIT = click.Choice(["train", "valid", "test"])
 
@@ -108,13 +108,28 @@ def run(
     recognizer = open_recognizer(model, max_risk=max_risk)
     started = time.perf_counter()
     try:
-        with open_bar("images") as progress:
+        with open_bar("images") as move:
+            progress = _told_where_it_begins(out, move)
             done = annotate(inputs, out, recognizer, detect=detect, min_confidence=min_confidence, progress=progress)
     except KeyboardInterrupt:
         click.echo(f"{out}: interrupted; call again to go on", err=True)
         ctx.exit(130)
     _tell_run(done, time.perf_counter() - started)
     ctx.exit(1 if done.failures else 0)
+
+
+def _told_where_it_begins(out: str, progress: "Progress") -> "Progress":
+    """The same, that says at its first call whether something was done before."""
+    begun = False
+
+    def told(done: int, total: int) -> None:
+        nonlocal begun
+        if done and not begun:
+            click.echo(f"{out}: goes on, {counted(done, 'image')} of {total:,} were done before", err=True)
+        begun = True
+        progress(done, total)
+
+    return told
 
 
 def _tell_run(done: "Annotated", seconds: float) -> None:
