@@ -142,6 +142,8 @@ def test_uncertainty_and_rare_classes_are_measured_and_final_weights_take_them_o
     assert final.card.uncertainty == model.card.uncertainty
     assert final.card.metrics == ({**model.card.metrics[0], "measured_on": "m 3"},)
     np.testing.assert_allclose(final.run(held_out.faces.numpy()).probabilities, probabilities, atol=1e-5)
+    next_one, _ = export(made, tmp_path / "next.onnx", name="next", version="2", measured=final.card)
+    assert next_one.card.metrics == final.card.metrics  # still those of m 3
 
 
 def test_a_graph_that_differs_is_not_written(

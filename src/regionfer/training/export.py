@@ -249,7 +249,7 @@ def _with_figures_of(measured: ModelCard, card: ModelCard) -> ModelCard:
             f"{measured.name}: the model that was measured tells apart {', '.join(measured.labels)}, the checkpoint "
             f"{', '.join(card.labels)}"
         )
-    metrics = tuple({**metric, "measured_on": f"{measured.name} {measured.version}"} for metric in measured.metrics)
+    metrics = tuple({"measured_on": f"{measured.name} {measured.version}", **metric} for metric in measured.metrics)
     return replace(
         card,
         metrics=metrics,
