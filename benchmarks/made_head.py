@@ -73,7 +73,7 @@ def with_skull(
     """A face mesh (p, 3), with its places in a photo (p, 2), on a skull.
 
     Args:
-        points: x right, y down, z away from the viewer.
+        points: x right, y down, z away from the viewer, eye distances.
         places: x y of each point in the photo, pixels.
         photo: (h, w, 3) uint8 RGB.
         size: of the skull, as ``SKULL``.
@@ -119,7 +119,13 @@ def ellipsoid(
 ) -> tuple[Doubles, NDArray[np.int64]]:
     """Points and triangles of the skull behind a face mesh.
 
-    It reaches from cheek to cheek and lies inside the face. A deeper one reaches further back, a higher one further up.
+    It reaches from cheek to cheek and lies behind the face. A deeper one reaches further back, a higher one further up.
+
+    Args:
+        points: of the mesh, (p, 3), as `Head.points`.
+        size: half its width, height and depth, in halves of the face's width, as ``SKULL``.
+        rows: of points, from the top down.
+        columns: of points, around.
     """
     left, right = points[LEFT_CHEEK], points[RIGHT_CHEEK]
     width = (right[0] - left[0]) / 2

@@ -1,8 +1,8 @@
-"""A model file whose backbone computes in 8-bit integers: a quarter of the size, and faster on most processors.
+"""A model file whose backbone computes in 8-bit integers: smaller, and faster on most processors.
 
 Weights are rounded channel by channel, the values between layers tensor by tensor, to the range that they have on a
-sample of training faces (static quantisation, Jacob et al., 2018, arXiv:1712.05877). Preprocessing, crops, attention
-and classifier stay in single precision: they are small, and shares of regions need the digits.
+sample of training faces (static quantisation, Jacob et al., 2018, arXiv:1712.05877). Preprocessing, crops, attention,
+classifier and heads stay in single precision: they take little time, and shares of regions need the digits.
 """
 
 import logging

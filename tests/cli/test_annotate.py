@@ -101,7 +101,7 @@ class TestRun:
             patch.setattr(AttributeTable, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             assert "goes on" not in run(*arguments).stderr
         lines = run(*arguments).stderr.splitlines()
-        assert lines[0] == f"{tmp_path / 'm.csv'}: goes on, 3 images of 3 were done before"
+        assert lines[0] == f"{tmp_path / 'm.csv'}: goes on; done before: 3 of 3 images"
 
     def test_replaced_images_are_told_of(self, run, album, tiny_path, draw_squares, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:

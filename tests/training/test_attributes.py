@@ -17,12 +17,13 @@ from regionfer.models.resampling import crop_regions
 from regionfer.training.attribute_tables import covered_as_seen, pose_of, read_table
 from regionfer.training.attribute_targets import UNSEEN_WEIGHT, attribute_losses, attribute_targets
 from regionfer.training.augmentation import draw_variation, turned_poses
-from regionfer.training.build import build_classifier
+from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import PARITY, export
 from regionfer.training.loop import LAST, train
 from regionfer.training.optimisation import build_optimiser
+from regionfer.training.pretraining import load_model_file, load_whole
 from regionfer.training.recipe import AttributesRecipe, AugmentationRecipe, Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -207,6 +208,25 @@ def test_the_pose_learns_at_its_own_rate_or_that_of_the_heads(
     assert {parameter.requires_grad for parameter in network.heads.pose.parameters()} == {pose != 0}
 
 
+def test_with_the_mirror_image_the_pose_is_the_mean_and_covers_stay(
+    make_recipe: MakeRecipe, make_faces: MakeFaces
+) -> None:
+    torch.manual_seed(0)
+    classifier = build_classifier(make_recipe(attributes=HEADS), 3).eval()
+    faces = make_faces(8).faces
+    with torch.no_grad():
+        classifier.flip = False
+        plain = [classifier(each) for each in (faces, faces.flip(2))]
+        classifier.flip = True
+        both = [classifier(each) for each in (faces, faces.flip(2))]
+    signs = torch.tensor([-1.0, 1, -1])
+    assert_close(both[0].pose, (plain[0].pose + plain[1].pose * signs) / 2)
+    assert_close(both[1].pose, both[0].pose * signs)
+    assert (both[0].pose - plain[0].pose).abs().max() > 0.1
+    assert_close(both[0].visibility, plain[0].visibility)
+    assert_close(both[0].occlusion, plain[0].occlusion)
+
+
 class EarlierPoseHead(nn.Sequential):
     """The layers that weights before version 9 have, by their names."""
 
@@ -237,13 +257,54 @@ def test_a_pose_head_of_another_make_begins_anew_if_it_learns(
         out, said = tmp_path / f"from{start.suffix}", list[str]()
         recipe = make_recipe(attributes=HEADS, optimiser={**frozen, "pose_lr": 0.01})
         end = train(recipe, faces, None, out, classes=classes, start=start, report=said.append)
-        assert f"{start}: has no pose head, or another; it begins anew" in said
+        assert f"{start}: its pose head is of another make; the pose is learned from the start" in said
         assert end.averaged["network.heads.pose.hidden.weight"].shape[0] == attributes.POSE_WIDTH
         others = [name for name in made.averaged if not name.startswith("network.heads.pose.")]
         assert all(torch.equal(end.averaged[name], made.averaged[name]) for name in others)
         asleep = make_recipe(attributes=HEADS, optimiser={"pose_lr": 0})
-        with pytest.raises(CheckpointError, match=r"are missing \(network\.heads\.pose\.reduce\.weight"):
+        with pytest.raises(CheckpointError, match=rf"{start.name}: its pose head is of another make.*or learn"):
             train(asleep, faces, None, tmp_path / f"asleep{start.suffix}", classes=classes, start=start)
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: its pose head is of another make"):
+        train(whole, faces, None, tmp_path / "made", classes=classes, resume=True)
+    with pytest.raises(CheckpointError, match="old: its pose head is of another make"):
+        load_classifier(made, "old")
+
+
+def test_a_pose_head_of_the_same_make_is_kept(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    recipe, said = make_recipe(attributes=HEADS, optimiser={"epochs": 1}), list[str]()
+    made = train(recipe, with_attributes(make_faces(48)), None, tmp_path / "made", classes=classes)
+    export(made, tmp_path / "made.onnx", name="heads", version="1")
+    from_file, from_checkpoint = (build_classifier(recipe, 3) for _ in range(2))
+    load_model_file(from_file, classes, tmp_path / "made.onnx", recipe, said.append)
+    load_whole(from_checkpoint, classes, tmp_path / "made" / LAST, recipe, said.append)
+    for classifier in (from_file, from_checkpoint):
+        state = classifier.state_dict()
+        assert all(torch.equal(state[name], made.averaged[name]) for name in state if ".heads." in name)
+    assert said == []
+
+
+def test_heads_that_a_start_lacks_must_learn(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces = with_attributes(make_faces(48))
+    bare = make_recipe(optimiser={"epochs": 1})
+    train(bare, faces, None, tmp_path / "bare", classes=classes)
+    recipe = make_recipe(attributes=HEADS, optimiser={"attribute_lr": 0, "pose_lr": 0.01})
+    with pytest.raises(CheckpointError, match=r"tensors are missing \(network\.heads\.reduce\.weight"):
+        load_whole(build_classifier(recipe, 3), classes, tmp_path / "bare" / LAST, recipe)
+
+
+def test_heads_without_a_pose_start_from_some_with_one(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    recipe = make_recipe(attributes=HEADS, optimiser={"epochs": 1})
+    made = train(recipe, with_attributes(make_faces(48)), None, tmp_path / "made", classes=classes)
+    without = make_recipe(attributes={**HEADS, "pose": None})
+    classifier = build_classifier(without, 3)
+    load_whole(classifier, classes, tmp_path / "made" / LAST, without)
+    assert torch.equal(classifier.state_dict()["network.heads.mix.weight"], made.averaged["network.heads.mix.weight"])
 
 
 def test_a_network_without_heads_starts_from_one_with_them(

@@ -120,6 +120,22 @@ def test_their_pose_counts_more(make_recipe: MakeRecipe, with_drawn: FaceData) -
     assert step.attributes.pose_weight.tolist() == [1, 3]
 
 
+def test_profiles_among_the_others_have_a_weight_of_their_own(make_recipe: MakeRecipe, with_drawn: FaceData) -> None:
+    assert with_drawn.poses is not None
+    yaws = torch.tensor([44.0, -46, torch.nan, -60])
+    poses = with_drawn.poses.clone()
+    poses[[0, 1, 2, 40], 0] = yaws
+    weights = {"turned_weight": 3.0, "profile_weight": 5.0}
+    recipe = make_recipe(
+        attributes={"heads": True, "pose": "p", "stage": 2, "turned": "t", **weights},
+        augmentation={"occlude": 0.0},
+    )
+    rows = torch.tensor([0, 1, 2, 40])
+    step = draw_step(recipe, build_classifier(recipe, 3), replace(with_drawn, poses=poses), rows, 0)
+    assert step.attributes is not None
+    assert step.attributes.pose_weight.tolist() == [1, 5, 0, 3]
+
+
 def test_their_weight_is_theirs_in_the_loss(
     make_recipe: MakeRecipe, with_drawn: FaceData, step_losses: StepLosses
 ) -> None:

@@ -125,7 +125,7 @@ def _told_where_it_begins(out: str, progress: "Progress") -> "Progress":
     def told(done: int, total: int) -> None:
         nonlocal begun
         if done and not begun:
-            click.echo(f"{out}: goes on, {counted(done, 'image')} of {total:,} were done before", err=True)
+            click.echo(f"{out}: goes on; done before: {done:,} of {counted(total, 'image')}", err=True)
         begun = True
         progress(done, total)
 

@@ -38,6 +38,15 @@ class AttributeLogits(NamedTuple):
     occluded: Tensor
     pose: Tensor | None
 
+    def with_pose_of_mirror(self, mirrored: "AttributeLogits") -> "AttributeLogits":
+        """The same, but for the pose: the mean over these faces and their mirror images, where yaw and roll change
+        sign.
+        """
+        if self.pose is None or mirrored.pose is None:
+            return self
+        yaw, pitch, roll = mirrored.pose.unbind(1)
+        return self._replace(pose=(self.pose + torch.stack([-yaw, pitch, -roll], dim=1)) / 2)
+
 
 class Attributes(NamedTuple):
     """What is said of B faces with R regions.
@@ -60,7 +69,7 @@ class AttributeHeads(nn.Module):
     Args:
         channels: C of the map.
         pose: whether to estimate the head pose.
-        width: channels of the heads.
+        width: channels of the heads; the pose head has twice as many, and ``POSE_WIDTH`` hidden units.
     """
 
     halves: Tensor

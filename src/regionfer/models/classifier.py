@@ -75,8 +75,8 @@ class ExpressionClassifier(nn.Module):
         size: side of the network's input, pixels.
         regions: (R - 1, 4) crop boxes, or how to place them around landmarks; None for a network without regions.
         temperature: divides the logits (Guo et al., 2017).
-        flip: answer with the mean over a face and its mirror image, at twice the cost. The weights of the regions
-            stay those of the face as it is.
+        flip: answer with the mean over a face and its mirror image, expression and pose, at twice the cost. The
+            weights of the regions, and what covers them, stay those of the face as it is.
     """
 
     regions: Tensor | None
@@ -127,17 +127,18 @@ class ExpressionClassifier(nn.Module):
     def forward(self, faces: Tensor, landmarks: Tensor | None = None) -> Classified:
         """Classify (B, H, W, 3) uint8 RGB faces, with (B, 5, 2) landmarks in 0..1 where needed."""
         prediction = self.predict(faces, landmarks)
-        probabilities = self._calibrated(prediction)
+        probabilities, logits = self._calibrated(prediction), prediction.attributes
         if self.flip:
             mirrored = self.predict(faces.flip(2), None if landmarks is None else mirror_points(landmarks))
             probabilities = (probabilities + self._calibrated(mirrored)) / 2
+            if logits is not None and mirrored.attributes is not None:
+                logits = logits.with_pose_of_mirror(mirrored.attributes)
         classified = Classified(probabilities, prediction.mu, prediction.nu, prediction.share)
-        if self.network.heads is None or prediction.attributes is None:
+        if self.network.heads is None or logits is None:
             return classified
         crops = self.boxes(landmarks)
         crops = self.whole[:0] if crops is None else crops
-        attributes = self.network.heads.attributes(prediction.attributes, with_whole(crops))
-        return classified._replace(**attributes._asdict())
+        return classified._replace(**self.network.heads.attributes(logits, with_whole(crops))._asdict())
 
     def _calibrated(self, prediction: Prediction) -> Tensor:
         return (prediction.logits / self.temperature + self.prior_shift).softmax(1)

@@ -21,6 +21,9 @@ LEAST = 0.01
 HIDDEN = 0.9
 """Share of that box from which on nothing shows how the face is turned."""
 
+PROFILE = 45.0
+"""Degrees of yaw, to either side, beyond which a face has the weight of profiles."""
+
 UNSEEN_WEIGHT = 0.1
 """Weight of a face that nothing was drawn over and nobody looked at. Most of them are uncovered, but about a fifth are
 not, and with full weight the heads would learn to tell drawn hands from real ones."""
@@ -66,7 +69,8 @@ def attribute_targets(
     poses = unknown[:, None].expand(-1, 3) if data.poses is None else turned_poses(data.poses[rows], variation.affine)
     poses = torch.where((share > HIDDEN)[:, None], torch.nan, poses)
     turned = torch.zeros(len(rows), dtype=torch.bool) if data.turned is None else data.turned[rows]
-    pose_weight = torch.where(turned, recipe.turned_weight, 1.0)
+    pose_weight = torch.where(poses[:, 0].abs() > PROFILE, recipe.profile_weight, 1.0)
+    pose_weight = torch.where(turned, recipe.turned_weight, pose_weight)
     return AttributeTargets(
         alpha=alpha,
         occluded=(drawn | (seen == 1)).float(),

@@ -14,7 +14,7 @@ from regionfer.models.backbones import Backbone, Preprocessing, build_backbone
 from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.training.checkpoint import Checkpoint
-from regionfer.training.pretraining import load_pretrained
+from regionfer.training.pretraining import load_pretrained, require_pose_head
 from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe, parse_recipe
 
 
@@ -69,6 +69,7 @@ def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> Expre
     """
     recipe = parse_recipe(dict(checkpoint.recipe), source)
     classifier = build_classifier(recipe, len(checkpoint.classes), pretrained=False)
+    require_pose_head(classifier.state_dict(), checkpoint.averaged, source)
     try:
         classifier.load_state_dict(dict(checkpoint.averaged))
     except RuntimeError as error:

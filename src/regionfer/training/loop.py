@@ -32,7 +32,7 @@ from regionfer.training.checkpoint import (
 from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average, set_training
-from regionfer.training.pretraining import load_model_file, load_whole
+from regionfer.training.pretraining import load_model_file, load_whole, require_pose_head
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.run_files import BEST, LAST
 from regionfer.training.step import Losses, Step, draw_step, part_losses
@@ -317,6 +317,7 @@ class _Run:
         theirs = parse_recipe(dict(checkpoint.recipe), str(path))
         if changed := _differences(_identity(theirs, checkpoint.classes, checkpoint.data), self.identity):
             raise CheckpointError(f"{path}: made by another run: {changed}; train in another folder with --out")
+        require_pose_head(self.classifier.state_dict(), checkpoint.network, path)
         self.classifier.load_state_dict(dict(checkpoint.network))
         self.evaluated.load_state_dict(dict(checkpoint.averaged))
         restore_optimiser(self.optimiser, checkpoint.optimiser)

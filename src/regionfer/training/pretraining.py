@@ -136,8 +136,23 @@ def _vggface_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def require_pose_head(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str | Path) -> None:
+    """See that a state has the pose head that a network has, if both have one.
+
+    Raises:
+        CheckpointError: it has one of another make, as releases before had.
+    """
+    ours, theirs = _shapes(wanted, _POSE), _shapes(found, _POSE)
+    if ours and theirs and ours != theirs:
+        raise CheckpointError(
+            f"{source}: its pose head is of another make, that of another release; use that release, or learn the pose "
+            "anew: start from it (--from) with [attributes] pose given and optimiser.pose_lr above 0"
+        )
+
+
 def _require_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
     """Raise unless both have the same names and shapes."""
+    require_pose_head(wanted, found, path)
     missing = [name for name in wanted if name not in found]
     unknown = [name for name in found if name not in wanted]
     shapes = [
@@ -172,7 +187,8 @@ def load_model_file(
     """Start a network from the weights inside a model file.
 
     The classifier's last layer is taken over only where the classes are the same, in the same order; else it stays as
-    it was made. So does a pose head that is of another make in the file, as in those of older versions, if it learns.
+    it was made. So do heads of [attributes] that the file lacks, or a pose head that is of another make in it, as in
+    those of older versions, if they learn.
 
     Args:
         classifier: changed in place.
@@ -214,7 +230,17 @@ def load_whole(
     """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
 
     As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
-    the checkpoint lacks, and a pose head that is of another make in it.
+    the checkpoint lacks, or a pose head that is of another make in it, if they learn.
+
+    Args:
+        classifier: changed in place.
+        classes: the classes it is to tell apart.
+        path: a checkpoint, such as RUN/best.safetensors.
+        recipe: what the network was built by.
+        report: called with a line of text if a pose head begins anew.
+
+    Returns:
+        The checkpoint.
 
     Raises:
         CheckpointError: the file is no checkpoint, or holds a network of another architecture.
@@ -251,17 +277,19 @@ def _fitted(
     same_classes: bool,
 ) -> dict[str, Tensor]:
     """A state for a network that may have other classes, and heads of [attributes] where the other has none or none
-    where it has some: the classifier of other classes and new heads stay as the network was made with. So does a pose
-    head of another make than the other's, as that of older weights is, if it learns the pose.
+    where it has some: the classifier of other classes, and new heads that learn, stay as the network was made with. So
+    does a pose head of another make than the other's, as that of older weights is, if it learns the pose.
     """
-    if not any(name.startswith(_HEADS) for name in wanted):
-        state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
+    for heads in (_HEADS, _POSE):
+        if not _shapes(wanted, heads):
+            state = {name: value for name, value in state.items() if not name.startswith(heads)}
     new = [] if same_classes else ["network.classifier."]
-    if not any(name.startswith(_HEADS) for name in state):
-        new.append(_HEADS)
-    elif recipe.learns_pose and _shapes(wanted, _POSE) != _shapes(state, _POSE):
+    if not _shapes(state, _HEADS):
+        new += [_HEADS] if recipe.optimiser.attribute_lr else []
+    elif recipe.learns_pose and _shapes(wanted, _POSE) != (theirs := _shapes(state, _POSE)):
         new.append(_POSE)
-        report(f"{path}: has no pose head, or another; it begins anew")
+        found = "its pose head is of another make" if theirs else "it has no pose head"
+        report(f"{path}: {found}; the pose is learned from the start")
     kept = {name: value for name, value in state.items() if not name.startswith((*new,))}
     return {**kept, **{name: value for name, value in wanted.items() if name.startswith((*new,))}}
 

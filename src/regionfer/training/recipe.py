@@ -171,7 +171,9 @@ class AttributesRecipe(_Section):
     """by how many degrees these are rolled at most, where augmentation.rotation is more: seen from the side, a head
     that is rolled looks much like one that nods, and the latter is what people do"""
     turned_weight: Annotated[float, Field(ge=0)] = 1.0
-    """weight of the pose of such a face against that of another"""
+    """weight of the pose of such a face against that of another, which is no profile"""
+    profile_weight: Annotated[float, Field(ge=0)] = 1.0
+    """the same of a face that is not drawn, whose label has a yaw beyond 45 degrees to either side: there are few"""
 
 
 class OptimiserRecipe(_Section):
