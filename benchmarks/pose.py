@@ -47,6 +47,7 @@ MIRROR = np.array([-1, 1, -1])
 TURNS = (-30, -20, -10, 10, 20, 30)  # degrees, clockwise as seen
 BINS = ((0, 30), (30, 45), (45, 60), (60, 91))  # degrees of |yaw|
 DRAWN_BINS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 91))
+ASIDE = 45  # degrees of yaw beyond which faces are checked by themselves, too
 TRUSTED = 0.5  # least confidence of a label that counts
 SURE_YAWS, SURE_PITCHES = range(-75, 76, 15), (-30, 0, 30)  # of the made heads
 MANY_YAWS = (-75, -60, -45, -30, 0, 30, 45, 60, 75)  # of the heads of people
@@ -93,12 +94,15 @@ def main() -> None:
 
 def report(estimate: Estimator, labelled: Labelled, drawn: Mapping[str, Labelled]) -> list[str]:
     """All checks of one estimator, as lines."""
-    poses = estimate(labelled.faces)
+    poses, aside = estimate(labelled.faces), np.abs(labelled.poses[:, 0]) > ASIDE
     lines = [f"  {'no answer':24} {np.isnan(poses).any(axis=1).mean():.1%}"]
-    lines.append(spread("mirror", mirror_errors(poses, estimate(mirrored(labelled.faces)))))
+    checks = {"mirror": mirror_errors(poses, estimate(mirrored(labelled.faces)))}
     for turn in TURNS:
-        after = estimate(turned(labelled.faces, turn))
-        lines.append(spread(f"turned by {turn}", turn_errors(poses, after, turn)))
+        checks[f"turned by {turn}"] = turn_errors(poses, estimate(turned(labelled.faces, turn)), turn)
+    for name, errors in checks.items():
+        lines.append(spread(name, errors))
+        if aside.any():
+            lines.append(spread(f"{name}, |yaw| > {ASIDE}", errors[aside]))
     lines += teacher_lines(poses, labelled.poses)
     for name, made in drawn.items():
         answers = estimate(made.faces)

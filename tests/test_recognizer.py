@@ -493,6 +493,13 @@ class TestCropsThatCannotBeJudged:
         assert len(noticed) >= 0.7 * len(crops)
         assert {(face.pose, face.occlusion, face.regions[0].visibility) for face in noticed} == {(None, None, None)}
 
+    @pytest.mark.parametrize("quarters", [1, 3])
+    def test_on_its_side(self, shipped, crops, quarters):
+        result = shipped.recognize_crops([np.rot90(crop, quarters) for crop in crops])
+        noticed = [face for face in result if face.uncertain_reason == "on its side"]
+        assert len(noticed) >= 0.6 * len(crops)
+        assert {(face.pose, face.occlusion, face.regions[0].visibility) for face in noticed} == {(None, None, None)}
+
     def test_what_was_mistaken_for_a_face_in_a_photo(self, shipped):
         """In the astronaut on her head a piece of the sleeve is found."""
         photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg"))[::-1, ::-1]
@@ -512,37 +519,53 @@ class TestCropsThatCannotBeJudged:
         assert {(face.uncertain, face.pose, face.occlusion) for face in noticed} == {(True, None, None)}
 
     def test_the_rules(self):
-        """Sure of a face as it is, turned; the most probable expression; the reason."""
+        """Sure of a face as it is, turned by 180 and by 90 degrees; the most probable expression; the reason."""
         cases = [
-            (0.1, 0.1, 0.4, "no face"),
-            (0.1, 0.1, 0.7, ""),
-            (0.1, 0.3, 0.4, ""),
-            (0.1, 0.95, 0.9, "upside down"),
-            (0.1, 0.85, 0.9, ""),
-            (0.93, 0.95, 0.9, ""),
-            (0.7, 0.95, 0.9, "upside down"),
-            (0.8, 0.95, 0.9, ""),
-            (np.nan, np.nan, 0.2, ""),
+            (0.1, 0.1, 0.1, 0.4, "no face"),
+            (0.1, 0.1, 0.1, 0.7, ""),
+            (0.1, 0.3, 0.1, 0.4, ""),
+            (0.1, 0.1, 0.3, 0.4, ""),
+            (0.1, 0.95, 0.1, 0.9, "upside down"),
+            (0.1, 0.85, 0.1, 0.9, ""),
+            (0.93, 0.95, 0.1, 0.9, ""),
+            (0.7, 0.95, 0.1, 0.9, "upside down"),
+            (0.8, 0.95, 0.1, 0.9, ""),
+            (0.1, 0.1, 0.99, 0.9, "on its side"),
+            (0.1, 0.1, 0.96, 0.9, ""),
+            (0.5, 0.1, 0.99, 0.9, "on its side"),
+            (0.7, 0.1, 0.99, 0.9, ""),
+            (0.1, 0.95, 0.99, 0.9, "on its side"),
+            (0.1, 0.995, 0.99, 0.9, "upside down"),
+            (np.nan, np.nan, np.nan, 0.2, ""),
         ]
         n, blank = len(cases), np.zeros((len(cases), 1), np.float32)
-        crops = np.float32([case[:2] for case in cases])
-        output = ModelOutput(np.float32([[case[2], 0] for case in cases]), blank, blank, blank)
+        crops = np.float32([case[:3] for case in cases])
+        output = ModelOutput(np.float32([[case[3], 0] for case in cases]), blank, blank, blank)
         found = unfit_reasons(np.full(n, 48), np.ones(n, bool), output, crops=crops)
-        assert found.tolist() == [case[3] for case in cases]
+        assert found.tolist() == [case[4] for case in cases]
         assert unfit_reasons(np.full(n, 48), np.ones(n, bool), output).tolist() == [""] * n
 
-    @pytest.mark.parametrize(("roll", "reason"), [(None, "upside down"), (170.0, "upside down"), (0.0, "covered")])
-    def test_what_is_upside_down_is_not_called_covered(self, roll, reason):
+    @pytest.mark.parametrize(
+        ("roll", "scores", "reason"),
+        [
+            (None, (0.1, 0.95, 0), "upside down"),
+            (170.0, (0.1, 0.95, 0), "upside down"),
+            (0.0, (0.1, 0.95, 0), "covered"),
+            (None, (0.1, 0, 0.99), "on its side"),
+            (0.0, (0.1, 0, 0.99), "covered"),
+        ],
+    )
+    def test_what_is_not_upright_is_not_called_covered(self, roll, scores, reason):
         row, nothing = np.zeros((1, 6), np.float32), np.zeros((1, 1), np.float32)
         output = ModelOutput(np.float32([[0.9, 0.1]]), nothing, nothing, nothing, None, row + np.float32(0.8))
         turned = None if roll is None else np.array([roll])
-        found = unfit_reasons(np.array([48]), np.array([True]), output, turned, np.float32([[0.1, 0.95]]))
+        found = unfit_reasons(np.array([48]), np.array([True]), output, turned, np.float32([scores]))
         assert found.tolist() == [reason]
 
     def test_only_suspect_crops_are_looked_at_again(self, trusting, draw_squares, monkeypatch):
         looked = []
         monkeypatch.setattr(
-            CropCheck, "scores", lambda self, crops: looked.append(len(crops)) or np.full((len(crops), 2), 0.9)
+            CropCheck, "scores", lambda self, crops: looked.append(len(crops)) or np.full((len(crops), 3), 0.9)
         )
         trusting.recognize_crops(np.stack([np.full((48, 48, 3), colour, np.uint8) for colour in (RED, BLUE, BLUE)]))
         trusting.recognize(draw_squares(RED, BLUE))

@@ -28,7 +28,9 @@ class TestFaces:
 
     def test_crops_that_cannot_be_judged(self, trusted_model, plain_faces, make_manifest, monkeypatch):
         """MTCNN's last network is made to see every suspect crop upside down."""
-        monkeypatch.setattr(CropCheck, "scores", lambda self, crops: np.full((len(crops), 2), [0.0, 0.95], np.float32))
+        monkeypatch.setattr(
+            CropCheck, "scores", lambda self, crops: np.full((len(crops), 3), [0.0, 0.95, 0.0], np.float32)
+        )
         faces = np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in (RED, GREEN, BLUE)])
         recognizer = Recognizer(trusted_model)
         alone = recognizer.recognize_crops(faces)
