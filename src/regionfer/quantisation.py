@@ -173,10 +173,14 @@ def _backbone_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def _unfold_half(graph: onnx.GraphProto) -> None:
-    """Put weights that are stored in half precision, with a cast behind them, in single precision."""
+    """Put weights of convolutions that are stored in half precision, with a cast behind them, in single precision."""
     halves = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    known = [value for value in graph.value_info if value.name not in halves]  # the others may still say float
+    del graph.value_info[:]
+    graph.value_info.extend(known)
+    wanted = {name for node in graph.node if node.op_type == "Conv" for name in node.input}
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in halves]
-    for node in casts:
+    for node in (each for each in casts if each.output[0] in wanted):
         tensor = halves[node.input[0]]
         single = onnx.numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(onnx.numpy_helper.from_array(single, node.output[0]))
@@ -185,7 +189,9 @@ def _unfold_half(graph: onnx.GraphProto) -> None:
 
 def _float_layers(graph: onnx.GraphProto) -> dict[str, int]:
     constants = {tensor.name for tensor in graph.initializer if tensor.name.startswith("network.")}
-    kinds = [node.op_type for node in graph.node if node.op_type != "Conv" and constants & set(node.input)]
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in constants]
+    constants |= {node.output[0] for node in casts}
+    kinds = [n.op_type for n in graph.node if n.op_type not in ("Conv", "Cast") and constants & set(n.input)]
     return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
