@@ -290,6 +290,11 @@ class TestInfo:
         )
         assert expected in result.stdout
 
+    def test_figures_of_another_model_say_so(self, save_model, make_card):
+        metric = {"dataset": "FERPlus", "n": 3191, "accuracy": 0.85, "measured_on": "twin 3"}
+        result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(metrics=(metric,))))])
+        assert "FERPlus: accuracy 85.0%, n = 3191, measured on twin 3, not on this model" in result.stdout
+
     def test_what_it_says_about_trust(self, save_model, make_card, trusted_model):
         card = make_card(uncertainty=trusted_model.card.uncertainty, prior_shift=(0.25,) * 8, occlusion_threshold=0.4)
         path = str(save_model(card, heads=("visibility", "occlusion", "pose")))

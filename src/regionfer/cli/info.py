@@ -94,7 +94,7 @@ def _metric_line(metric: Mapping[str, Any]) -> str:
     if isinstance(baseline, Mapping) and "accuracy" in baseline:
         parts.append(f"plain backbone {_accuracy(baseline)}")
     if "measured_on" in metric:
-        parts.append(f"measured on {metric['measured_on']}, which did not learn from these faces")
+        parts.append(f"measured on {metric['measured_on']}, not on this model")
     if "note" in metric:
         parts.append(str(metric["note"]))
     return ", ".join(parts)
