@@ -240,6 +240,27 @@ def test_a_backbone_of_one_s_own(go, tmp_path, monkeypatch):
     np.testing.assert_array_equal(first, second)
 
 
+def test_without_a_common_backbone(go, plan, tmp_path):
+    go(only=["plain"], seeds=(0,))
+    kept = tmp_path / "kept.safetensors"
+    (tmp_path / "out" / "backbone" / "best.safetensors").rename(kept)
+    (tmp_path / "out").rename(tmp_path / "first")
+    start, end = PLAN.index("[backbone.model]"), PLAN.index("[[row]]")
+    alone = (PLAN[:start] + PLAN[end:]).replace('backbone = "tiny"', f'backbone = "tiny"\npretrained = "{kept}"')
+    plan.write_text(alone)
+    go(only=["plain"], seeds=(0,))
+    assert not (tmp_path / "out" / "backbone").exists()
+    first, second = (np.load(tmp_path / out / "plain" / "seed-0" / "answers.npz")["clean"] for out in ("first", "out"))
+    np.testing.assert_array_equal(first, second)
+    # Other weights to start from are another run, and none are refused.
+    kept.write_bytes((tmp_path / "first" / "plain" / "seed-0" / "best.safetensors").read_bytes())
+    table, _ = go(only=["plain"], seeds=(0,), resume=True)
+    assert "made by another run: other backbone" in table.rows[0].failures[0]
+    kept.unlink()
+    with pytest.raises(RecipeError, match=r"model\.pretrained names .*kept\.safetensors, which is not there"):
+        go(only=["plain"], seeds=(0,), resume=True)
+
+
 class TestCommand:
     @pytest.fixture
     def own_faces(self, make_faces, tmp_path):

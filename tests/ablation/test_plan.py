@@ -106,6 +106,32 @@ def test_the_files_that_come_along(name):
     assert ablation.backbone.input.size == views[ablation.reference].input.size
 
 
+def test_without_a_common_backbone_rows_start_as_they_say(write, tmp_path):
+    start, end = PLAN.index("[backbone.model]"), PLAN.index("[[row]]")
+    plan = PLAN[:start] + PLAN[end:]
+    ablation = load_ablation(write(plan.replace("dropout = 0.1", 'pretrained = "pretrained/weights.json"')))
+    assert ablation.backbone is None
+    assert {row.recipe.model.pretrained for row in ablation.rows} == {tmp_path / "pretrained" / "weights.json"}
+    assert ablation.faces is ablation.rows[0].recipe
+    with pytest.raises(RecipeError, match=r"row ran: \[data\] and"):
+        load_ablation(write(plan.replace("recipe.loss.margin = 0.05", "recipe.input.face_size = 40")))
+
+
+def test_the_steps_change_one_thing_each():
+    ablation = load_ablation(RECIPES / "steps.toml")
+    rows = {row.name: row.recipe for row in ablation.rows}
+    whole = rows[ablation.reference].model_dump()
+    changed = {
+        name: [section for section, value in recipe.model_dump().items() if value != whole[section]]
+        for name, recipe in rows.items()
+    }
+    assert changed.pop("recipe") == []
+    assert all(len(sections) == 2 and sections[0] == "name" for sections in changed.values()), changed
+    assert ablation.backbone is None
+    assert whole["model"]["pretrained"].name == "faceres-deep.json"
+    assert {name for pair in ablation.compared for name in pair} == set(rows)
+
+
 def test_the_ablation_has_the_rows_that_were_asked_for():
     rows = {row.name: row for row in load_ablation(RECIPES / "ablation.toml").rows}
     recipes = {name: row.recipe for name, row in rows.items()}

@@ -1,4 +1,4 @@
-"""Run an ablation: the common backbone, then every run of every row, then the table."""
+"""Run an ablation: the common backbone if there is to be one, then every run of every row, then the table."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,6 +26,7 @@ from regionfer.faces import MTCNN, FaceDetector
 from regionfer.pace import Pace, measure_pace
 from regionfer.training.data import FaceData
 from regionfer.training.loop import train
+from regionfer.training.recipe import Recipe, require_files
 from regionfer.training.run_files import BEST
 from regionfer.training.sources import Sources
 
@@ -44,7 +45,8 @@ class Settings:
         only: names of the rows to run; empty for all. The table has every row that has run before, too.
         seeds: use these for every row instead of its own.
         limit: at most so many faces to learn from, and as many held out: a trial.
-        backbone: a checkpoint or pretraining file to start from instead of training the common backbone.
+        backbone: a checkpoint or pretraining file that all rows start from, in place of the common backbone or of what
+            their recipes say.
         resume: go on with what is there.
         progress: show bars on standard error.
         workers: threads that look for landmarks.
@@ -82,7 +84,7 @@ def ablate(
         show_search: shows how far the search for landmarks is.
 
     Raises:
-        RecipeError: ``settings.only`` names a row that is not there.
+        RecipeError: ``settings.only`` names a row that is not there; or rows are to start from files that are not.
         DatasetError: there are no held-out faces.
         CheckpointError: the folder holds another ablation, or one at all without ``resume``.
         OutputError: the folder cannot be written to.
@@ -93,8 +95,13 @@ def ablate(
         raise RecipeError(f"{ablation.name}: no row is called {', '.join(unknown)}; there are {known}")
     if not settings.resume and next(settings.out.glob(f"**/{IDENTITY}"), None):
         raise CheckpointError(f"{settings.out}: holds runs already; give --resume to go on, or another folder")
+    if ablation.backbone is None and settings.backbone is None:
+        for row in ablation.rows:  # before anything that takes minutes
+            require_files(row.recipe, "model")
     faces = _Faces.of(ablation, sources, settings, detector or MTCNN(threads=1), show_search)
-    backbone = settings.backbone or _common_backbone(ablation, faces.corpus, settings, report)
+    backbone = settings.backbone
+    if backbone is None and ablation.backbone is not None:
+        backbone = _common_backbone(ablation.backbone, faces.corpus, settings, report)
     runs = Runs(faces.corpus, settings.out, backbone, settings.progress, report)
     results: dict[str, _Results] = {}
     for row in ablation.rows:
@@ -178,13 +185,13 @@ def _landmarks(
     return found
 
 
-def _common_backbone(ablation: Ablation, corpus: Corpus, settings: Settings, report: Report) -> Path:
+def _common_backbone(recipe: Recipe, corpus: Corpus, settings: Settings, report: Report) -> Path:
     """The checkpoint of the run that all rows start from."""
     folder = settings.out / BACKBONE
-    claim(folder, run_identity(ablation.backbone, corpus))
+    claim(folder, run_identity(recipe, corpus))
     report("the common backbone")
     train(
-        ablation.backbone,
+        recipe,
         corpus.training,
         corpus.held_out,
         folder,

@@ -44,7 +44,7 @@ class _File(_Section):
     seeds: Seeds = (0,)
     reference: str
     base: Changes
-    backbone: Changes = Field(default_factory=dict)
+    backbone: Changes | None = None
     row: Annotated[tuple[_Row, ...], Field(min_length=1)]
     compare: tuple[_Comparison, ...] = ()
 
@@ -71,7 +71,7 @@ class Row:
         name: short, also the name of its folder.
         title: what it is, for a person.
         seeds: one run for each.
-        recipe: of all its runs but for seed and pretraining.
+        recipe: of all its runs but for the seed and, where there is a common backbone, pretraining.
     """
 
     name: str
@@ -86,17 +86,22 @@ class Ablation:
 
     Attributes:
         name: of the ablation.
-        backbone: recipe of the run whose backbone all rows start from.
+        backbone: recipe of the run whose backbone all rows start from; None where each starts as its recipe says.
         rows: in the order of the table.
         reference: name of the row that costs are compared with.
         compared: pairs of names, a model and its baseline, that are compared face by face.
     """
 
     name: str
-    backbone: Recipe
+    backbone: Recipe | None
     rows: tuple[Row, ...]
     reference: str
     compared: tuple[tuple[str, str], ...]
+
+    @property
+    def faces(self) -> Recipe:
+        """One of the recipes, which all name the same faces."""
+        return self.backbone or self.rows[0].recipe
 
 
 def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Ablation:
@@ -123,7 +128,9 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         faults = (f"{'.'.join(map(str, fault['loc'])) or 'ablation'}: {fault['msg']}" for fault in error.errors())
         raise RecipeError(f"{path}: {'; '.join(faults)}") from error
     base = _resolved(file.base, path) | dict(overrides or {})
-    backbone = parse_recipe(_named(_merged(base, _resolved(file.backbone, path)), BACKBONE), f"{path}: [backbone]")
+    backbone = None
+    if file.backbone is not None:
+        backbone = parse_recipe(_named(_merged(base, _resolved(file.backbone, path)), BACKBONE), f"{path}: [backbone]")
     rows = tuple(
         Row(
             name=row.name,
@@ -135,11 +142,12 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         )
         for row in file.row
     )
-    for row in rows:
-        if (row.recipe.data, row.recipe.input.face_size) != (backbone.data, backbone.input.face_size):
-            raise RecipeError(f"{path}: row {row.name}: [data] and input.face_size must be those of all rows")
     compared = tuple((pair.model, pair.baseline) for pair in file.compare)
-    return Ablation(file.name, backbone, rows, file.reference, compared)
+    ablation = Ablation(file.name, backbone, rows, file.reference, compared)
+    for row in rows:
+        if (row.recipe.data, row.recipe.input.face_size) != (ablation.faces.data, ablation.faces.input.face_size):
+            raise RecipeError(f"{path}: row {row.name}: [data] and input.face_size must be those of all rows")
+    return ablation
 
 
 def _merged(base: Changes, changes: Changes) -> Changes:

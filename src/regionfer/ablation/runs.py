@@ -63,14 +63,14 @@ class Runs:
     Attributes:
         corpus: faces.
         out: a folder a row, and in it one a seed.
-        backbone: checkpoint or pretraining file that every run's backbone starts from.
+        backbone: checkpoint or pretraining file that every run's backbone starts from; None for what its recipe says.
         progress: show a bar on standard error.
         report: called with lines for a person.
     """
 
     corpus: Corpus
     out: Path
-    backbone: Path
+    backbone: Path | None
     progress: bool = False
     report: Report = lambda line: None
 
@@ -89,8 +89,8 @@ class Runs:
             CheckpointError: the folder holds another run.
             RegionferError: as training and export.
         """
-        model = recipe.model.model_copy(update={"pretrained": self.backbone})
-        recipe = recipe.model_copy(update={"model": model})
+        if self.backbone is not None:
+            recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"pretrained": self.backbone})})
         folder = self.folder(recipe.name, recipe.seed)
         claim(folder, self._identity(recipe))
         if self.is_done(recipe.name, recipe.seed):
@@ -119,7 +119,8 @@ class Runs:
         return answers
 
     def _identity(self, recipe: Recipe) -> dict[str, Any]:
-        started = hashlib.sha256(self.backbone.read_bytes()).hexdigest()
+        start = recipe.model.pretrained
+        started = None if start is None else hashlib.sha256(start.read_bytes()).hexdigest()
         return run_identity(recipe, self.corpus) | {"backbone": started, "conditions": list(self.corpus.conditions)}
 
 

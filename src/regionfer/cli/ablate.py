@@ -32,7 +32,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     "--backbone",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Start from this checkpoint, or other pretraining file, instead of training the common backbone.",
+    help="Start all rows from this checkpoint or other pretraining file; no common backbone is trained.",
 )
 @click.option(
     "--limit",
@@ -54,7 +54,7 @@ def command(
     limit: int | None,
     precision: str | None,
 ) -> None:
-    """Train every row of ABLATION.toml from one common backbone, and write one table of them.
+    """Train every row of ABLATION.toml, from one common backbone if it has one, and write one table of them.
 
     Of each row: accuracy and mean recall on the held-out split, accuracy on the same faces covered by a mask, dark
     glasses, a hand and a block, and on the most turned of them, with 95 % intervals and the spread over seeds; and its
@@ -72,7 +72,7 @@ def command(
     from regionfer.training.sources import load_sources, write_failures
 
     plan = load_ablation(ablation, {} if precision is None else {"precision": precision})
-    sources = load_sources(plan.backbone, data)
+    sources = load_sources(plan.faces, data)
     folder = Path(out or f"runs/{plan.name}")
     tell_findings(sources.findings)
     if sources.failures:
