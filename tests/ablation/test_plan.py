@@ -117,6 +117,12 @@ def test_without_a_common_backbone_rows_start_as_they_say(write, tmp_path):
         load_ablation(write(plan.replace("recipe.loss.margin = 0.05", "recipe.input.face_size = 40")))
 
 
+def test_teachers_lie_beside_the_folder_of_the_file(write, tmp_path):
+    teachers = 'recipe.teacher.checkpoints = ["runs/a/best.safetensors", "runs/b/best.safetensors"]'
+    _, ran = load_ablation(write(PLAN.replace("recipe.loss.margin = 0.05", teachers))).rows
+    assert ran.recipe.teacher.checkpoints == tuple(tmp_path / "runs" / name / "best.safetensors" for name in "ab")
+
+
 def test_the_steps_change_one_thing_each():
     ablation = load_ablation(RECIPES / "steps.toml")
     rows = {row.name: row.recipe for row in ablation.rows}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regionfer.errors import RecipeError
-from regionfer.training.recipe import FILES, Recipe, parse_recipe
+from regionfer.training.recipe import Recipe, find_files, parse_recipe
 
 BACKBONE = "backbone"
 """Folder and name of the run that makes the common backbone; no row may be called so."""
@@ -166,8 +166,5 @@ def _named(values: Changes, name: str) -> Changes:
 def _resolved(values: Changes, path: Path) -> Changes:
     """Values whose files are found from the parent of the folder of ``path``, as in a recipe."""
     resolved = copy.deepcopy(values)
-    for section, key in FILES:
-        place = resolved.get(section)
-        if isinstance(place, dict) and isinstance(name := place.get(key), str):
-            place[key] = path.resolve().parent.parent / name
+    find_files(resolved, path)
     return resolved

@@ -284,15 +284,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
-    for section, key in FILES:
-        place = values.get(section)
-        if isinstance(place, dict):
-            folder = path.resolve().parent.parent
-            match place.get(key):
-                case str(name):
-                    place[key] = folder / name
-                case [*names]:
-                    place[key] = [folder / name if isinstance(name, str) else name for name in names]
+    find_files(values, path)
     for key, value in overrides.items():
         *sections, name = key.split(".")
         place = values
@@ -301,6 +293,19 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         if isinstance(place, dict):  # else the check below says what is wrong with it
             place[name] = value
     return parse_recipe(values, source=str(path))
+
+
+def find_files(values: dict[str, Any], path: Path) -> None:
+    """Make the paths of `FILES` in a recipe's values ones from the parent of the folder of ``path``, the recipe."""
+    folder = path.resolve().parent.parent
+    for section, key in FILES:
+        place = values.get(section)
+        if isinstance(place, dict):
+            match place.get(key):
+                case str(name):
+                    place[key] = folder / name
+                case [*names]:
+                    place[key] = [folder / name if isinstance(name, str) else name for name in names]
 
 
 def require_files(recipe: Recipe, *sections: str) -> None:
