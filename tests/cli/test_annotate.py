@@ -128,6 +128,12 @@ class TestRun:
         assert message in done.stderr
 
 
+def test_an_error_speaks_of_what_was_typed(run):
+    told = run("photos").stderr
+    assert "annotate --help'" in told
+    assert "annotate run" not in told
+
+
 def test_help_has_both(run):
     told = run("--help").stdout
     for word in ("--out FILE", "--no-detect", "export", "import", "lists", "DIR|TABLE", "COMMAND"):

@@ -40,6 +40,19 @@ class _DefaultGroup(click.Group):
         self.format_commands(ctx, formatter)
 
 
+class _UnnamedContext(click.Context):
+    """Usage and errors of ``run`` speak of what people type."""
+
+    @property
+    def command_path(self) -> str:
+        """As of the group."""
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class _Unnamed(click.Command):
+    context_class = _UnnamedContext
+
+
 @click.group("annotate", cls=_DefaultGroup)
 def command() -> None:
     """Say how the faces of a folder or dataset are turned and covered.
@@ -56,7 +69,7 @@ def command() -> None:
     """
 
 
-@command.command("run", hidden=True)
+@command.command("run", hidden=True, cls=_Unnamed)
 @click.argument("place", metavar="DIR|TABLE")
 @click.option("--out", "-o", required=True, metavar="FILE", help="The table: FILE.parquet or FILE.csv.")
 @click.option("--dataset", metavar="NAME", help="DIR is this dataset, such as ferplus; 'regionfer data' names them.")
