@@ -86,6 +86,21 @@ def test_convolutions_compute_in_integers_and_answer_alike(original, sample, tmp
     assert numpy_helper.to_array(scale).shape == (8,)
 
 
+def test_convolutions_of_the_heads_stay_as_they_are(original, sample, tmp_path):
+    proto = onnx.load(original.source)
+    for tensor in proto.graph.initializer:
+        tensor.name = tensor.name.replace("network.second", "network.heads.second")
+    for node in proto.graph.node:
+        node.input[:] = [name.replace("network.second", "network.heads.second") for name in node.input]
+    (tmp_path / "heads.onnx").write_bytes(proto.SerializeToString())
+    quantised = quantise(ExpressionModel.load(tmp_path / "heads.onnx"), tmp_path / "int8.onnx", sample)
+    assert quantised.convolutions == 1
+    assert quantised.left["Conv"] == 1
+    kinds = {tensor.name: tensor.data_type for tensor in onnx.load(quantised.model.source).graph.initializer}
+    assert kinds["network.first_quantized"] == onnx.TensorProto.INT8
+    assert kinds["network.heads.second"] == onnx.TensorProto.FLOAT
+
+
 @pytest.mark.parametrize("reduced", BITS)
 def test_weights_stored_in_half_precision(original, sample, tmp_path, reduced):
     """The casts of convolutions are undone first, as a weight behind a cast would not be taken for one; others stay."""

@@ -6,7 +6,7 @@ classifier and heads stay in single precision: they take little time, and shares
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,9 @@ CALIBRATION_BATCH = 16
 
 _FOLLOWERS = ("Clip", "Relu", "Add", "MaxPool")
 """What may stand between two convolutions, and be computed in integers with them."""
+
+_HEADS = "network.heads."
+"""How the weights are called that say what covers a face and how it is turned."""
 
 _FIGURES = ("n", "accuracy", "accuracy_ci95", "mean_recall", "macro_f1", "nll", "ece")
 
@@ -111,7 +114,7 @@ def quantise(model: ExpressionModel, path: Path, sample: Faces, *, reduced: bool
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        left = _float_layers(graph)
+        left = _float_layers(graph, {node.name for node in chosen})
         _quantise_graph(proto, partial, [node.name for node in chosen], _batches(model, sample), reduced)
         write_card(partial, _card(model, sample, reduced))
         partial.replace(path)
@@ -159,14 +162,15 @@ def write_card(path: Path, card: ModelCard) -> None:
 
 
 def _backbone_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Convolutions, and what follows them without leaving the values of convolutions."""
+    """Convolutions but those of the heads, and what follows them without leaving the values of convolutions."""
     constants = {tensor.name for tensor in graph.initializer}
     made: set[str] = set()
     chosen = []
     for node in graph.node:
         values = [name for name in node.input if name and name not in constants]
         follows = node.op_type in _FOLLOWERS and bool(values) and all(name in made for name in values)
-        if node.op_type == "Conv" or follows:
+        computes = node.op_type == "Conv" and not any(name.startswith(_HEADS) for name in node.input)
+        if computes or follows:
             chosen.append(node)
             made.update(node.output)
     return chosen
@@ -187,11 +191,13 @@ def _unfold_half(graph: onnx.GraphProto) -> None:
         graph.node.remove(node)
 
 
-def _float_layers(graph: onnx.GraphProto) -> dict[str, int]:
+def _float_layers(graph: onnx.GraphProto, quantised: Container[str]) -> dict[str, int]:
     constants = {tensor.name for tensor in graph.initializer if tensor.name.startswith("network.")}
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in constants]
     constants |= {node.output[0] for node in casts}
-    kinds = [n.op_type for n in graph.node if n.op_type not in ("Conv", "Cast") and constants & set(n.input)]
+    kinds = [
+        n.op_type for n in graph.node if n.op_type != "Cast" and n.name not in quantised and constants & set(n.input)
+    ]
     return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 

@@ -240,25 +240,85 @@ def test_a_backbone_of_one_s_own(go, tmp_path, monkeypatch):
     np.testing.assert_array_equal(first, second)
 
 
+def without_backbone(pretrained):
+    """The plan without a run before the rows."""
+    start, end = PLAN.index("[backbone.model]"), PLAN.index("[[row]]")
+    return (PLAN[:start] + PLAN[end:]).replace('backbone = "tiny"', f'backbone = "tiny"\npretrained = "{pretrained}"')
+
+
 def test_without_a_common_backbone(go, plan, tmp_path):
     go(only=["plain"], seeds=(0,))
     kept = tmp_path / "kept.safetensors"
     (tmp_path / "out" / "backbone" / "best.safetensors").rename(kept)
     (tmp_path / "out").rename(tmp_path / "first")
-    start, end = PLAN.index("[backbone.model]"), PLAN.index("[[row]]")
-    alone = (PLAN[:start] + PLAN[end:]).replace('backbone = "tiny"', f'backbone = "tiny"\npretrained = "{kept}"')
-    plan.write_text(alone)
+    plan.write_text(without_backbone(kept))
     go(only=["plain"], seeds=(0,))
     assert not (tmp_path / "out" / "backbone").exists()
     first, second = (np.load(tmp_path / out / "plain" / "seed-0" / "answers.npz")["clean"] for out in ("first", "out"))
     np.testing.assert_array_equal(first, second)
+    # One that is given stands for what the recipes say.
+    plan.write_text(without_backbone("nowhere.safetensors"))
+    table, lines = go(only=["plain"], seeds=(0,), backbone=kept, resume=True)
+    assert "plain, seed 0: done before" in lines
     # Other weights to start from are another run, and none are refused.
+    plan.write_text(without_backbone(kept))
     kept.write_bytes((tmp_path / "first" / "plain" / "seed-0" / "best.safetensors").read_bytes())
     table, _ = go(only=["plain"], seeds=(0,), resume=True)
     assert "made by another run: other backbone" in table.rows[0].failures[0]
-    kept.unlink()
-    with pytest.raises(RecipeError, match=r"model\.pretrained names .*kept\.safetensors, which is not there"):
-        go(only=["plain"], seeds=(0,), resume=True)
+
+
+def refuse_to_search(monkeypatch):
+    monkeypatch.setattr(FrontalDetector, "detect", lambda *_: pytest.fail("looked for landmarks first"))
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_weights_that_are_not_there_are_missed_at_once(go, plan, tmp_path, monkeypatch, common):
+    refuse_to_search(monkeypatch)
+    text = without_backbone("w.json")
+    if common:
+        text = PLAN.replace("[backbone.model]", '[backbone.model]\npretrained = "w.json"')
+    plan.write_text(text)
+    with pytest.raises(RecipeError, match=r"model\.pretrained names .*w\.json, which is not there"):
+        go(only=["plain"])
+    (tmp_path / "w.json").mkdir()
+    with pytest.raises(RecipeError, match=r"model\.pretrained names .*w\.json, which is no file"):
+        go(only=["plain"])
+
+
+TAUGHT = """
+[[row]]
+name = "taught"
+title = "taught by another"
+taught_by = [{ row = "plain", seed = 1 }]
+recipe.model.aggregation = "mean"
+recipe.model.crop_stage = 0
+recipe.regions.generator = "none"
+"""
+
+
+def test_a_row_is_taught_by_a_run_of_another(go, plan, tmp_path):
+    plan.write_text(PLAN + TAUGHT)
+    go(only=["plain", "taught"])
+    kept = json.loads((tmp_path / "out" / "taught" / "seed-0" / "best.json").read_text())
+    assert kept["recipe"]["teacher"]["checkpoints"][0].endswith("out/plain/seed-1/best.safetensors")
+    plain, taught = (np.load(tmp_path / "out" / row / "seed-0" / "answers.npz")["clean"] for row in ("plain", "taught"))
+    assert np.abs(plain - taught).max() > 1e-4
+    # What decides a run has no place in it, so that a folder may be moved.
+    assert str(tmp_path) not in (tmp_path / "out" / "taught" / "seed-0" / "run.json").read_text()
+    _, lines = go(only=["taught"], resume=True)
+    assert "taught, seed 0: done before" in lines
+    # Another teacher is another run.
+    (tmp_path / "out" / "plain" / "seed-1" / "best.safetensors").write_bytes(b"another")
+    table, _ = go(only=["taught"], resume=True)
+    assert "made by another run: other teachers" in table.rows[-1].failures[0]
+
+
+def test_a_teacher_that_will_not_have_run_is_missed_at_once(go, plan, monkeypatch):
+    plan.write_text(PLAN + TAUGHT)
+    refuse_to_search(monkeypatch)
+    for asked in ({"only": ["taught"]}, {"only": ["plain", "taught"], "seeds": (0,)}):
+        with pytest.raises(RecipeError, match=r"taught is taught by plain, seed 1, which has not run in .*out, nor"):
+            go(**asked)
 
 
 class TestCommand:
@@ -297,6 +357,14 @@ class TestCommand:
         again = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert again.exit_code == 2
         assert "give --resume" in again.stderr
+
+    def test_without_a_common_backbone(self, plan, own_faces, tmp_path):
+        plan.write_text(PLAN[: PLAN.index("[backbone.model]")] + PLAN[PLAN.index("[[row]]") :])  # all from the start
+        arguments = ["ablate", plan, "--data", own_faces, "--out", tmp_path / "out", "--limit", 24, "--only", "plain"]
+        result = CliRunner().invoke(main, [str(argument) for argument in (*arguments, "--seeds", 0)])
+        assert result.exit_code == 0, result.output
+        assert "one view (`plain`)" in result.stdout
+        assert not (tmp_path / "out" / "backbone").exists()
 
     @pytest.mark.parametrize("seeds", ["0,x", "1,1"])
     def test_seeds_that_are_none(self, plan, tmp_path, seeds):

@@ -82,6 +82,12 @@ def test_rows_are_the_base_with_their_changes(write, tmp_path):
             "recipe.loss.margin = 0.05", "recipe.data.train = ['test']", r"row ran: \[data\] and", id="other faces"
         ),
         pytest.param("[[row]]", "[[row", "not a TOML file", id="no TOML"),
+        pytest.param(
+            "seeds = [7]",
+            'taught_by = [{ row = "ran", seed = 0 }]',
+            "plain is taught by ran, which is no",
+            id="teacher",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(write, old, new, message):
@@ -112,7 +118,7 @@ def test_without_a_common_backbone_rows_start_as_they_say(write, tmp_path):
     ablation = load_ablation(write(plan.replace("dropout = 0.1", 'pretrained = "pretrained/weights.json"')))
     assert ablation.backbone is None
     assert {row.recipe.model.pretrained for row in ablation.rows} == {tmp_path / "pretrained" / "weights.json"}
-    assert ablation.faces is ablation.rows[0].recipe
+    assert ablation.faces_recipe is ablation.rows[0].recipe
     with pytest.raises(RecipeError, match=r"row ran: \[data\] and"):
         load_ablation(write(plan.replace("recipe.loss.margin = 0.05", "recipe.input.face_size = 40")))
 
@@ -123,18 +129,24 @@ def test_teachers_lie_beside_the_folder_of_the_file(write, tmp_path):
     assert ran.recipe.teacher.checkpoints == tuple(tmp_path / "runs" / name / "best.safetensors" for name in "ab")
 
 
+def flat(values, prefix=""):
+    """Nested values by their dotted keys."""
+    for key, value in values.items():
+        yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+
+
 def test_the_steps_change_one_thing_each():
     ablation = load_ablation(RECIPES / "steps.toml")
-    rows = {row.name: row.recipe for row in ablation.rows}
-    whole = rows[ablation.reference].model_dump()
-    changed = {
-        name: [section for section, value in recipe.model_dump().items() if value != whole[section]]
-        for name, recipe in rows.items()
-    }
-    assert changed.pop("recipe") == []
-    assert all(len(sections) == 2 and sections[0] == "name" for sections in changed.values()), changed
+    rows = {row.name: dict(flat(row.recipe.model_dump(exclude={"name"}))) for row in ablation.rows}
+    whole = rows[ablation.reference]
+    changed = {name: {key for key in whole if recipe[key] != whole[key]} for name, recipe in rows.items()}
+    assert changed.pop("upright") == {f"augmentation.{key}" for key in ("rotation", "scale", "aspect", "shift")}
+    assert changed.pop("same-light") == {"augmentation.contrast", "augmentation.brightness"}
+    taught = {row.name for row in ablation.rows if row.taught_by}
+    assert {name for name, keys in changed.items() if not keys} == {ablation.reference} | taught
+    assert max(map(len, changed.values())) == 1
     assert ablation.backbone is None
-    assert whole["model"]["pretrained"].name == "faceres-deep.json"
+    assert whole["model.pretrained"].name == "faceres-deep.json"
     assert {name for pair in ablation.compared for name in pair} == set(rows)
 
 

@@ -19,7 +19,19 @@ from regionfer.ablation.figures import (
     recall_figure,
 )
 from regionfer.ablation.plan import BACKBONE, Ablation, Row
-from regionfer.ablation.runs import IDENTITY, MODEL, Corpus, Report, Runs, claim, limited, run_identity, with_landmarks
+from regionfer.ablation.runs import (
+    ANSWERS,
+    IDENTITY,
+    MODEL,
+    Corpus,
+    Report,
+    Runs,
+    claim,
+    limited,
+    run_folder,
+    run_identity,
+    with_landmarks,
+)
 from regionfer.ablation.table import AblationTable
 from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError, RegionferError
 from regionfer.faces import MTCNN, FaceDetector
@@ -27,7 +39,7 @@ from regionfer.pace import Pace, measure_pace
 from regionfer.training.data import FaceData
 from regionfer.training.loop import train
 from regionfer.training.recipe import Recipe, require_files
-from regionfer.training.run_files import BEST
+from regionfer.training.run_files import BEST, LAST
 from regionfer.training.sources import Sources
 
 LANDMARKS = "landmarks.npz"
@@ -84,7 +96,7 @@ def ablate(
         show_search: shows how far the search for landmarks is.
 
     Raises:
-        RecipeError: ``settings.only`` names a row that is not there; or rows are to start from files that are not.
+        RecipeError: ``settings.only`` names a row that is not there; or runs are to start from what is not.
         DatasetError: there are no held-out faces.
         CheckpointError: the folder holds another ablation, or one at all without ``resume``.
         OutputError: the folder cannot be written to.
@@ -95,9 +107,7 @@ def ablate(
         raise RecipeError(f"{ablation.name}: no row is called {', '.join(unknown)}; there are {known}")
     if not settings.resume and next(settings.out.glob(f"**/{IDENTITY}"), None):
         raise CheckpointError(f"{settings.out}: holds runs already; give --resume to go on, or another folder")
-    if ablation.backbone is None and settings.backbone is None:
-        for row in ablation.rows:  # before anything that takes minutes
-            require_files(row.recipe, "model")
+    _require_starts(ablation, settings)
     faces = _Faces.of(ablation, sources, settings, detector or MTCNN(threads=1), show_search)
     backbone = settings.backbone
     if backbone is None and ablation.backbone is not None:
@@ -112,6 +122,30 @@ def ablate(
     table = _table(ablation, faces, results, _paces(ablation, runs, results))
     table.write(settings.out)
     return table
+
+
+def _require_starts(ablation: Ablation, settings: Settings) -> None:
+    """See that all is there, or will be, that runs start from, before anything that takes minutes.
+
+    Raises:
+        RecipeError: something is not.
+    """
+    asked = [row for row in ablation.rows if not settings.only or row.name in settings.only]
+    if settings.backbone is None and ablation.backbone is not None:
+        if not (settings.out / BACKBONE / LAST).is_file():
+            require_files(ablation.backbone, "model")
+    elif settings.backbone is None:
+        for row in asked:
+            require_files(row.recipe, "model")
+    to_come = {(row.name, seed) for row in asked for seed in settings.seeds or row.seeds}
+    for row in asked:
+        require_files(row.recipe, "teacher")
+        for teacher, seed in row.taught_by:
+            if (teacher, seed) not in to_come and not (run_folder(settings.out, teacher, seed) / ANSWERS).is_file():
+                raise RecipeError(
+                    f"{ablation.name}: {row.name} is taught by {teacher}, seed {seed}, which has not run in "
+                    f"{settings.out}, nor is it to run now; run it, too"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +246,7 @@ def _run_row(row: Row, runs: Runs, settings: Settings) -> _Results:
         if not asked and not runs.is_done(row.name, seed):
             continue
         try:
-            results.answers[seed] = runs.finish(row.recipe.model_copy(update={"seed": seed}))
+            results.answers[seed] = runs.finish(row.recipe.model_copy(update={"seed": seed}), row.taught_by)
         except (RegionferError, RuntimeError, MemoryError) as error:  # torch raises the second for want of memory
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             results.failures[seed] = reason

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regionfer.errors import RecipeError
-from regionfer.training.recipe import Recipe, find_files, parse_recipe
+from regionfer.training.recipe import Recipe, parse_recipe, resolve_files
 
 BACKBONE = "backbone"
 """Folder and name of the run that makes the common backbone; no row may be called so."""
@@ -25,10 +25,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _Run(_Section):
+    row: str
+    seed: int
+
+
 class _Row(_Section):
     name: Slug
     title: str
     seeds: Seeds | None = None
+    taught_by: tuple[_Run, ...] = ()
     recipe: Changes = Field(default_factory=dict)
 
 
@@ -57,6 +63,11 @@ class _File(_Section):
             raise ValueError(f"no row may be called {BACKBONE!r}, which is the run before all rows")
         if twice := [row.name for row in self.row if len(set(row.seeds or ())) != len(row.seeds or ())]:
             raise ValueError(f"a seed stands twice in {', '.join(twice)}")
+        above: set[str] = set()
+        for row in self.row:
+            if late := [run.row for run in row.taught_by if run.row not in above]:
+                raise ValueError(f"{row.name} is taught by {', '.join(late)}, which is no row above it")
+            above.add(row.name)
         named = [self.reference, *(name for pair in self.compare for name in (pair.model, pair.baseline))]
         if unknown := [name for name in named if name not in names]:
             raise ValueError(f"no row is called {', '.join(unknown)}; there are {', '.join(names)}")
@@ -71,12 +82,14 @@ class Row:
         name: short, also the name of its folder.
         title: what it is, for a person.
         seeds: one run for each.
-        recipe: of all its runs but for the seed and, where there is a common backbone, pretraining.
+        taught_by: runs of rows above whose answers are part of the targets, as (row, seed); see `TeacherRecipe`.
+        recipe: of all its runs but for the seed, these teachers and, where there is a common backbone, pretraining.
     """
 
     name: str
     title: str
     seeds: tuple[int, ...]
+    taught_by: tuple[tuple[str, int], ...]
     recipe: Recipe
 
 
@@ -99,8 +112,8 @@ class Ablation:
     compared: tuple[tuple[str, str], ...]
 
     @property
-    def faces(self) -> Recipe:
-        """One of the recipes, which all name the same faces."""
+    def faces_recipe(self) -> Recipe:
+        """A recipe that names the faces, which are the same in all."""
         return self.backbone or self.rows[0].recipe
 
 
@@ -136,6 +149,7 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
             name=row.name,
             title=row.title,
             seeds=row.seeds or file.seeds,
+            taught_by=tuple((run.row, run.seed) for run in row.taught_by),
             recipe=parse_recipe(
                 _named(_merged(base, _resolved(row.recipe, path)), row.name), f"{path}: row {row.name}"
             ),
@@ -144,8 +158,9 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
     )
     compared = tuple((pair.model, pair.baseline) for pair in file.compare)
     ablation = Ablation(file.name, backbone, rows, file.reference, compared)
+    shared = ablation.faces_recipe
     for row in rows:
-        if (row.recipe.data, row.recipe.input.face_size) != (ablation.faces.data, ablation.faces.input.face_size):
+        if (row.recipe.data, row.recipe.input.face_size) != (shared.data, shared.input.face_size):
             raise RecipeError(f"{path}: row {row.name}: [data] and input.face_size must be those of all rows")
     return ablation
 
@@ -166,5 +181,5 @@ def _named(values: Changes, name: str) -> Changes:
 def _resolved(values: Changes, path: Path) -> Changes:
     """Values whose files are found from the parent of the folder of ``path``, as in a recipe."""
     resolved = copy.deepcopy(values)
-    find_files(resolved, path)
+    resolve_files(resolved, path)
     return resolved

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import export
 from regionfer.training.loop import train
-from regionfer.training.recipe import Recipe, parse_recipe
+from regionfer.training.recipe import Recipe, parse_recipe, require_files
 from regionfer.training.run_files import BEST
 
 ANSWERS, IDENTITY, MODEL = "answers.npz", "run.json", "model.onnx"
@@ -76,21 +76,26 @@ class Runs:
 
     def folder(self, row: str, seed: int) -> Path:
         """Folder of a run."""
-        return self.out / row / f"seed-{seed}"
+        return run_folder(self.out, row, seed)
 
     def is_done(self, row: str, seed: int) -> bool:
         """Whether a run has left its answers."""
         return (self.folder(row, seed) / ANSWERS).is_file()
 
-    def finish(self, recipe: Recipe) -> Probabilities:
+    def finish(self, recipe: Recipe, taught_by: Sequence[tuple[str, int]] = ()) -> Probabilities:
         """Answers of a run, which is trained, or trained to its end, if they are not there.
 
+        Args:
+            recipe: of the run; its name is that of the row.
+            taught_by: row and seed of the runs that are its teachers.
+
         Raises:
+            RecipeError: weights or teachers that it starts from are not there.
             CheckpointError: the folder holds another run.
             RegionferError: as training and export.
         """
-        if self.backbone is not None:
-            recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"pretrained": self.backbone})})
+        recipe = self._started(recipe, taught_by)
+        require_files(recipe, "model", "teacher")
         folder = self.folder(recipe.name, recipe.seed)
         claim(folder, self._identity(recipe))
         if self.is_done(recipe.name, recipe.seed):
@@ -118,10 +123,26 @@ class Runs:
         _save_answers(answers, folder)
         return answers
 
+    def _started(self, recipe: Recipe, taught_by: Sequence[tuple[str, int]]) -> Recipe:
+        """The recipe with the files that a run starts from."""
+        sections: dict[str, Any] = {}
+        if self.backbone is not None:
+            sections["model"] = recipe.model.model_copy(update={"pretrained": self.backbone})
+        if taught_by:
+            teachers = tuple(self.folder(*run) / BEST for run in taught_by)
+            sections["teacher"] = recipe.teacher.model_copy(update={"checkpoints": teachers})
+        return recipe.model_copy(update=sections)
+
     def _identity(self, recipe: Recipe) -> dict[str, Any]:
-        start = recipe.model.pretrained
-        started = None if start is None else hashlib.sha256(start.read_bytes()).hexdigest()
-        return run_identity(recipe, self.corpus) | {"backbone": started, "conditions": list(self.corpus.conditions)}
+        start, teachers = recipe.model.pretrained, recipe.teacher.checkpoints
+        identity = run_identity(recipe, self.corpus)
+        identity |= {"backbone": start and _digest(start), "conditions": list(self.corpus.conditions)}
+        return identity | ({"teachers": [_digest(path) for path in teachers]} if teachers else {})
+
+
+def run_folder(out: Path, row: str, seed: int) -> Path:
+    """Folder of a run of an ablation in ``out``."""
+    return out / row / f"seed-{seed}"
 
 
 def run_identity(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
@@ -130,7 +151,11 @@ def run_identity(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
 
 
 def _as_kept(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", exclude={"model": {"pretrained"}})
+    return recipe.model_dump(mode="json", exclude={"model": {"pretrained"}, "teacher": {"checkpoints"}})
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ def command(
     from regionfer.training.sources import load_sources, write_failures
 
     plan = load_ablation(ablation, {} if precision is None else {"precision": precision})
-    sources = load_sources(plan.faces, data)
+    sources = load_sources(plan.faces_recipe, data)
     folder = Path(out or f"runs/{plan.name}")
     tell_findings(sources.findings)
     if sources.failures:

@@ -284,7 +284,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
-    find_files(values, path)
+    resolve_files(values, path)
     for key, value in overrides.items():
         *sections, name = key.split(".")
         place = values
@@ -295,7 +295,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
     return parse_recipe(values, source=str(path))
 
 
-def find_files(values: dict[str, Any], path: Path) -> None:
+def resolve_files(values: dict[str, Any], path: Path) -> None:
     """Make the paths of `FILES` in a recipe's values ones from the parent of the folder of ``path``, the recipe."""
     folder = path.resolve().parent.parent
     for section, key in FILES:
@@ -318,9 +318,10 @@ def require_files(recipe: Recipe, *sections: str) -> None:
     for section, key in FILES:
         value = getattr(getattr(recipe, section), key) if section in sections else None
         for path in value if isinstance(value, tuple) else (value,):
-            if path is not None and not path.exists():
+            if path is not None and not (path.exists() if key == "turned" else path.is_file()):
                 maker = _MAKERS.get(f"{section}.{key}") or _maker_of_weights(path)
-                faults.append(f"{section}.{key} names {path}, which is not there ({maker})")
+                what = "no file" if path.exists() else "not there"
+                faults.append(f"{section}.{key} names {path}, which is {what} ({maker})")
     if faults:
         raise RecipeError(
             f"recipe {recipe.name}: {'; '.join(faults)}. Relative paths are taken from the recipe folder's parent"
