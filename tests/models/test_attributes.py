@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from regionfer.models.attributes import HALVES, POSE_SCALE, AttributeHeads, AttributeLogits, covered_share
+from regionfer.models.attributes import HALVES, POSE_SCALE, AttributeHeads, AttributeLogits, PoseHead, covered_share
 from regionfer.models.losses import coverage_loss, occluded_loss, pose_loss
 
 REGIONS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
@@ -17,7 +17,8 @@ def heads(pose: bool = True) -> AttributeHeads:
 def test_a_covered_corner_hides_the_regions_and_halves_it_lies_in(own: bool) -> None:
     coverage = torch.full((2, 4, 4), -50.0)
     coverage[1, :2, :2] = 50  # the upper left quarter of the second face
-    logits = AttributeLogits(coverage, torch.tensor([-50.0, 50.0]), torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.5, 0.2]]))
+    pose = torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.5, 0.2]])
+    logits = AttributeLogits(coverage, torch.tensor([-50.0, 50.0]), pose, pose[:, 2:])
     regions = REGIONS.expand(2, 3, 4) if own else REGIONS
     found = heads().attributes(logits, regions)
     assert_close(found.visibility, torch.tensor([[1.0, 1, 1], [0.75, 0, 1]]))
@@ -51,6 +52,33 @@ def test_any_map_will_do_and_the_pose_can_be_left_out(side: int) -> None:
     assert logits.occluded.shape == (3,)
     assert logits.pose is None
     assert heads().attributes(logits, REGIONS).pose is None
+
+
+def test_a_rolled_map_is_looked_at_upright() -> None:
+    torch.manual_seed(0)
+    head, maps = PoseHead(8, 6).eval(), torch.randn(4, 8, 10, 10)
+    last = head.roll[2]
+    assert isinstance(last, torch.nn.Linear)
+    quarter = 90 / POSE_SCALE
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+        upright, level = head(maps)
+        last.bias.fill_(quarter)
+        rolled, first = head(maps.rot90(-1, (2, 3)))  # clockwise, as a positive roll is
+    assert_close(level, torch.zeros(4, 1))
+    assert_close(first, torch.full((4, 1), quarter))
+    assert_close(rolled, upright + torch.tensor([0.0, 0.0, quarter]), atol=1e-5, rtol=0)
+    assert (upright[0] - upright[1]).abs().max() > 0.01
+
+
+def test_the_second_look_teaches_the_first_where_upright_is() -> None:
+    torch.manual_seed(0)
+    head = PoseHead(8, 6)
+    pose, _ = head(torch.randn(4, 8, 10, 10))
+    pose[:, 0].sum().backward()  # the yaw, which has the first roll in it by the turn alone
+    assert all(parameter.grad.abs().max() > 0 for parameter in head.roll.parameters() if parameter.grad is not None)
+    assert all(parameter.grad is not None for parameter in head.roll.parameters())
 
 
 def test_faces_of_weight_nothing_and_unknown_poses_do_not_count() -> None:

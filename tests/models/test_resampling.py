@@ -5,7 +5,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
 
-from regionfer.models.resampling import crop_regions, interpolation_matrix  # noqa: E402
+from regionfer.models.resampling import crop_regions, interpolation_matrix, turn_upright  # noqa: E402
 
 BOXES = {
     "whole": (0.0, 0.0, 1.0, 1.0),
@@ -102,3 +102,38 @@ def test_boxes_in_common_are_used_for_every_face():
 
 def test_the_type_of_the_maps_is_kept():
     assert crop_regions(picture().bfloat16(), torch.tensor([BOXES["corner"]]), 5).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("size", [5, 9, 20])
+def test_upright_without_a_turn_is_a_crop_of_the_whole(size):
+    maps = torch.cat([picture(9, 9), picture(9, 9, seed=1)])
+    whole = crop_regions(maps, torch.tensor([BOXES["whole"]]), size)[:, 0]
+    torch.testing.assert_close(turn_upright(maps, torch.zeros(2), size), whole, atol=1e-6, rtol=0)
+
+
+def test_what_is_turned_is_square_and_keeps_its_type():
+    assert (
+        turn_upright(torch.ones(2, 3, 8, 8, dtype=torch.bfloat16), torch.tensor([10.0, 20.0]), 4).dtype
+        == torch.bfloat16
+    )
+    with pytest.raises(ValueError, match="must be square, got 8 x 6"):
+        turn_upright(torch.ones(1, 3, 8, 6), torch.zeros(1), 4)
+
+
+def test_quarter_turns_are_turned_back():
+    maps = torch.rand(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    turned = torch.stack([maps[0], maps[1].rot90(-1, (1, 2)), maps[2].rot90(1, (1, 2))])  # not, clockwise, against it
+    torch.testing.assert_close(turn_upright(turned, torch.tensor([0.0, 90, -90]), 6), maps, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("turn", [-50.0, -20, 10, 35])
+def test_turns_agree_with_opencv(turn):
+    cv2 = pytest.importorskip("cv2")
+    yy, xx = np.mgrid[:32, :32] / 31.0
+    plain = np.exp(-8 * ((xx - 0.6) ** 2 + (yy - 0.35) ** 2)).astype(np.float32)  # smooth, and off the middle
+    matrix = cv2.getRotationMatrix2D((15.5, 15.5), -turn, 1.0)  # clockwise, as seen
+    turned = cv2.warpAffine(plain, matrix, (32, 32), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    found = turn_upright(torch.from_numpy(turned)[None, None], torch.tensor([turn]), 16)[0, 0]
+    expected = crop_regions(torch.from_numpy(plain)[None, None], torch.tensor([BOXES["whole"]]), 16)[0, 0, 0]
+    middle = slice(4, 12)
+    torch.testing.assert_close(found[middle, middle], expected[middle, middle], atol=0.01, rtol=0)

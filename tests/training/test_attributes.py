@@ -227,18 +227,57 @@ def test_with_the_mirror_image_the_pose_is_the_mean_and_covers_stay(
     assert_close(both[0].occlusion, plain[0].occlusion)
 
 
-class EarlierPoseHead(nn.Sequential):
+def test_both_looks_have_a_loss(make_faces: MakeFaces) -> None:
+    faces = with_attributes(make_faces(8))
+    assert faces.poses is not None
+    faces = replace(faces, poses=torch.tensor([[20.0, -10.0, 30.0]]).expand(8, 3))
+    variation = draw_variation(AugmentationRecipe.model_validate(STILL), 8, torch.Generator().manual_seed(0))
+    targets = attribute_targets(AttributesRecipe.model_validate(HEADS), faces, torch.arange(8), variation)
+    assert targets is not None
+    pose = targets.poses / attributes.POSE_SCALE
+
+    def loss(pose: Tensor, first_roll: Tensor) -> float:
+        found = attributes.AttributeLogits(torch.zeros(8, 4, 4), torch.zeros(8), pose, first_roll)
+        return float(attribute_losses(found, targets, slice(0, 8)))
+
+    right = loss(pose, pose[:, 2:])
+    off, yaw = torch.tensor(1.0), torch.tensor([1.0, 0.0, 0.0])
+    assert loss(pose, pose[:, 2:] + off) - right == pytest.approx(1 - 0.05, abs=1e-4)
+    assert loss(pose + yaw, pose[:, 2:]) - right == pytest.approx(1 - 0.05, abs=1e-4)
+    assert loss(pose + yaw, pose[:, :1] + yaw[:1]) > loss(pose + yaw, pose[:, 2:])  # its target is the roll
+
+
+class FirstPoseHead(nn.Sequential):
     """The layers that weights before version 9 have, by their names."""
 
     def __init__(self, channels: int, reduced: int) -> None:
         super().__init__(nn.Linear(channels * attributes.CELLS**2, reduced), nn.ReLU(), nn.Linear(reduced, 3))
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         boxes = torch.tensor(attributes.HALVES[:1])
-        return super().forward(crop_regions(maps, boxes, attributes.CELLS).flatten(1))  # type: ignore[no-any-return]
+        pose = super().forward(crop_regions(maps, boxes, attributes.CELLS).flatten(1))
+        return pose, pose[:, 2:]
 
 
+class SecondPoseHead(nn.Module):
+    """Those that version 9 has."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced, 1)
+        self.hidden = nn.Linear(reduced * attributes.CELLS**2, attributes.POSE_WIDTH)
+        self.angles = nn.Linear(attributes.POSE_WIDTH, 3)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        boxes = torch.tensor(attributes.HALVES[:1])
+        reduced = self.reduce(crop_regions(maps, boxes, attributes.CELLS).squeeze(1)).relu()
+        pose = self.angles(self.hidden(reduced.flatten(1)).relu())
+        return pose, pose[:, 2:]
+
+
+@pytest.mark.parametrize("earlier_head", [FirstPoseHead, SecondPoseHead])
 def test_a_pose_head_of_another_make_begins_anew_if_it_learns(
+    earlier_head: type[nn.Module],
     make_recipe: MakeRecipe,
     make_faces: MakeFaces,
     classes: tuple[str, ...],
@@ -249,7 +288,7 @@ def test_a_pose_head_of_another_make_begins_anew_if_it_learns(
     one_epoch = {"epochs": 1}
     whole = make_recipe(attributes=HEADS, optimiser=one_epoch)
     with monkeypatch.context() as earlier:
-        earlier.setattr(attributes, "PoseHead", EarlierPoseHead)
+        earlier.setattr(attributes, "PoseHead", earlier_head)
         made = train(whole, faces, None, tmp_path / "made", classes=classes)
         export(made, tmp_path / "made.onnx", name="heads", version="1")
     frozen = {"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "epochs": 1}
@@ -258,7 +297,7 @@ def test_a_pose_head_of_another_make_begins_anew_if_it_learns(
         recipe = make_recipe(attributes=HEADS, optimiser={**frozen, "pose_lr": 0.01})
         end = train(recipe, faces, None, out, classes=classes, start=start, report=said.append)
         assert f"{start}: its pose head is of another make; the pose is learned from the start" in said
-        assert end.averaged["network.heads.pose.hidden.weight"].shape[0] == attributes.POSE_WIDTH
+        assert end.averaged["network.heads.pose.roll.0.weight"].shape[0] == attributes.ROLL_WIDTH
         others = [name for name in made.averaged if not name.startswith("network.heads.pose.")]
         assert all(torch.equal(end.averaged[name], made.averaged[name]) for name in others)
         asleep = make_recipe(attributes=HEADS, optimiser={"pose_lr": 0})

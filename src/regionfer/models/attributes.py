@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from regionfer.models.resampling import crop_regions, interval_shares
+from regionfer.models.resampling import crop_regions, interval_shares, turn_upright
 
 POSE_SCALE = 45.0
 """Degrees that an output of 1 of the pose head means."""
@@ -20,6 +20,9 @@ CELLS = 5
 
 POSE_WIDTH = 256
 """Hidden units of the pose head."""
+
+ROLL_WIDTH = 64
+"""Hidden units of its first look, which only sees how the face is rolled."""
 
 HALVES = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
 """The whole face, its upper, lower, left and right half, x1 y1 x2 y2."""
@@ -32,11 +35,13 @@ class AttributeLogits(NamedTuple):
         coverage: (B, h, w), logit of the covered share of each sample of the map.
         occluded: (B,), logit of the probability that something covers the face.
         pose: (B, 3), yaw, pitch and roll in units of ``POSE_SCALE``; None without a pose head.
+        first_roll: (B, 1), roll at the first look, in the same units; None without a pose head.
     """
 
     coverage: Tensor
     occluded: Tensor
     pose: Tensor | None
+    first_roll: Tensor | None
 
     def with_pose_of_mirror(self, mirrored: "AttributeLogits") -> "AttributeLogits":
         """The same, but for the pose: the mean over these faces and their mirror images, where yaw and roll change
@@ -69,7 +74,7 @@ class AttributeHeads(nn.Module):
     Args:
         channels: C of the map.
         pose: whether to estimate the head pose.
-        width: channels of the heads; the pose head has twice as many, and ``POSE_WIDTH`` hidden units.
+        width: channels of the heads; the pose head has twice as many.
     """
 
     halves: Tensor
@@ -88,8 +93,8 @@ class AttributeHeads(nn.Module):
         maps = maps.detach().float()
         mixed = relu(self.mix(relu(self.reduce(maps))))  # (B, W, h, w)
         pooled = torch.cat([mixed.mean((-2, -1)), mixed.amax((-2, -1))], dim=1)  # (B, 2W)
-        pose = None if self.pose is None else self.pose(maps)
-        return AttributeLogits(self.coverage(mixed).squeeze(1), self.occluded(pooled).squeeze(1), pose)
+        pose, first_roll = (None, None) if self.pose is None else self.pose(maps)
+        return AttributeLogits(self.coverage(mixed).squeeze(1), self.occluded(pooled).squeeze(1), pose, first_roll)
 
     def attributes(self, logits: AttributeLogits, regions: Tensor) -> Attributes:
         """Put into words what the heads gave.
@@ -106,7 +111,10 @@ class AttributeHeads(nn.Module):
 
 
 class PoseHead(nn.Module):
-    """Head pose from a small copy of a feature map, whatever the map's size.
+    """Head pose from two looks at a square feature map, whatever its side.
+
+    The first look sees how the face is rolled; then the map is turned upright by that, so that eyes, nose and mouth
+    lie where they do in an upright face, and looked at again. The network itself runs once.
 
     Args:
         channels: C of the map.
@@ -118,14 +126,18 @@ class PoseHead(nn.Module):
     def __init__(self, channels: int, reduced: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, reduced, 1)
+        self.roll = nn.Sequential(nn.Linear(reduced * CELLS**2, ROLL_WIDTH), nn.ReLU(), nn.Linear(ROLL_WIDTH, 1))
         self.hidden = nn.Linear(reduced * CELLS**2, POSE_WIDTH)
         self.angles = nn.Linear(POSE_WIDTH, 3)
         self.register_buffer("whole", torch.tensor(HALVES[:1]), persistent=False)
 
-    def forward(self, maps: Tensor) -> Tensor:  # (B, C, h, w) -> (B, 3)
-        """Yaw, pitch and roll in units of ``POSE_SCALE``."""
-        reduced = relu(self.reduce(crop_regions(maps, self.whole, CELLS).squeeze(1)))  # (B, W, 5, 5)
-        return self.angles(relu(self.hidden(reduced.flatten(1))))  # type: ignore[no-any-return]
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:  # (B, C, h, w) -> (B, 3), (B, 1)
+        """Yaw, pitch and roll, and the roll at the first look, in units of ``POSE_SCALE``."""
+        reduced = self.reduce(maps)  # (B, W, h, w)
+        first = self.roll(relu(crop_regions(reduced, self.whole, CELLS).flatten(1)))
+        upright = turn_upright(reduced, first.squeeze(1) * POSE_SCALE, CELLS)
+        yaw, pitch, rest = self.angles(relu(self.hidden(relu(upright).flatten(1)))).unbind(1)
+        return torch.stack([yaw, pitch, rest + first.squeeze(1)], dim=1), first
 
 
 def covered_share(regions: Tensor, alpha: Tensor) -> Tensor:

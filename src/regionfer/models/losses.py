@@ -91,11 +91,11 @@ def occluded_loss(logits: Tensor, occluded: Tensor, weights: Tensor, total: Tens
 
 
 def pose_loss(pose: Tensor, known: Tensor, weights: Tensor, total: Tensor, scale: float) -> Tensor:
-    """Smooth L1 distance of head poses, in units of ``scale`` degrees.
+    """Smooth L1 distance of head poses, or of some of their K angles, in units of ``scale`` degrees.
 
     Args:
-        pose: (B, 3) in units of ``scale``.
-        known: (B, 3) in degrees, NaN where unknown.
+        pose: (B, K) in units of ``scale``.
+        known: (B, K) in degrees, NaN where unknown.
         weights: (B,) of the faces, 0 where the pose is not known.
         total: what the weighted sum over faces is divided by: the sum of the weights of the whole batch.
         scale: degrees of a unit.

@@ -105,11 +105,14 @@ def attribute_losses(found: AttributeLogits, targets: AttributeTargets, part: sl
         total(targets.occluded_weight),
     )
     if found.pose is not None:
-        losses = losses + pose_loss(
-            found.pose,
-            targets.poses[part].to(device),
-            targets.pose_weight[part].to(device),
-            total(targets.pose_weight),
-            POSE_SCALE,
-        )
+        assert found.first_roll is not None
+        # The first look has a loss of its own, or it would learn whatever turn serves the second best.
+        for angles, axes in ((found.pose, slice(None)), (found.first_roll, slice(2, 3))):
+            losses = losses + pose_loss(
+                angles,
+                targets.poses[part, axes].to(device),
+                targets.pose_weight[part].to(device),
+                total(targets.pose_weight),
+                POSE_SCALE,
+            )
     return losses
