@@ -500,6 +500,13 @@ class TestCropsThatCannotBeJudged:
         assert len(noticed) >= 0.6 * len(crops)
         assert {(face.pose, face.occlusion, face.regions[0].visibility) for face in noticed} == {(None, None, None)}
 
+    def test_a_face_in_a_photo_whose_landmarks_lie(self, shipped):
+        """Turned by 120 degrees the astronaut is found with landmarks as of an upright face."""
+        photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg").rotate(120, expand=True))
+        (face,) = shipped.recognize(photo)
+        assert (face.uncertain, face.uncertain_reason) == (True, "on its side")
+        assert (face.pose, face.occlusion, face.regions[0].visibility) == (None, None, None)
+
     def test_what_was_mistaken_for_a_face_in_a_photo(self, shipped):
         """In the astronaut on her head a piece of the sleeve is found."""
         photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg"))[::-1, ::-1]
@@ -552,7 +559,8 @@ class TestCropsThatCannotBeJudged:
             (170.0, (0.1, 0.95, 0), "upside down"),
             (0.0, (0.1, 0.95, 0), "covered"),
             (None, (0.1, 0, 0.99), "on its side"),
-            (0.0, (0.1, 0, 0.99), "covered"),
+            (0.0, (0.1, 0, 0.99), "on its side"),
+            (170.0, (0.1, 0, 0.99), "upside down"),
         ],
     )
     def test_what_is_not_upright_is_not_called_covered(self, roll, scores, reason):

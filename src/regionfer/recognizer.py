@@ -423,8 +423,9 @@ class Recognizer:
         found = places.landmarks is not None
         roll = _roll(places) if found else None
         unfit = unfit_reasons(sides, places.contrasted, output, roll, self.check_crops(faces, output))
-        # A crop that is not upright was not turned for the network, as a face found in a photo is.
-        unseen = ("too small", "no contrast", "no face", *(() if found else ("upside down", "on its side")))
+        # A crop that is upside down was not turned for the network, as a face found in a photo is; one on its side
+        # was not, or by landmarks that lie.
+        unseen = ("too small", "no contrast", "no face", "on its side", *(() if found else ("upside down",)))
         seen = ~np.isin(unfit, unseen)
         return Expressions(
             boxes=places.boxes,
@@ -548,7 +549,7 @@ def unfit_reasons(
         "no contrast": ~contrasted,
         "no face": blank,
         "upside down": overturned & ~(lying & (sideways > turned)) if roll is None else np.abs(roll) > MAX_ROLL,
-        "on its side": lying if roll is None else np.zeros(len(sides), bool),
+        "on its side": lying,
         "covered": _mostly_covered(output),
     }
     return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)

@@ -181,12 +181,12 @@ class TestVerdicts:
             say("ä, b.png", "1", occlusion=("none",), pose_bin=(">45",)),
         ]
         held = verdicts(said)
-        write_hand_labels(tmp_path / "labels.csv", held)
+        write_hand_labels(tmp_path / "made" / "labels.csv", held)
         assert write_disagreements(tmp_path / "d.csv", held) == 1
         assert (tmp_path / "d.csv").read_text().splitlines()[1] == (
             'a.png,0,place: left,,1: yes; 2: no,"no majority of 2 annotators: 1 yes, 1 no"'
         )
-        back = read_hand_labels(tmp_path / "labels.csv")
+        back = read_hand_labels(tmp_path / "made" / "labels.csv")
         assert list(back.values()) == [hand_label(verdict) for verdict in held]
         first, second = back.values()
         assert (first.occlusion, first.place, first.agreed, first.annotators) == ("mask+out of frame", "lower", "no", 2)

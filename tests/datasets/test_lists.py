@@ -414,6 +414,14 @@ class TestErrors:
             ),
             pytest.param("image,label\n", "found an empty file", id="header only"),
             pytest.param("image,label\n1.png\n", "line 2: expected 2 values, found 1", id="short row"),
+            *(
+                pytest.param(
+                    f"image,face,{column}\n1.png,0,x\n",
+                    f"a table about all of them .column '{column}'.; 'regionfer annotate lists' makes lists of it",
+                    id=column,
+                )
+                for column in ("pose_bin", "annotators", "majority")
+            ),
         ],
     )
     def test_no_list(self, ferplus, write, text, message):

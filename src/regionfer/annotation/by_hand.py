@@ -125,6 +125,7 @@ def _parse(path: Path, line: int, values: Mapping[str, str]) -> HandLabel:
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     part = path.with_name(f"{path.name}.partial")
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)

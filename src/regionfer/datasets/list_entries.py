@@ -80,6 +80,9 @@ _OTHER_NAMES = ("name", "file", "filename", "file_name", "path", "image_name", "
 """What tables call the column of images that is to be called ``image``."""
 
 
+_NOT_OF_LISTS = ("pose_bin", "annotators", "majority")
+"""Columns of the tables that ``regionfer annotate`` and its ``import`` write, of which each has one at least."""
+
 _HEAD_WORDS = 3
 """Words in the head of a column, at most; a longer text between commas is a sentence."""
 
@@ -104,7 +107,13 @@ def _refuse_another_table(path: Path, line: str, index: "NameIndex") -> None:
 
 
 def _table_entries(path: Path) -> Iterator[Entry | Finding]:
-    for line, row in read_table(path, ("image",), comments=True).rows:
+    table = read_table(path, ("image",), comments=True)
+    if found := [name for name in table.columns if name.casefold() in _NOT_OF_LISTS]:
+        raise DatasetError(
+            f"{path}: expected a list of faces, found a table about all of them (column {found[0]!r}); "
+            "'regionfer annotate lists' makes lists of it"
+        )
+    for line, row in table.rows:
         others = {name.strip().casefold(): value for name, value in row.items() if name != "image"}
         label, face = others.pop("label", ""), others.pop("face", "")
         if not row["image"]:
