@@ -86,19 +86,22 @@ def test_convolutions_compute_in_integers_and_answer_alike(original, sample, tmp
     assert numpy_helper.to_array(scale).shape == (8,)
 
 
-def test_convolutions_of_the_heads_stay_as_they_are(original, sample, tmp_path):
+@pytest.mark.parametrize("half", [False, True])
+def test_convolutions_of_the_heads_stay_as_they_are(original, sample, tmp_path, half):
     proto = onnx.load(original.source)
     for tensor in proto.graph.initializer:
         tensor.name = tensor.name.replace("network.second", "network.heads.second")
     for node in proto.graph.node:
         node.input[:] = [name.replace("network.second", "network.heads.second") for name in node.input]
+    if half:
+        store_in_half(proto, ["network.first", "network.heads.second"])
     (tmp_path / "heads.onnx").write_bytes(proto.SerializeToString())
     quantised = quantise(ExpressionModel.load(tmp_path / "heads.onnx"), tmp_path / "int8.onnx", sample)
     assert quantised.convolutions == 1
     assert quantised.left["Conv"] == 1
     kinds = {tensor.name: tensor.data_type for tensor in onnx.load(quantised.model.source).graph.initializer}
-    assert kinds["network.first_quantized"] == onnx.TensorProto.INT8
-    assert kinds["network.heads.second"] == onnx.TensorProto.FLOAT
+    assert kinds["network.first.single_quantized" if half else "network.first_quantized"] == onnx.TensorProto.INT8
+    assert kinds["network.heads.second"] == (onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT)
 
 
 @pytest.mark.parametrize("reduced", BITS)

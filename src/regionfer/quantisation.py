@@ -169,20 +169,24 @@ def _backbone_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     for node in graph.node:
         values = [name for name in node.input if name and name not in constants]
         follows = node.op_type in _FOLLOWERS and bool(values) and all(name in made for name in values)
-        computes = node.op_type == "Conv" and not any(name.startswith(_HEADS) for name in node.input)
-        if computes or follows:
+        if _computes(node) or follows:
             chosen.append(node)
             made.update(node.output)
     return chosen
 
 
+def _computes(node: onnx.NodeProto) -> bool:
+    """Whether it is a convolution that is to compute in integers."""
+    return node.op_type == "Conv" and not any(name.startswith(_HEADS) for name in node.input)
+
+
 def _unfold_half(graph: onnx.GraphProto) -> None:
-    """Put weights of convolutions that are stored in half precision, with a cast behind them, in single precision."""
+    """Put the weights of these convolutions in single precision where they are stored in half, with a cast behind."""
     halves = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
     known = [value for value in graph.value_info if value.name not in halves]  # the others may still say float
     del graph.value_info[:]
     graph.value_info.extend(known)
-    wanted = {name for node in graph.node if node.op_type == "Conv" for name in node.input}
+    wanted = {name for node in graph.node if _computes(node) for name in node.input}
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in halves]
     for node in (each for each in casts if each.output[0] in wanted):
         tensor = halves[node.input[0]]

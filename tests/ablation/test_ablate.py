@@ -307,7 +307,11 @@ def test_a_row_is_taught_by_a_run_of_another(go, plan, tmp_path):
     assert str(tmp_path) not in (tmp_path / "out" / "taught" / "seed-0" / "run.json").read_text()
     _, lines = go(only=["taught"], resume=True)
     assert "taught, seed 0: done before" in lines
-    # Another teacher is another run.
+    # No teacher is another run, and so is another.
+    plan.write_text(PLAN + TAUGHT.replace('taught_by = [{ row = "plain", seed = 1 }]', ""))
+    table, _ = go(only=["taught"], resume=True)
+    assert "made by another run: other teachers" in table.rows[-1].failures[0]
+    plan.write_text(PLAN + TAUGHT)
     (tmp_path / "out" / "plain" / "seed-1" / "best.safetensors").write_bytes(b"another")
     table, _ = go(only=["taught"], resume=True)
     assert "made by another run: other teachers" in table.rows[-1].failures[0]

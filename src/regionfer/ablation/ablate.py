@@ -20,15 +20,14 @@ from regionfer.ablation.figures import (
 )
 from regionfer.ablation.plan import BACKBONE, Ablation, Row
 from regionfer.ablation.runs import (
-    ANSWERS,
     IDENTITY,
     MODEL,
     Corpus,
     Report,
     Runs,
     claim,
+    has_run,
     limited,
-    run_folder,
     run_identity,
     with_landmarks,
 )
@@ -141,7 +140,7 @@ def _require_starts(ablation: Ablation, settings: Settings) -> None:
     for row in asked:
         require_files(row.recipe, "teacher")
         for teacher, seed in row.taught_by:
-            if (teacher, seed) not in to_come and not (run_folder(settings.out, teacher, seed) / ANSWERS).is_file():
+            if (teacher, seed) not in to_come and not has_run(settings.out, teacher, seed):
                 raise RecipeError(
                     f"{ablation.name}: {row.name} is taught by {teacher}, seed {seed}, which has not run in "
                     f"{settings.out}, nor is it to run now; run it, too"

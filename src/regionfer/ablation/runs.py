@@ -80,7 +80,7 @@ class Runs:
 
     def is_done(self, row: str, seed: int) -> bool:
         """Whether a run has left its answers."""
-        return (self.folder(row, seed) / ANSWERS).is_file()
+        return has_run(self.out, row, seed)
 
     def finish(self, recipe: Recipe, taught_by: Sequence[tuple[str, int]] = ()) -> Probabilities:
         """Answers of a run, which is trained, or trained to its end, if they are not there.
@@ -135,14 +135,21 @@ class Runs:
 
     def _identity(self, recipe: Recipe) -> dict[str, Any]:
         start, teachers = recipe.model.pretrained, recipe.teacher.checkpoints
-        identity = run_identity(recipe, self.corpus)
-        identity |= {"backbone": start and _digest(start), "conditions": list(self.corpus.conditions)}
-        return identity | ({"teachers": [_digest(path) for path in teachers]} if teachers else {})
+        return run_identity(recipe, self.corpus) | {
+            "backbone": start and _digest(start),
+            "teachers": [_digest(path) for path in teachers] or None,  # None as in runs of before there were any
+            "conditions": list(self.corpus.conditions),
+        }
 
 
 def run_folder(out: Path, row: str, seed: int) -> Path:
     """Folder of a run of an ablation in ``out``."""
     return out / row / f"seed-{seed}"
+
+
+def has_run(out: Path, row: str, seed: int) -> bool:
+    """Whether a run of an ablation in ``out`` has left its answers."""
+    return (run_folder(out, row, seed) / ANSWERS).is_file()
 
 
 def run_identity(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
