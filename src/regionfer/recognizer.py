@@ -6,6 +6,7 @@
 'happiness'
 """
 
+import copy
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Literal, NamedTuple, TypeVar, cast, overload
+from typing import Literal, NamedTuple, Self, TypeVar, cast, overload
 
 import cv2
 import numpy as np
@@ -22,13 +23,14 @@ from numpy.typing import NDArray
 
 from regionfer.errors import ImageError, ModelError
 from regionfer.faces import MTCNN, Detections, FaceDetector
-from regionfer.faces.alignment import crop_frames, cut_frames, place_in_frames
+from regionfer.faces.alignment import crop_frames, cut_frames, place_in_frames, turn_frames
 from regionfer.faces.crops import CropCheck
 from regionfer.faces.pose import fit_face
 from regionfer.images import ImageSource, read_image
 from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel, ModelOutput
 from regionfer.results import Expressions
 from regionfer.uncertainty import Uncertainty
+from regionfer.upright import Look, look_at
 
 ChannelOrder = Literal["rgb", "bgr"]
 Model = str | Path | Classifier
@@ -136,6 +138,8 @@ class Recognizer:
             validated on: other faces, covered ones above all, may be answered wrongly more often.
         weights: one number, 0 or above, for each of several models: how much its probabilities count; None for all
             alike.
+        upright: look again, turned upright, at faces that the model finds rolled, see `regionfer.upright`; False to
+            look once. It needs a model that tells the pose.
 
     Raises:
         TypeError: the detector has no method ``detect``.
@@ -146,6 +150,7 @@ class Recognizer:
     Attributes:
         model: the model, or the `FusedModel` of several.
         threshold: answers less probable than this are uncertain; None where the model has none.
+        upright: whether rolled faces are turned upright and looked at again.
     """
 
     def __init__(
@@ -156,6 +161,7 @@ class Recognizer:
         threads: int | None = None,
         max_risk: float | None = None,
         weights: Sequence[float] | None = None,
+        upright: bool = True,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
@@ -175,6 +181,7 @@ class Recognizer:
         else:
             self.model = self._load(model)  # type: ignore[arg-type]  # a str is a Sequence, too
         self.threshold = _threshold(self.model, max_risk)
+        self.upright = upright and "pose" in self.model.heads
 
     def __repr__(self) -> str:
         return f"Recognizer({self.model!r})"
@@ -188,6 +195,22 @@ class Recognizer:
                 # measured on two cores), and a list of images is searched by several threads anyway.
                 self._detector = MTCNN(providers=self._providers, threads=1)
             return self._detector
+
+    def looking_once(self) -> Self:
+        """The same, but it sees each face once, as it comes: to be compared with a model that cannot tell the roll."""
+        once = copy.copy(self)
+        once.upright = False
+        return once
+
+    def look(
+        self,
+        faces: NDArray[np.uint8],
+        landmarks: NDArray[np.float32] | None = None,
+        *,
+        batch_size: int = MAX_FACES_PER_RUN,
+    ) -> Look:
+        """What the model says of aligned faces, or crops that come as such; see `regionfer.upright.look_at`."""
+        return look_at(self.model, faces, landmarks, batch_size=batch_size, upright=self.upright)
 
     def check_crops(self, faces: NDArray[np.uint8], output: ModelOutput) -> NDArray[np.float32]:
         """What `CropCheck` says of n aligned faces, or crops that came as such: (n, 3) scores, NaN where the model
@@ -418,11 +441,14 @@ class Recognizer:
         places = _join([photo.places for photo in photos])
         if points is None and places.landmarks is not None and network.needs_landmarks:
             points = place_in_frames(places.landmarks, places.frames)
-        output = network.run(faces, points, batch_size=batch_size)
+        look = look_at(network, faces, points, batch_size=batch_size, upright=self.upright)
+        output, frames = look.output, turn_frames(places.frames, look.turned)
         sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
         found = places.landmarks is not None
-        roll = _roll(places) if found else None
-        unfit = unfit_reasons(sides, places.contrasted, output, roll, self.check_crops(faces, output))
+        roll = _roll(frames)
+        unfit = unfit_reasons(
+            sides, places.contrasted, output, roll if found else None, self.check_crops(look.faces, output)
+        )
         # A crop that is upside down was not turned for the network, as a face found in a photo is; one on its side
         # was not, or by landmarks that lie.
         unseen = ("too small", "no contrast", "no face", "on its side", *(() if found else ("upside down",)))
@@ -431,11 +457,11 @@ class Recognizer:
             boxes=places.boxes,
             scores=places.scores,
             landmarks=places.landmarks,
-            aligned=_corners(places.frames),
+            aligned=_corners(frames),
             **(
                 output._asdict()
                 | {
-                    "pose": _known(_pose(places, output.pose), seen & ~_mostly_covered(output)),
+                    "pose": _known(_pose(places.pose, output.pose, roll), seen & ~_mostly_covered(output)),
                     "occlusion": None if output.occlusion is None else _known(output.occlusion, seen),
                     "visibility": None if output.visibility is None else _known(output.visibility, seen),
                 }
@@ -443,7 +469,7 @@ class Recognizer:
             occlusion_threshold=card.occlusion_threshold,
             unfit=unfit,
             threshold=self.threshold,
-            regions=card.regions.place(len(faces), points),
+            regions=card.regions.place(len(faces), look.landmarks),
             region_names=card.regions.names,
             labels=card.labels,
         )
@@ -574,17 +600,19 @@ def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
     return bool(grey.std() >= max(MIN_SPREAD, MIN_CONTRAST * grey.mean()))
 
 
-def _pose(places: _Places, of_model: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Yaw, pitch and roll (n, 3): the model's, turned back to the image; of the landmarks where it gives none."""
+def _pose(
+    of_landmarks: NDArray[np.float32], of_model: NDArray[np.float32] | None, roll: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Yaw, pitch and roll (n, 3): the model's, turned by ``roll`` to the image; if it gives none, the landmarks'."""
     if of_model is None:
-        return places.pose
-    roll = _roll(places) + of_model[:, 2]
-    return np.column_stack([of_model[:, :2], (roll + 180) % 360 - 180]).astype(np.float32)
+        return of_landmarks
+    whole = (roll + of_model[:, 2] + 180) % 360 - 180
+    return np.column_stack([of_model[:, :2], whole]).astype(np.float32)
 
 
-def _roll(places: _Places) -> NDArray[np.float64]:
+def _roll(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how many degrees each face (n,) is turned upright for the network."""
-    across = places.frames[:, 1]
+    across = frames[:, 1]
     return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
 
 

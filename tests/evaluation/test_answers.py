@@ -94,7 +94,12 @@ class TestLandmarkModels:
         points[5, 2] = np.nan
         seen = []
         run = of_landmarks.model.run
-        monkeypatch.setattr(of_landmarks.model, "run", lambda faces, places: seen.append(places) or run(faces, places))
+
+        def spy(faces, places, **options):
+            seen.append(places)
+            return run(faces, places, **options)
+
+        monkeypatch.setattr(of_landmarks.model, "run", spy)
         answers = answer_faces(of_landmarks, make_manifest(landmarks=points))
         assert answers.errors == {5: "005.png: the dataset gives no landmarks of this face"}
         assert np.allclose(seen[0][0], points[0] / 16)

@@ -13,6 +13,7 @@ from regionfer.datasets.meant import meant_face
 from regionfer.errors import DatasetError, ImageError, ModelError
 from regionfer.labels import ALIASES
 from regionfer.recognizer import Recognizer, has_contrast, unfit_reasons
+from regionfer.upright import ROLLED
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
@@ -56,6 +57,18 @@ class Answers:
     def predictions(self) -> NDArray[np.int64]:
         """(n,) index of the most probable class, -1 without an answer."""
         return np.where(self.answered, np.nan_to_num(self.probabilities).argmax(1), -1)
+
+
+def looking_alike(recognizers: Sequence[Recognizer]) -> list[Recognizer]:
+    """Recognisers to be compared: if one does not turn rolled faces upright, none does, lest that be compared."""
+    alike = all(each.upright for each in recognizers)
+    return list(recognizers) if alike else [each.looking_once() for each in recognizers]
+
+
+def looks(recognizer: Recognizer) -> list[str]:
+    """The rule of a protocol that tells of a second look, if there is one."""
+    second = f"faces that the model finds rolled by more than {ROLLED:g} degrees turned upright and looked at again"
+    return [second] if recognizer.upright else []
 
 
 class LoadedFace(NamedTuple):
@@ -148,11 +161,13 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
             if faces:
                 landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
                 pixels = np.stack([face.pixels for face in faces.values()])
-                output = model.run(pixels, landmarks)
+                look = recognizer.look(pixels, landmarks)
+                output = look.output
                 sides = np.array([face.side for face in faces.values()])
                 whole = np.array([0, 0, size, size], np.float32)
                 contrasted = np.array([has_contrast(face.pixels, whole) for face in faces.values()])
-                judgeable = unfit_reasons(sides, contrasted, output, crops=recognizer.check_crops(pixels, output)) == ""
+                crops = recognizer.check_crops(look.faces, output)
+                judgeable = unfit_reasons(sides, contrasted, output, crops=crops) == ""
                 sheet.enter(list(faces), output.probabilities, output.attention, judgeable)
             advance(len(rows))
     return sheet.close()

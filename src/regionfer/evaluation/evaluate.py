@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from regionfer.datasets import Manifest, Subset
 from regionfer.errors import DatasetError
-from regionfer.evaluation.answers import Advance, Answers, answer_faces, answer_photos, find_columns, match_classes
+from regionfer.evaluation.answers import (
+    Advance,
+    Answers,
+    answer_faces,
+    answer_photos,
+    find_columns,
+    looking_alike,
+    looks,
+    match_classes,
+)
 from regionfer.evaluation.learned import Learned, find_learned
 from regionfer.evaluation.scores import Comparison, Measured, compare, measure
 from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
@@ -250,11 +259,12 @@ def evaluate(
         if each is not None:
             find_columns(each, manifest)
     subsets = tuple(subsets)
+    recognizer, *others = looking_alike([recognizer, *([] if baseline is None else [baseline])])
     model = _run(recognizer, manifest, subsets, end_to_end, advance)
-    other = None if baseline is None else _run(baseline, manifest, subsets, end_to_end, advance)
+    other = _run(others[0], manifest, subsets, end_to_end, advance) if others else None
     return Evaluation(
         manifest=manifest,
-        protocol=protocol_of(recognizer.model.card.labels, manifest),
+        protocol=protocol_of(recognizer, manifest),
         subsets=subsets,
         model=model,
         baseline=other,
@@ -355,9 +365,9 @@ def full_name(models: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def protocol_of(labels: Sequence[str], manifest: Manifest) -> str:
-    """How images were kept and labelled, and how a model's classes became those of the dataset."""
-    rules = [manifest.protocol]
+def protocol_of(recognizer: Recognizer, manifest: Manifest) -> str:
+    """How images were kept and labelled, how the model's classes became those of the dataset, how it looks at them."""
+    labels, rules = recognizer.model.card.labels, [manifest.protocol]
     known = set(match_classes(labels, manifest.classes).tolist())
     if extra := [label for column, label in enumerate(labels) if column not in known]:
         rules.append(
@@ -368,7 +378,7 @@ def protocol_of(labels: Sequence[str], manifest: Manifest) -> str:
         rules.append("faces found and aligned in the photos, one that is not found is an error")
     elif not manifest.crops:
         rules.append("faces cut as squares around the dataset's boxes")
-    return "; ".join(rules)
+    return "; ".join([*rules, *looks(recognizer)])
 
 
 def _list_dict(subset: Subset) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regionfer.degradations import DEGRADATIONS, LEVELS
 from regionfer.errors import NoFaceError
-from regionfer.evaluation.answers import Advance
+from regionfer.evaluation.answers import Advance, looking_alike
 from regionfer.evaluation.evaluate import describe, full_name
 from regionfer.evaluation.learned import Learned
 from regionfer.evaluation.scores import (
@@ -257,7 +257,7 @@ def stress(
         NoFaceError: there is no face.
     """
     check_kinds(kinds)
-    recognizers = [recognizer, *([] if baseline is None else [baseline])]
+    recognizers = looking_alike([recognizer, *([] if baseline is None else [baseline])])
     classes = faces.classes(recognizers)
     conditions = [CLEAN, *(Condition(kind, level) for kind in kinds for level in LEVELS)]
     answers = _gather(
@@ -274,7 +274,7 @@ def stress(
     other = others[0] if others else None
     return Stress(
         title=faces.title,
-        protocol=faces.protocol(recognizer),
+        protocol=faces.protocol(recognizers[0]),
         labelled=faces.labelled,
         kinds=tuple(kinds),
         seed=seed,
@@ -317,6 +317,7 @@ def _settings(recognizers: Sequence[Recognizer], faces: StressFaces, asker: Aske
     return {
         "faces": faces.settings,
         "models": [hash_of(each.model) for each in recognizers],
+        "upright": recognizers[0].upright,
         "kinds": list(dict.fromkeys(condition.kind for condition in asker.conditions)),
         "seed": asker.seed,
         "examples": examples,

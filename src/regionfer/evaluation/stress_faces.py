@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from regionfer.datasets import Manifest
 from regionfer.datasets.manifest import resize_face
 from regionfer.errors import ImageError, ModelError
-from regionfer.evaluation.answers import check_faces, find_columns, load_face, match_classes
+from regionfer.evaluation.answers import check_faces, find_columns, load_face, looks, match_classes
 from regionfer.evaluation.evaluate import protocol_of
 from regionfer.evaluation.learned import Learned, find_learned
 from regionfer.faces import Detections
@@ -147,7 +147,7 @@ class DatasetFaces:
         """The dataset's own."""
         drawn = f"; {len(self.rows):,} of {len(self.manifest):,} images, drawn at random with seed {self.seed}"
         whole = len(self.rows) == len(self.manifest)
-        return protocol_of(recognizer.model.card.labels, self.manifest) + ("" if whole else drawn)
+        return protocol_of(recognizer, self.manifest) + ("" if whole else drawn)
 
     def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
         """As far as the cards name the dataset and its splits."""
@@ -240,7 +240,8 @@ class PhotoFaces:
         if self.limit is not None:
             faces = "1 face" if self.limit == 1 else f"{self.limit:,} faces"
             drawn = f"; at most {faces}, photos in random order, seed {self.seed}"
-        return f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
+        rule = f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
+        return "; ".join([rule, *looks(recognizer)])
 
     def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
         """None: no card tells of one's own photos."""

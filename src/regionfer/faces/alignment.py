@@ -82,6 +82,18 @@ def crop_frames(detections: Detections, fit: FaceFit) -> Doubles:
     return np.stack([centre - right - down, 2 * right, 2 * down], axis=1)
 
 
+def turn_frames(frames: Doubles, degrees: NDArray[np.floating]) -> Doubles:
+    """Frames (n, 3, 2) of ``crop_frames`` turned clockwise about their middles by degrees (n,).
+
+    A frame that is no square, as of a crop that is squeezed into one, turns as the square does.
+    """
+    corner, across, down = frames[:, 0], frames[:, 1], frames[:, 2]
+    middle = corner + (across + down) / 2
+    cos, sin = np.cos(np.radians(degrees))[:, None], np.sin(np.radians(degrees))[:, None]
+    across, down = cos * across + sin * down, cos * down - sin * across
+    return np.stack([middle - (across + down) / 2, across, down], axis=1)
+
+
 def cut_frames(image: Image, frames: Doubles, size: int) -> Image:
     """The pixels (n, size, size, 3) of the frames (n, 3, 2) of ``crop_frames``; see ``align_faces``."""
     check_image(image)

@@ -43,7 +43,11 @@ RETRY_SIDE = 640  # longer side, pixels, of the image in the retries
 RETRY_CONTRAST = 0.8  # O-Net score to accept with raised contrast
 RETRY_MIRRORED = 0.95  # and in the mirror image with it; 0.9 finds a tenth more of these and thrice as many false ones
 RETRY_TURNED = 0.98  # and in a turned image; 0.95 finds 1 % more faces and twice as many false ones
+UNSURE = 0.985  # best score of an image up to which it is turned although something is found: false faces have less
+TURNED_ODDS = 10  # and how many times less likely no face must be in the turned image for its faces to count instead
 RETRY_ANGLES = (35, -35, 70, -70, 180)  # degrees; MTCNN itself bears a roll of about 30
+LYING_ANGLES = (70, -70, 180)  # those that count where something is found, but not surely
+LYING = math.radians(60)  # roll from which a head lies; if all do that are found, it is the photo that does
 
 
 class MTCNN:
@@ -109,26 +113,47 @@ class MTCNN:
         """Faces in the shrunken image, and its scale."""
         small, scale = _shrink(image, self.max_side)
         found = self._cascade(small, self.thresholds[2])
-        if len(found) or not self.retry:
+        if not self.retry:
             return found, scale
-        small, scale = _shrink(image, min(RETRY_SIDE, self.max_side or RETRY_SIDE))
-        found = self._cascade(_raise_contrast(small), RETRY_CONTRAST)
-        if not len(found):
-            found = _mirror(self._search_mirrored(_flip(small)), small.shape[1])
-        return (found if len(found) else self._search_turned(small)), scale
+        if found.scores.max(initial=0) <= UNSURE:
+            smaller, smaller_scale = _shrink(image, min(RETRY_SIDE, self.max_side or RETRY_SIDE))
+            if len(again := self._search_again(smaller, found)):
+                found, small, scale = again, smaller, smaller_scale
+        return (self._search_alike(small, found) if _all_lie(found) else found), scale
+
+    def _search_again(self, image: Image, unsure: Detections) -> Detections:
+        """Faces found by more effort; none if those found already, without being sure, are as good."""
+        found = unsure if len(unsure) else self._search_harder(image)
+        best = found.scores.max(initial=0)
+        if best > UNSURE:
+            return found
+        turned = self._search_turned(image, LYING_ANGLES if len(found) else RETRY_ANGLES)
+        if TURNED_ODDS * (1 - turned.scores.max(initial=0)) < 1 - best:
+            return turned
+        return Detections.empty() if len(unsure) else found
+
+    def _search_alike(self, image: Image, found: Detections) -> Detections:
+        """Faces of the image turned until the best of those found is upright, if there are more: a photo that lies."""
+        turned, back = _turn(image, math.degrees(_rolls(found.landmarks)[0]))
+        more = _map_back(self._cascade(turned, self.thresholds[2]), back)
+        return more if len(more) > len(found) else found
+
+    def _search_harder(self, image: Image) -> Detections:
+        found = self._cascade(_raise_contrast(image), RETRY_CONTRAST)
+        return found if len(found) else _mirror(self._search_mirrored(_flip(image)), image.shape[1])
 
     def _search_mirrored(self, image: Image) -> Detections:
         found = self._cascade(image, self.thresholds[2])
         return found if len(found) else self._cascade(_raise_contrast(image), RETRY_MIRRORED)
 
-    def _search_turned(self, image: Image) -> Detections:
+    def _search_turned(self, image: Image, angles: Sequence[float]) -> Detections:
         """Faces of the turned copy in which the best one is found, in pixels of the image as it is."""
         best = Detections.empty()
-        for angle in RETRY_ANGLES:
+        for angle in angles:
             turned, back = _turn(image, angle)
             found = self._cascade(turned, RETRY_TURNED)
             if found.scores.max(initial=0) > best.scores.max(initial=0):
-                best = Detections(_map_boxes(found.boxes, back), found.scores, _map_points(found.landmarks, back))
+                best = _map_back(found, back)
         return best
 
     def _cascade(self, image: Image, threshold: float) -> Detections:
@@ -205,8 +230,7 @@ class MTCNN:
         """
         landmarks = faces.landmarks.copy()
         for _ in range(SETTLING):
-            eyes = landmarks[:, 1] - landmarks[:, 0]
-            angles = np.arctan2(eyes[:, 1], eyes[:, 0])
+            angles = _rolls(landmarks)
             rolled = np.flatnonzero(np.abs(angles) > ROLLED)
             if not len(rolled):
                 break
@@ -300,6 +324,22 @@ def _turn(image: Image, degrees: float) -> tuple[Image, Floats]:
     sampled[:, 2] += linear @ (0.5, 0.5) - 0.5  # OpenCV counts from the centre of the first pixel
     turned = cv2.warpAffine(image, sampled, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=GREY)
     return turned.astype(np.uint8, copy=False), back.astype(np.float32)
+
+
+def _rolls(landmarks: Floats) -> Floats:
+    """By how much the eyes (n,) are rolled, radians."""
+    eyes = landmarks[:, 1] - landmarks[:, 0]
+    return np.asarray(np.arctan2(eyes[:, 1], eyes[:, 0]))
+
+
+def _all_lie(faces: Detections) -> bool:
+    """Whether there are faces, and each lies on its side or stands on its head."""
+    return len(faces) > 0 and bool((np.abs(_rolls(faces.landmarks)) > LYING).all())
+
+
+def _map_back(faces: Detections, back: Floats) -> Detections:
+    """Faces of a turned copy where they are in the image, by what `_turn` gave."""
+    return Detections(_map_boxes(faces.boxes, back), faces.scores, _map_points(faces.landmarks, back))
 
 
 def _map_points(points: Floats, by: Floats) -> Floats:
