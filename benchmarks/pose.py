@@ -1,7 +1,8 @@
 """How well a network tells head pose, by checks of which the answer is known.
 
 ``python benchmarks/pose.py DATA/FER2013Valid pose.csv [MODEL.onnx ...]`` prints, for each model file with an output
-``pose`` and for the pose of MTCNN's five landmarks,
+``pose`` and for the pose of MTCNN's five landmarks (a model looks again, as `Recognizer` does, at faces that it finds
+rolled, turned upright; ``--one-look``: only once),
 
 - mirror: by how many degrees the answer to a mirrored face differs from the mirrored answer;
 - turned: by how many it differs from the answer turned alike, when the picture is turned in its plane;
@@ -27,7 +28,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import onnxruntime
 from made_head import Head, draw, load_heads, with_skull
 from numpy.typing import NDArray
 
@@ -35,6 +35,8 @@ from regionfer import ExpressionModel
 from regionfer.datasets.manifest import resize_face
 from regionfer.faces import MTCNN, head_pose
 from regionfer.faces.pose import rotation
+from regionfer.onnx_model import Classifier
+from regionfer.upright import look_at
 
 Faces = NDArray[np.uint8]  # (n, S, S, 3) RGB
 Poses = NDArray[np.float64]  # (n, 3) yaw pitch roll, degrees; NaN where there is no answer
@@ -51,7 +53,6 @@ ASIDE = 45  # degrees of yaw beyond which faces are checked by themselves, too
 TRUSTED = 0.5  # least confidence of a label that counts
 SURE_YAWS, SURE_PITCHES = range(-75, 76, 15), (-30, 0, 30)  # of the made heads
 MANY_YAWS = (-75, -60, -45, -30, 0, 30, 45, 60, 75)  # of the heads of people
-BATCH = 64
 ENLARGED = 3  # times, for MTCNN, which wants larger faces
 
 
@@ -76,9 +77,12 @@ def main() -> None:
         help="how many faces are drawn; half of them turned",
     )
     parser.add_argument("--people", type=int, default=20, help="frontal faces that are put on the made head")
+    parser.add_argument("--one-look", action="store_true", help="let models see each face once, however rolled")
     parser.add_argument("--mesh", type=Path, help="facemesh.json: check Face Mesh too")
     arguments = parser.parse_args()
-    estimators: dict[str, Estimator] = {path.stem: of_model(path) for path in arguments.models}
+    estimators: dict[str, Estimator] = {
+        path.stem: of_model(load_model(path), upright=not arguments.one_look) for path in arguments.models
+    }
     estimators["five landmarks"] = of_landmarks(MTCNN())
     if arguments.mesh:
         estimators["Face Mesh"] = of_mesh(arguments.mesh)
@@ -242,28 +246,24 @@ def _read(path: Path) -> Faces:
     return image  # type: ignore[return-value]
 
 
-def of_model(path: Path) -> Estimator:
-    """The output ``pose`` of a model file that reads ``faces``."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options)
-    outputs = [output.name for output in session.get_outputs()]
-    if "pose" not in outputs:
-        raise SystemExit(f"{path}: expected a model with an output 'pose', found {', '.join(outputs)}")
-    side = face_side(path)
+def load_model(path: Path) -> Classifier:
+    """A model that tells the pose, from a file."""
+    model = ExpressionModel.load(path, threads=1)
+    if "pose" not in model.heads:
+        raise SystemExit(
+            f"{path}: expected a model with an output 'pose', found {', '.join(model.heads) or 'no heads'}"
+        )
+    return model
+
+
+def of_model(model: Classifier, *, upright: bool = True) -> Estimator:
+    """The pose that a model tells, of rolled faces by another look unless not ``upright``."""
 
     def estimate(faces: Faces) -> Poses:
-        sized = _resized(faces, side)
-        starts = range(0, len(sized), BATCH)
-        answers = [session.run(["pose"], {"faces": sized[start : start + BATCH]})[0] for start in starts]
-        return np.concatenate(answers).astype(np.float64)
+        sized = _resized(faces, model.card.face_size)
+        return np.asarray(look_at(model, sized, upright=upright).pose, dtype=np.float64)
 
     return estimate
-
-
-def face_side(path: Path) -> int:
-    """Side in pixels of the faces that a model file is made for."""
-    return ExpressionModel.load(path).card.face_size
 
 
 def of_landmarks(detector: MTCNN) -> Estimator:

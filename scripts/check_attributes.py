@@ -25,6 +25,7 @@ from regionfer.metrics import accuracy, risk_at_coverage, roc_auc, wilson_interv
 from regionfer.occluders import draw_cover
 from regionfer.onnx_model import ExpressionModel, ModelOutput
 from regionfer.recognizer import MAX_COVERED
+from regionfer.upright import look_at
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     model = ExpressionModel.load(arguments.model)
     manifest = read_dataset("ferplus", arguments.data).split("valid")
     faces = load_faces(manifest, model.card.face_size)
-    output = model.run(faces)
+    output = answers(model, faces)
     if output.occlusion is None or output.pose is None:
         parser.error(f"{arguments.model}: has no outputs for what covers a face and how it is turned")
     names = manifest.names.tolist()
@@ -94,11 +95,17 @@ def print_called(
 def print_degraded(model: ExpressionModel, faces: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     """What a model says of faces with little detail left, and of pictures without a face."""
     for side in (48, 32, 24, 16, 12):
-        output = model.run(shrunk(faces, side))
+        output = answers(model, shrunk(faces, side))
         right = output.probabilities.argmax(1) == labels
         print_said(f"shrunk to {side} pixels, {right.mean():.1%} right", model, output)
     rng = np.random.default_rng(0)
-    print_said("no face", model, model.run(np.stack([draw_cover(rng, model.card.face_size) for _ in range(500)])))
+    print_said("no face", model, answers(model, np.stack([draw_cover(rng, model.card.face_size) for _ in range(500)])))
+
+
+def answers(model: ExpressionModel, faces: NDArray[np.uint8]) -> ModelOutput:
+    """What a model says of faces, of rolled ones when it has looked again; the pose in the faces as they are."""
+    look = look_at(model, faces)
+    return look.output._replace(pose=look.pose)
 
 
 def shrunk(faces: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ SIDE = 61
 
 
 def place(roll):
-    """Where the dot of a face is, x y in 0..1, that is rolled clockwise by degrees: above the middle if it is upright."""
+    """Where the dot of a face is, x y in 0..1, that is rolled clockwise by degrees: above the middle if upright."""
     return 0.5 + 0.3 * np.array([np.sin(np.radians(roll)), -np.cos(np.radians(roll))])
 
 

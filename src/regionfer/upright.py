@@ -31,14 +31,22 @@ class Look(NamedTuple):
         output: of the faces as they were seen last; its roll, too.
         faces: (n, S, S, 3) uint8 RGB, as they were seen last.
         landmarks: (n, 5, 2) float32, x y in 0..1 of those; None if there are none.
-        turned: (n,) float32, degrees by which each face was rolled clockwise before it was turned upright, so
-            that its roll is this and that of ``output``; 0 for a face seen as it came.
+        turned: (n,) float32, degrees by which each face was turned anticlockwise, as it was rolled clockwise; 0 for
+            a face seen as it came.
     """
 
     output: ModelOutput
     faces: NDArray[np.uint8]
     landmarks: NDArray[np.float32] | None
     turned: NDArray[np.float32]
+
+    @property
+    def pose(self) -> NDArray[np.float32] | None:
+        """Yaw, pitch and roll in the faces as they came, (n, 3), degrees; None if the model does not tell."""
+        if self.output.pose is None:
+            return None
+        roll = (self.output.pose[:, 2] + self.turned + 180) % 360 - 180
+        return np.column_stack([self.output.pose[:, :2], roll])
 
 
 def look_at(

@@ -6,13 +6,12 @@ import re
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from sklearn.metrics import roc_auc_score
 
 from regionfer.faces import MTCNN, head_pose
 from regionfer.faces.pose import rotation
+from regionfer.onnx_model import Classifier, ModelOutput
 
 
 @pytest.fixture
@@ -149,29 +148,22 @@ def labelled(tmp_path):
     return tmp_path
 
 
-def save_graph(graph, path):
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+class Brightness(Classifier):
+    """Tells brightness less 90 as yaw, 3 as pitch and no roll."""
+
+    def __init__(self, card):
+        self.card, self.heads, self.needs_landmarks = card, ("pose",), False
+
+    def _run(self, faces, landmarks):
+        told = np.zeros((len(faces), 3), np.float32)
+        told[:, 0], told[:, 1] = faces.mean(axis=(1, 2, 3)) - 90, 3
+        one = np.ones((len(faces), 6), np.float32)
+        return ModelOutput(np.full((len(faces), 8), 1 / 8, np.float32), one, one, one, pose=told)
 
 
-def test_a_model_file_is_read_and_reported(monkeypatch, capsys, pose, labelled):
-    """A graph that answers brightness less 90 as yaw, 3 as pitch: right by the labels, wrong in the mirror."""
-    nodes = [
-        helper.make_node("Cast", ["faces"], ["x"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
-        helper.make_node("Mul", ["mean", "once"], ["yaw"]),
-        helper.make_node("Add", ["yaw", "shift"], ["pose"]),
-    ]
-    constants = [
-        helper.make_tensor("once", TensorProto.FLOAT, [3], [1, 0, 0]),
-        helper.make_tensor("shift", TensorProto.FLOAT, [3], [-90, 3, 0]),
-    ]
-    faces = helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", "h", "w", 3])
-    answer = helper.make_tensor_value_info("pose", TensorProto.FLOAT, ["n", 3])
-    graph = helper.make_graph(nodes, "brightness", [faces], [answer], constants)
-    path = labelled / "brightness.onnx"
-    save_graph(graph, path)
-    monkeypatch.setattr(pose, "face_side", lambda path: 48)
-    estimate = pose.of_model(path)
+def test_a_model_is_reported(make_card, pose, labelled):
+    """By the labels it is right, in the mirror it is wrong."""
+    estimate = pose.of_model(Brightness(make_card(face_size=48)))
     data = pose.read_labelled(labelled, labelled / "pose.csv", "valid", 100)
     np.testing.assert_allclose(estimate(data.faces), data.poses, atol=1e-3)
     lines = {line[2:26].strip(): line for line in pose.report(estimate, data, {"made heads": data})}
@@ -253,13 +245,33 @@ def test_no_skull_breaks_through_the_face(script, made, heads):
             assert both[covered, 0].mean() > 0.85, (size, yaw)
 
 
-def test_a_model_without_pose_is_refused(pose, tmp_path):
-    faces = helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", "h", "w", 3])
-    answer = helper.make_tensor_value_info("probabilities", TensorProto.UINT8, ["n", "h", "w", 3])
-    nodes = [helper.make_node("Identity", ["faces"], ["probabilities"])]
-    save_graph(helper.make_graph(nodes, "no pose", [faces], [answer]), tmp_path / "no-pose.onnx")
-    with pytest.raises(SystemExit, match="expected a model with an output 'pose', found probabilities"):
-        pose.of_model(tmp_path / "no-pose.onnx")
+class Tilted(Brightness):
+    """Tells as roll by how much the brightest column leans: half of it."""
+
+    def _run(self, faces, landmarks):
+        y, x = np.mgrid[: faces.shape[1], : faces.shape[2]] - (faces.shape[1] - 1) / 2
+        light = faces[..., 0].astype(float)
+        roll = np.degrees(np.arctan2(-(light * x * y).sum((1, 2)), (light * y * y).sum((1, 2))))
+        output = super()._run(faces, landmarks)
+        return output._replace(pose=np.column_stack([output.pose[:, :2] + roll[:, None], roll / 2]).astype(np.float32))
+
+
+def test_rolled_faces_are_looked_at_again_unless_once_is_enough(make_card, pose):
+    """Its yaw is off by the roll that is left."""
+    face = np.zeros((48, 48, 3), np.uint8)
+    face[4:44, 23:25] = 255
+    model, rolled = Tilted(make_card(face_size=48)), pose.turned(np.stack([face, face]), 40)
+    upright = pose.of_model(model)(np.stack([face, face]))
+    again, once = pose.of_model(model)(rolled), pose.of_model(model, upright=False)(rolled)
+    assert once[:, 2] == pytest.approx([20, 20], abs=3)
+    assert np.abs(once[:, 0] - upright[:, 0]).min() > 25
+    assert again[:, 2] == pytest.approx([40, 40], abs=5)
+    assert again[:, 0] == pytest.approx(upright[:, 0], abs=12)
+
+
+def test_a_model_without_pose_is_refused(pose, tiny_path):
+    with pytest.raises(SystemExit, match="expected a model with an output 'pose', found no heads"):
+        pose.load_model(tiny_path)
 
 
 def test_an_empty_split_is_refused(pose, labelled):
