@@ -24,7 +24,7 @@ from regionfer.datasets import load_faces, read_dataset
 from regionfer.metrics import accuracy, risk_at_coverage, roc_auc, wilson_interval
 from regionfer.occluders import draw_cover
 from regionfer.onnx_model import ExpressionModel, ModelOutput
-from regionfer.recognizer import MAX_COVERED
+from regionfer.results import MAX_COVERED
 from regionfer.upright import look_at
 
 

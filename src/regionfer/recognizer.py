@@ -28,7 +28,7 @@ from regionfer.faces.crops import CropCheck
 from regionfer.faces.pose import fit_face
 from regionfer.images import ImageSource, read_image
 from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel, ModelOutput
-from regionfer.results import Expressions
+from regionfer.results import MAX_COVERED, Expressions
 from regionfer.uncertainty import Uncertainty
 from regionfer.upright import Look, look_at
 
@@ -48,14 +48,6 @@ covered is unknown.
 Measured with the model that ships on half of FERPlus Valid, made smaller and enlarged again: of the answers with a
 probability of 0.65 or more, 8 % are wrong at 48 pixels, 15 % at 24, 29 % at 16, 45 % at 12, 57 % at 8. No threshold of
 the probability can be trusted there.
-"""
-
-MAX_COVERED = 0.5
-"""Nor is a face of which the model finds more than this share covered, as far as its expression and pose go.
-
-With cloth drawn over 72 % of the face 200 faces of FERPlus Valid get 50 % right answers, over 82 % 37 %, which is the
-share of the commonest class; 78 and 90 % of them are found to be so covered. Of those with a mask up to the eyes, over
-57 %, 14 % are, of which 46 % get the right answer, the others 62 %. Of 3,191 faces as they are two are.
 """
 
 MIN_CONTRAST = 0.04

@@ -36,6 +36,15 @@ NAMED_SHARE = 0.05
 UNKNOWN_PLACE = "place unknown"
 """What such texts say of a face that counts as covered where no half is named: often by fringes, hands or hair."""
 
+MAX_COVERED = 0.5
+"""A face of which the model finds more than this share covered counts as covered, and is not judged as far as its
+expression and pose go.
+
+With cloth drawn over 72 % of the face 200 faces of FERPlus Valid get 50 % right answers, over 82 % 37 %, which is the
+share of the commonest class; 78 and 90 % of them are found to be so covered. Of those with a mask up to the eyes, over
+57 %, 14 % are, of which 46 % get the right answer, the others 62 %. Of 3,191 faces as they are two are.
+"""
+
 COVERED_HALF = 0.1
 """A half of a face is named as covered if at least this share of it is, and half as much as of the most covered half.
 
@@ -92,7 +101,7 @@ class Occlusion(NamedTuple):
         lower: covered share of its lower half.
         left: covered share of its left half.
         right: covered share of its right half.
-        threshold: probability from which the face counts as covered.
+        threshold: probability from which the face counts as covered; so does one of which more than half is.
     """
 
     probability: float
@@ -105,8 +114,12 @@ class Occlusion(NamedTuple):
 
     @property
     def occluded(self) -> bool:
-        """Whether the face counts as covered."""
-        return self.probability >= self.threshold
+        """Whether the face counts as covered.
+
+        >>> Occlusion(0.6, 0.2, 0, 0, 0, 0, threshold=0.7).occluded, Occlusion(0.6, 0.51, 1, 0, 1, 0, 0.7).occluded
+        (False, True)
+        """
+        return self.probability >= self.threshold or self.fraction > MAX_COVERED
 
     @property
     def where(self) -> tuple[str, ...]:
