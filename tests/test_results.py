@@ -107,7 +107,13 @@ class TestOcclusion:
         assert [region.visibility for region in first.regions] == pytest.approx([0.7, 0.5])
 
     def test_the_threshold_is_the_model_s(self):
-        assert [face.occlusion.occluded for face in make_covered(occlusion_threshold=0.6)] == [True, False, False]
+        one_half = COVERED.copy()
+        one_half[2, 1] = 0.5
+        covered = make_covered(occlusion=one_half, occlusion_threshold=0.6)
+        assert [face.occlusion.occluded for face in covered] == [True, False, False]
+
+    def test_more_than_half_is_covered_whatever_the_probability(self):
+        assert [face.occlusion.occluded for face in make_covered(occlusion_threshold=0.95)] == [False, False, True]
 
     def test_forms(self):
         whole = make_covered(threshold=0.75)

@@ -30,7 +30,7 @@ from regionfer.images import ImageSource, read_image
 from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel, ModelOutput
 from regionfer.results import MAX_COVERED, Expressions
 from regionfer.uncertainty import Uncertainty
-from regionfer.upright import Look, look_at
+from regionfer.upright import SUSPECT, look_at
 
 ChannelOrder = Literal["rgb", "bgr"]
 Model = str | Path | Classifier
@@ -62,30 +62,18 @@ MIN_SPREAD = 1.0
 stops, of which nobody sees much, have 4."""
 
 MAX_ROLL = 120.0
-"""Degrees from which a face that was found in a photo counts as upside down: its answer is given, but uncertain.
+"""Degrees from which a face counts as upside down: it was turned upright and answered, but the answer is uncertain.
 
-Its crop is turned upright, but three in ten of such faces are not found, the landmarks of others lie worse, and not all
-get the answer that they get upright.
-"""
-
-SUSPECT = 0.5
-"""Probability of a cover from which an aligned face, or a crop that comes as one, is looked at by `CropCheck`, too.
-
-With a model like the one that ships 37 % of FERPlus Valid have it, and nearly all of the same turned by 180 degrees and
-pictures of noise: to the network what is no upright face looks covered.
+In a photo it may be no face, or its landmarks lie; of crops one to seven in a hundred get another answer than upright.
 """
 
 NO_FACE, NO_FACE_ANSWER = 0.2, 0.65
-"""Such a crop shows no face if `CropCheck` is less sure of one than the first number any way up, and the most
-probable expression has less than the second. So are 0.3 % of FERPlus Valid, and nearly all pictures of noise."""
+"""A face of which a share of `SUSPECT` or more is found covered is none if `CropCheck` is less sure of one than the
+first number, any way up, and the most probable expression has less than the second.
 
-OVERTURNED, OVERTURNED_ODDS = 0.9, 5.0
-"""It is upside down if `CropCheck` is surer of a face than the first number with the crop turned by 180 degrees, and
-no face so many times less likely there than as it is. So are 0.2 % of FERPlus Valid, and 87 % of the same turned."""
-
-SIDEWAYS_ODDS = 40.0
-"""It lies on its side if the same holds, by this number, of the crop turned by 90 degrees one way or the other. So do
-0.2 % of FERPlus Valid, and 70 % of the same turned."""
+So are 0.2 % of FERPlus Valid, most of them behind a hand, and all of 900 pictures of noise and patterns that the model
+does not call covered.
+"""
 
 MOST_RUNS = 8
 """Runs of the network at once, at most, of a stream of images; more threads than that are shared out among the runs. A
@@ -142,7 +130,8 @@ class Recognizer:
     Attributes:
         model: the model, or the `FusedModel` of several.
         threshold: answers less probable than this are uncertain; None where the model has none.
-        upright: whether rolled faces are turned upright and looked at again.
+        upright: whether rolled faces are turned upright and looked at again: if that was asked for, and the model tells
+            the pose.
     """
 
     def __init__(
@@ -173,10 +162,15 @@ class Recognizer:
         else:
             self.model = self._load(model)  # type: ignore[arg-type]  # a str is a Sequence, too
         self.threshold = _threshold(self.model, max_risk)
-        self.upright = upright and "pose" in self.model.heads
+        self._upright = upright
 
     def __repr__(self) -> str:
         return f"Recognizer({self.model!r})"
+
+    @property
+    def upright(self) -> bool:
+        """See `Recognizer`."""
+        return self._upright and "pose" in self.model.heads
 
     @property
     def detector(self) -> FaceDetector:
@@ -190,30 +184,22 @@ class Recognizer:
 
     def looking_once(self) -> Self:
         """The same, but it sees each face once, as it comes: to be compared with a model that cannot tell the roll."""
+        if not self.upright:
+            return self
         once = copy.copy(self)
-        once.upright = False
+        once._upright = False
         return once
 
-    def look(
-        self,
-        faces: NDArray[np.uint8],
-        landmarks: NDArray[np.float32] | None = None,
-        *,
-        batch_size: int = MAX_FACES_PER_RUN,
-    ) -> Look:
-        """What the model says of aligned faces, or crops that come as such; see `regionfer.upright.look_at`."""
-        return look_at(self.model, faces, landmarks, batch_size=batch_size, upright=self.upright)
-
     def check_crops(self, faces: NDArray[np.uint8], output: ModelOutput) -> NDArray[np.float32]:
-        """What `CropCheck` says of n aligned faces, or crops that came as such: (n, 3) scores, NaN where the model
-        suspects nothing.
+        """How surely n aligned faces, or crops that came as such, are faces by `CropCheck`, (n,) in 0..1; NaN where the
+        model does not suspect that they are none.
 
         Args:
             faces: (n, S, S, 3) uint8 RGB.
             output: what the model says of them.
         """
-        scores = np.full((len(faces), 3), np.nan, np.float32)
-        suspect = np.zeros(len(faces), bool) if output.occlusion is None else output.occlusion[:, 0] >= SUSPECT
+        scores = np.full(len(faces), np.nan, np.float32)
+        suspect = np.zeros(len(faces), bool) if output.occlusion is None else output.occlusion[:, 1] >= SUSPECT
         if suspect.any():
             with self._lock:
                 if self._crop_check is None:
@@ -436,15 +422,9 @@ class Recognizer:
         look = look_at(network, faces, points, batch_size=batch_size, upright=self.upright)
         output, frames = look.output, turn_frames(places.frames, look.turned)
         sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
-        found = places.landmarks is not None
-        roll = _roll(frames)
-        unfit = unfit_reasons(
-            sides, places.contrasted, output, roll if found else None, self.check_crops(look.faces, output)
-        )
-        # A crop that is upside down was not turned for the network, as a face found in a photo is; one on its side
-        # was not, or by landmarks that lie.
-        unseen = ("too small", "no contrast", "no face", "on its side", *(() if found else ("upside down",)))
-        seen = ~np.isin(unfit, unseen)
+        scores = self.check_crops(look.faces, output)
+        unfit = unfit_reasons(sides, places.contrasted, output, _roll(frames), scores)
+        seen = ~np.isin(unfit, ("too small", "no contrast", "no face"))
         return Expressions(
             boxes=places.boxes,
             scores=places.scores,
@@ -453,7 +433,7 @@ class Recognizer:
             **(
                 output._asdict()
                 | {
-                    "pose": _known(_pose(places.pose, output.pose, roll), seen & ~_mostly_covered(output)),
+                    "pose": _known(_pose(places, look.pose), seen & ~_mostly_covered(output)),
                     "occlusion": None if output.occlusion is None else _known(output.occlusion, seen),
                     "visibility": None if output.visibility is None else _known(output.visibility, seen),
                 }
@@ -545,8 +525,8 @@ def unfit_reasons(
     sides: NDArray[np.floating],
     contrasted: NDArray[np.bool_],
     output: ModelOutput,
-    roll: NDArray[np.floating] | None = None,
-    crops: NDArray[np.float32] | None = None,
+    roll: NDArray[np.floating],
+    scores: NDArray[np.floating],
 ) -> NDArray[np.str_]:
     """Why each of n faces cannot be judged, as in `Expressions.unfit`; "" for those that can.
 
@@ -554,20 +534,14 @@ def unfit_reasons(
         sides: (n,) shorter side of each face in its image, pixels.
         contrasted: (n,) what `has_contrast` says of each.
         output: what the model says of them.
-        roll: (n,) degrees, by the landmarks; None if there are none.
-        crops: (n, 3) what `Recognizer.check_crops` says of each; None if it was not asked.
+        roll: (n,) degrees by which each was turned upright, by its landmarks and by what the model said.
+        scores: (n,) what `Recognizer.check_crops` says of each.
     """
-    scores = np.full((len(sides), 3), np.nan) if crops is None else crops
-    as_it_is, turned, sideways = scores.T
-    overturned = (turned > OVERTURNED) & (OVERTURNED_ODDS * (1 - turned) < 1 - as_it_is)
-    lying = (sideways > OVERTURNED) & (SIDEWAYS_ODDS * (1 - sideways) < 1 - as_it_is)
-    blank = (scores.max(axis=1, initial=0) < NO_FACE) & (output.probabilities.max(axis=1, initial=0) < NO_FACE_ANSWER)
-    found = {  # the first that holds is said; what is no upright face looks covered to the network
+    found = {  # the first that holds is said
         "too small": sides < MIN_FACE_SIDE,
         "no contrast": ~contrasted,
-        "no face": blank,
-        "upside down": overturned & ~(lying & (sideways > turned)) if roll is None else np.abs(roll) > MAX_ROLL,
-        "on its side": lying,
+        "no face": (scores < NO_FACE) & (output.probabilities.max(axis=1, initial=0) < NO_FACE_ANSWER),
+        "upside down": np.abs(roll) > MAX_ROLL,
         "covered": _mostly_covered(output),
     }
     return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
@@ -592,18 +566,16 @@ def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
     return bool(grey.std() >= max(MIN_SPREAD, MIN_CONTRAST * grey.mean()))
 
 
-def _pose(
-    of_landmarks: NDArray[np.float32], of_model: NDArray[np.float32] | None, roll: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Yaw, pitch and roll (n, 3): the model's, turned by ``roll`` to the image; if it gives none, the landmarks'."""
+def _pose(places: _Places, of_model: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Yaw, pitch and roll (n, 3) in the image: the model's, which it tells in the crop; if none, the landmarks'."""
     if of_model is None:
-        return of_landmarks
-    whole = (roll + of_model[:, 2] + 180) % 360 - 180
-    return np.column_stack([of_model[:, :2], whole]).astype(np.float32)
+        return places.pose
+    roll = _roll(turn_frames(places.frames, of_model[:, 2]))
+    return np.column_stack([of_model[:, :2], roll]).astype(np.float32)
 
 
 def _roll(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By how many degrees each face (n,) is turned upright for the network."""
+    """By how many degrees the upper edge of each frame (n, 3, 2) is rolled, (n,) in -180..180."""
     across = frames[:, 1]
     return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
 

@@ -26,7 +26,7 @@ SCHEMA_VERSION = 3
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
 
 IMPROBABLE = "improbable"
-UNCERTAIN_REASONS = ("too small", "no contrast", "no face", "upside down", "on its side", "covered", IMPROBABLE)
+UNCERTAIN_REASONS = ("too small", "no contrast", "no face", "upside down", "covered", IMPROBABLE)
 """Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
 several that hold, the first is named."""
 

@@ -219,7 +219,7 @@ class TestInterruption:
 
     def test_parts_do_not_share_runs(self, trusted, inputs, interrupt, small_parts, tmp_path, monkeypatch):
         """So that the numbers of a part do not depend on what came before it: all of them are of the same runs."""
-        monkeypatch.setattr(trusted, "upright", False)  # a second look is a run, too
+        monkeypatch.setattr(trusted, "_upright", False)  # a second look is a run, too
         runs, run = [], ExpressionModel._run
 
         def spy(model, faces, landmarks):

@@ -27,16 +27,17 @@ class TestFaces:
         assert sum(steps) == 40
 
     def test_crops_that_cannot_be_judged(self, trusted_model, plain_faces, make_manifest, monkeypatch):
-        """MTCNN's last network is made to see every suspect crop upside down."""
-        monkeypatch.setattr(
-            CropCheck, "scores", lambda self, crops: np.full((len(crops), 3), [0.0, 0.95, 0.0], np.float32)
-        )
+        """MTCNN's last network is made to see no face in any suspect crop, however probable its answer."""
+        monkeypatch.setattr(CropCheck, "scores", lambda self, crops: np.zeros(len(crops), np.float32))
+        monkeypatch.setattr("regionfer.recognizer.NO_FACE_ANSWER", 1.1)
+        monkeypatch.setattr("regionfer.recognizer.NO_FACE", 0.2)
         faces = np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in (RED, GREEN, BLUE)])
         recognizer = Recognizer(trusted_model)
         alone = recognizer.recognize_crops(faces)
         answers = answer_faces(recognizer, make_manifest(3, pixels=faces))
         assert answers.judgeable.tolist() == alone.judgeable.tolist()
-        assert "upside down" in [face.uncertain_reason for face in alone]
+        assert "no face" in [face.uncertain_reason for face in alone]
+        assert "" in alone.unfit
 
     def test_unreadable_images_are_noted(self, recognizer, said, on_disk):
         answers = answer_faces(recognizer, on_disk)

@@ -43,7 +43,11 @@ class TestFigures:
         figures = evaluation.to_dict()
         assert list(figures)[:1] == ["schema_version"]
         assert figures.keys() >= STABLE_KEYS
-        assert (figures["dataset"], figures["split"], figures["protocol"]) == ("Colours", "test", "as drawn")
+        assert (figures["dataset"], figures["split"], figures["protocol"]) == (
+            "Colours",
+            "test",
+            "as drawn; each face looked at once",
+        )
         assert (figures["model"], figures["n"], figures["accuracy"]) == ("tiny 0.0.1", 40, 0.75)
         assert figures["accuracy_ci95"] == pytest.approx([0.598, 0.858], abs=1e-3)  # Wilson, by hand
         assert figures["classes"] == list(LABELS)

@@ -163,7 +163,7 @@ class TestMarkdown:
         manifest = make_manifest(4, dataset=odd, protocol="x\n- y")
         text = to_markdown(evaluate(recognizer, manifest, subsets=[Subset(odd, np.arange(3))]))
         assert text.splitlines()[0] == "# a\\|b # &lt;script&gt;.png test: tiny 0.0.1"
-        assert "- Protocol: x - y\n" in text
+        assert "- Protocol: x - y; each face looked at once\n" in text
         assert "<script>" not in text
         assert all(line.startswith(("#", "|", "- ")) or line[:1].isupper() for line in text.splitlines() if line)
 

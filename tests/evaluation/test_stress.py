@@ -104,7 +104,7 @@ class TestDataset:
         whole = stress(plain, DatasetFaces(manifest), kinds=["hand"])
         some = stress(plain, DatasetFaces(manifest, limit=8, seed=3), kinds=["hand"])
         assert len(set(some.names)) == 8
-        assert some.protocol == "as drawn; 8 of 30 images, drawn at random with seed 3"
+        assert some.protocol == "as drawn; each face looked at once; 8 of 30 images, drawn at random with seed 3"
         rows = [whole.names.index(name) for name in some.names]
         assert rows == sorted(rows)
         assert rows != list(range(8))

@@ -228,6 +228,7 @@ def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: 
         detect=detect,
         min_confidence=min_confidence if detect else None,
         threshold=recognizer.threshold,
+        upright=recognizer.upright,
     )
 
 
@@ -244,6 +245,7 @@ def _settings(inputs: Inputs, card: TableCard) -> Mapping[str, Any]:
         "detect": card.detect,
         "min_confidence": card.min_confidence,
         "threshold": card.threshold,
+        "upright": card.upright,
         "part": _size_of_parts(card),
     }
 

@@ -53,6 +53,7 @@ class TableCard:
         detect: faces were looked for; otherwise each image is a face.
         min_confidence: faces of which the detector was less sure were left out; None where none ran.
         threshold: answers less probable than this are uncertain; None where the model has none.
+        upright: rolled faces were turned upright and looked at again.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class TableCard:
     detect: bool
     min_confidence: float | None
     threshold: float | None
+    upright: bool = False  # as of tables of releases that did not
 
     def to_json(self) -> str:
         """The card as one line of JSON."""

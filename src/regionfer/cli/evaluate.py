@@ -64,6 +64,11 @@ def _split_names(
     is_flag=True,
     help="Also find and align faces first; a missed face is an error. Not of a prepared dataset.",
 )
+@click.option(
+    "--one-look",
+    is_flag=True,
+    help="See each face once, as the figures on model cards are measured; else rolled ones again, turned upright.",
+)
 @click.option("--report", metavar="DIR", help="Write report.html and report.md to DIR; needs regionfer[report].")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE, or - for the screen.")
 @click.option("--strict", is_flag=True, help="Exit with code 1 if an image is absent or cannot be read.")
@@ -80,6 +85,7 @@ def command(
     baseline: str | None,
     max_risk: float | None,
     end_to_end: bool,
+    one_look: bool,
     report: str | None,
     json_file: str | None,
     strict: bool,
@@ -103,6 +109,7 @@ def command(
     tell_findings(manifest.findings)
     subsets = [_subset(manifest, name, path) for name, path in lists]
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
+    recognizer = recognizer.looking_once() if one_look else recognizer
     beside = None if baseline is None else open_recognizer(baseline)
     for subset in subsets:
         _tell_issues(subset)

@@ -13,7 +13,7 @@ from regionfer.datasets.meant import meant_face
 from regionfer.errors import DatasetError, ImageError, ModelError
 from regionfer.labels import ALIASES
 from regionfer.recognizer import Recognizer, has_contrast, unfit_reasons
-from regionfer.upright import ROLLED
+from regionfer.upright import look_at
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
 
@@ -65,10 +65,10 @@ def looking_alike(recognizers: Sequence[Recognizer]) -> list[Recognizer]:
     return list(recognizers) if alike else [each.looking_once() for each in recognizers]
 
 
-def looks(recognizer: Recognizer) -> list[str]:
-    """The rule of a protocol that tells of a second look, if there is one."""
-    second = f"faces that the model finds rolled by more than {ROLLED:g} degrees turned upright and looked at again"
-    return [second] if recognizer.upright else []
+def looks(recognizer: Recognizer) -> str:
+    """The rule of a protocol that says how often faces are looked at."""
+    again = "faces that the model finds rolled or much covered looked at again, turned upright"
+    return again if recognizer.upright else "each face looked at once"
 
 
 class LoadedFace(NamedTuple):
@@ -161,13 +161,13 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
             if faces:
                 landmarks = np.stack([face.landmarks for face in faces.values()]) if needs_landmarks else None
                 pixels = np.stack([face.pixels for face in faces.values()])
-                look = recognizer.look(pixels, landmarks)
+                look = look_at(model, pixels, landmarks, upright=recognizer.upright)
                 output = look.output
                 sides = np.array([face.side for face in faces.values()])
                 whole = np.array([0, 0, size, size], np.float32)
                 contrasted = np.array([has_contrast(face.pixels, whole) for face in faces.values()])
-                crops = recognizer.check_crops(look.faces, output)
-                judgeable = unfit_reasons(sides, contrasted, output, crops=crops) == ""
+                scores = recognizer.check_crops(look.faces, output)
+                judgeable = unfit_reasons(sides, contrasted, output, look.turned, scores) == ""
                 sheet.enter(list(faces), output.probabilities, output.attention, judgeable)
             advance(len(rows))
     return sheet.close()

@@ -378,7 +378,7 @@ def protocol_of(recognizer: Recognizer, manifest: Manifest) -> str:
         rules.append("faces found and aligned in the photos, one that is not found is an error")
     elif not manifest.crops:
         rules.append("faces cut as squares around the dataset's boxes")
-    return "; ".join([*rules, *looks(recognizer)])
+    return "; ".join([*rules, looks(recognizer)])
 
 
 def _list_dict(subset: Subset) -> dict[str, Any]:

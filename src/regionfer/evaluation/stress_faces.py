@@ -241,7 +241,7 @@ class PhotoFaces:
             faces = "1 face" if self.limit == 1 else f"{self.limit:,} faces"
             drawn = f"; at most {faces}, photos in random order, seed {self.seed}"
         rule = f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
-        return "; ".join([rule, *looks(recognizer)])
+        return f"{rule}; {looks(recognizer)}"
 
     def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
         """None: no card tells of one's own photos."""

@@ -128,15 +128,15 @@ class MTCNN:
         if best > UNSURE:
             return found
         turned = self._search_turned(image, LYING_ANGLES if len(found) else RETRY_ANGLES)
-        if TURNED_ODDS * (1 - turned.scores.max(initial=0)) < 1 - best:
+        if len(turned) >= len(found) and TURNED_ODDS * (1 - turned.scores.max(initial=0)) < 1 - best:
             return turned
         return Detections.empty() if len(unsure) else found
 
     def _search_alike(self, image: Image, found: Detections) -> Detections:
-        """Faces of the image turned until the best of those found is upright, if there are more: a photo that lies."""
+        """Faces of the image turned until the best of those found is upright, if they are these and more."""
         turned, back = _turn(image, math.degrees(_rolls(found.landmarks)[0]))
         more = _map_back(self._cascade(turned, self.thresholds[2]), back)
-        return more if len(more) > len(found) else found
+        return more if len(more) > len(found) and _all_among(found, more) else found
 
     def _search_harder(self, image: Image) -> Detections:
         found = self._cascade(_raise_contrast(image), RETRY_CONTRAST)
@@ -335,6 +335,14 @@ def _rolls(landmarks: Floats) -> Floats:
 def _all_lie(faces: Detections) -> bool:
     """Whether there are faces, and each lies on its side or stands on its head."""
     return len(faces) > 0 and bool((np.abs(_rolls(faces.landmarks)) > LYING).all())
+
+
+def _all_among(faces: Detections, others: Detections) -> bool:
+    """Whether each face has one of the others in its middle."""
+    middles = faces.landmarks.mean(axis=1)
+    apart = np.linalg.norm(middles[:, None] - others.landmarks.mean(axis=1), axis=2)
+    sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1)
+    return bool((apart.min(axis=1, initial=np.inf) < sides / 4).all())
 
 
 def _map_back(faces: Detections, back: Floats) -> Detections:
