@@ -238,3 +238,68 @@ def test_strips_of_a_photo_are_searched_as_the_whole(detector, monkeypatch, stri
     assert whole[0].shape == (146, 197)
     for part, expected in zip(detector._scan(pixels), whole, strict=True):
         np.testing.assert_allclose(part, expected, atol=1e-5)
+
+
+def faces_at(*faces):
+    """Detections of faces 20 pixels wide: score, middle, roll in degrees, each."""
+    if not faces:
+        return Detections.empty()
+    scores, middle, roll = (np.float32(column) for column in zip(*faces, strict=True))
+    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    upright = np.float32([[-4, -3], [4, -3], [0, 1], [-3, 5], [3, 5]])
+    points = np.stack([upright @ np.float32([[c, s], [-s, c]]) for c, s in zip(cos, sin, strict=True)])
+    return Detections(np.concatenate([middle - 10, middle + 10], axis=1), scores, points + middle[:, None])
+
+
+class TestPhotosThatLie:
+    """What each search finds is laid down, in 100 x 100 pixels: turned by 180 degrees x, y is 100 - x, 100 - y."""
+
+    @pytest.fixture
+    def search(self, monkeypatch):
+        def run(*found, **options):
+            rest = [faces_at(*each) for each in found]
+            monkeypatch.setattr(MTCNN, "_cascade", lambda self, image, threshold: rest.pop(0))
+            result = MTCNN(threads=1, **options).detect(np.zeros((100, 100, 3), np.uint8))
+            assert rest == []  # all searches were made
+            return [(round(float(s), 4), *m) for s, m in zip(result.scores, middles(result), strict=True)]
+
+        return run
+
+    def test_a_sure_face_ends_the_search(self, search):
+        assert search([(0.99, (30, 40), 0)]) == [(0.99, 30, 40)]
+
+    def test_unsure_faces_are_looked_for_in_turned_pictures_and_give_way_to_surer_ones(self, search):
+        found = search([(0.95, (30, 40), 0)], [], [], [(0.999, (20, 20), 170)])
+        assert found == [(0.999, 80, 80)]
+
+    def test_but_only_to_much_surer_ones(self, search):
+        assert search([(0.95, (30, 40), 0)], [], [], [(0.994, (20, 20), 170)]) == [(0.95, 30, 40)]
+
+    def test_nor_to_fewer(self, search):
+        unsure = [(0.95, (30, 40), 0), (0.94, (60, 40), 0)]
+        assert search(unsure, [], [], [(0.999, (20, 20), 170)]) == [(0.95, 30, 40), (0.94, 60, 40)]
+
+    def test_nothing_more_is_searched_without_retry(self, search):
+        assert search([(0.95, (30, 40), 0)], retry=False) == [(0.95, 30, 40)]
+        assert search([(0.99, (30, 40), 180)], retry=False) == [(0.99, 30, 40)]
+
+    def test_where_all_faces_lie_more_are_found_in_the_picture_turned_by_their_roll(self, search):
+        more = [(0.99, (70, 60), 0), (0.98, (40, 60), 0)]
+        assert search([(0.99, (30, 40), 180)], more) == [(0.99, 30, 40), (0.98, 60, 40)]
+
+    def test_but_not_without_those_found_before(self, search):
+        others = [(0.99, (20, 60), 0), (0.98, (50, 60), 0)]
+        assert search([(0.99, (30, 40), 180)], others) == [(0.99, 30, 40)]
+
+    def test_nor_fewer(self, search):
+        found = [(0.99, (30, 40), 180), (0.98, (60, 40), 170)]
+        assert search(found, [(0.99, (70, 60), 0)]) == [(0.99, 30, 40), (0.98, 60, 40)]
+
+    def test_one_upright_face_is_enough_to_leave_it(self, search):
+        found = [(0.99, (30, 40), 180), (0.98, (60, 40), 10)]
+        assert len(search(found)) == 2
+
+
+def middles(faces):
+    """Of boxes, (n, 2), to two pixels: the turned picture may be one larger."""
+    return (((faces.boxes[:, :2] + faces.boxes[:, 2:]) / 4).round() * 2).astype(int).tolist()
