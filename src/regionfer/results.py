@@ -154,7 +154,7 @@ class Region(NamedTuple):
         nu: relation-attention, 0..1.
         attention: share in the decision, 0..1; the shares of a face's regions sum to 1.
         visibility: how visible it is, 0..1; None where the model does not say, or nothing can be said of the face:
-            too small, without contrast, or a crop that shows none or one that is not upright.
+            too small, without contrast, or none at all.
     """
 
     name: str
@@ -255,8 +255,7 @@ class Expressions:
         image_size: width, height in pixels; None where the faces come from images of different sizes.
         source: name of the image, as given; None for an image from memory.
         visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say, NaN for
-            faces of which nothing can be said: too small, without contrast, or crops that show none or one that is not
-            upright.
+            faces of which nothing can be said: too small, without contrast, or none at all.
         occlusion: (n, 6) float32 in 0..1, columns as `Occlusion`; None and NaN as for ``visibility``.
         occlusion_threshold: probability from which a face counts as covered.
         unfit: (n,) str, why each face cannot be judged, one of `UNCERTAIN_REASONS`, or "" if it can be; None if all
