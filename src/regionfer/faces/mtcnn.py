@@ -47,7 +47,7 @@ UNSURE = 0.985  # best score of an image up to which it is turned although somet
 TURNED_ODDS = 10  # and how many times less likely no face must be in the turned image for its faces to count instead
 RETRY_ANGLES = (35, -35, 70, -70, 180)  # degrees; MTCNN itself bears a roll of about 30
 LYING_ANGLES = (70, -70, 180)  # those that count where something is found, but not surely
-LYING = math.radians(60)  # roll from which a head lies; if all do that are found, it is the photo that does
+LEANING = math.radians(25)  # roll from which a head leans; if all do that are found, it may be the photo that does
 
 
 class MTCNN:
@@ -64,7 +64,11 @@ class MTCNN:
             pixels is searched for faces from 2.5 times ``min_face``. ``None`` searches every image as it is.
         retry: where nothing is found, search again at 640 pixels at most: first with the local contrast raised, then
             in the mirror image, then with the image turned by 35 and 70 degrees to either side and by 180. Finds dark,
-            pale, half hidden and strongly rolled faces; costs nothing where a face is found at once.
+            pale, half hidden and strongly rolled faces. Where only unsure faces are found, with scores to 0.985, the
+            image is turned by 70 degrees to either side and by 180, and what is found there counts if it is much surer;
+            where all faces lean by more than 25 degrees, once more until the best is upright, and what is found there
+            counts if it is these and more. Both are for photos that lie. Costs nothing where a face that hardly leans
+            is found surely.
         providers: ONNX Runtime's execution providers, first choice first; by default the CPU.
         threads: threads that one run may use; by default as many as ONNX Runtime sees fit.
 
@@ -119,7 +123,7 @@ class MTCNN:
             smaller, smaller_scale = _shrink(image, min(RETRY_SIDE, self.max_side or RETRY_SIDE))
             if len(again := self._search_again(smaller, found)):
                 found, small, scale = again, smaller, smaller_scale
-        return (self._search_alike(small, found) if _all_lie(found) else found), scale
+        return (self._search_alike(small, found) if _all_lean(found) else found), scale
 
     def _search_again(self, image: Image, unsure: Detections) -> Detections:
         """Faces found by more effort; none if those found already, without being sure, are as good."""
@@ -332,9 +336,9 @@ def _rolls(landmarks: Floats) -> Floats:
     return np.asarray(np.arctan2(eyes[:, 1], eyes[:, 0]))
 
 
-def _all_lie(faces: Detections) -> bool:
-    """Whether there are faces, and each lies on its side or stands on its head."""
-    return len(faces) > 0 and bool((np.abs(_rolls(faces.landmarks)) > LYING).all())
+def _all_lean(faces: Detections) -> bool:
+    """Whether there are faces, and each leans to a side, lies or stands on its head."""
+    return len(faces) > 0 and bool((np.abs(_rolls(faces.landmarks)) > LEANING).all())
 
 
 def _all_among(faces: Detections, others: Detections) -> bool:
