@@ -46,12 +46,16 @@ share of the commonest class; 78 and 90 % of them are found to be so covered. Of
 """
 
 COVERED_HALF = 0.1
-"""A half of a face is named as covered if at least this share of it is, and half as much as of the most covered half.
+"""A half of a face is named as covered if at least this share of it is; see `covered_halves`.
 
 What is drawn over training faces covers more than what nature puts there, and so little is found of the latter: a half
 is named of 35 % of the faces of FERPlus Valid with something over the upper part, of 34 % with glasses, of 7 to 10 %
 with something below or at the sides, and of 5 % of the clear ones.
 """
+
+
+UNEVEN = 1.5
+"""Times the covered share of one half at which that of the half opposite is told apart from it."""
 
 
 class Box(NamedTuple):
@@ -123,25 +127,33 @@ class Occlusion(NamedTuple):
 
     @property
     def where(self) -> tuple[str, ...]:
-        """Names of the halves of which at least a tenth is covered, and half as much as of the most covered one.
+        """Names of the halves on which the cover lies, see `covered_halves`.
 
         None of a face that does not count as covered, nor where the model sees that something covers it but not where.
 
-        >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2).where
+        >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.4, right=0.2).where
         ('lower', 'left')
         """
         return covered_halves(self.upper, self.lower, self.left, self.right) if self.occluded else ()
 
 
 def covered_halves(upper: float, lower: float, left: float, right: float) -> tuple[str, ...]:
-    """Halves of a covered face of which at least a tenth is covered, and half as much as of the most covered one.
+    """Halves on which the cover of a face lies, of those of which at least a tenth is covered.
 
-    >>> covered_halves(upper=0.1, lower=0.5, left=0.3, right=0.2)
+    A half is told from the one opposite where half as much again of it is covered; where neither above and below nor
+    left and right differ so, all four are named.
+
+    >>> covered_halves(upper=0.1, lower=0.5, left=0.3, right=0.28)
+    ('lower',)
+    >>> covered_halves(upper=0.1, lower=0.5, left=0.4, right=0.2)
     ('lower', 'left')
+    >>> covered_halves(upper=0.5, lower=0.6, left=0.5, right=0.6)
+    ('upper', 'lower', 'left', 'right')
     """
     shares = {"upper": upper, "lower": lower, "left": left, "right": right}
-    least = max(COVERED_HALF, max(shares.values()) / 2)
-    return tuple(half for half, share in shares.items() if share >= least)
+    opposite = {"upper": lower, "lower": upper, "left": right, "right": left}
+    told_apart = [half for half, share in shares.items() if share > 0 and share >= UNEVEN * opposite[half]]
+    return tuple(half for half in told_apart or shares if shares[half] >= COVERED_HALF)
 
 
 class Region(NamedTuple):
@@ -482,7 +494,7 @@ def covered_text(occlusion: Occlusion | None) -> str:
 
     A share below `NAMED_SHARE` is named only with a place.
 
-    >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.3, right=0.2))
+    >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.4, right=0.2))
     '30% (lower, left)'
     >>> covered_text(Occlusion(0.9, fraction=0.02, upper=0.02, lower=0, left=0.02, right=0))
     'place unknown'

@@ -177,7 +177,7 @@ class TestCsv:
             ("2.png", "pain", "lower"),
             ("3.png", "pain", "sides"),
         ]
-        assert listed[0]["reason"] == "estimate: occluded with probability 0.90, 45% of the face at upper+lower"
+        assert listed[0]["reason"] == "estimate: occluded with probability 0.90, 45% of the face at upper"
         with (tmp_path / "pose_30_my_ward.csv").open() as file:
             assert next(csv.DictReader(file))["reason"] == "estimate: yaw -35 pitch +0"
         assert not list(tmp_path.glob("*.txt"))
