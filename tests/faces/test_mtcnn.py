@@ -291,6 +291,9 @@ class TestPhotosThatLie:
         others = [(0.99, (20, 60), 0), (0.98, (50, 60), 0)]
         assert search([(0.99, (30, 40), 180)], others) == [(0.99, 30, 40)]
 
+    def test_nor_as_many(self, search):
+        assert search([(0.99, (30, 40), 180)], [(0.995, (70, 60), 0)]) == [(0.99, 30, 40)]
+
     def test_nor_fewer(self, search):
         found = [(0.99, (30, 40), 180), (0.98, (60, 40), 170)]
         assert search(found, [(0.99, (70, 60), 0)]) == [(0.99, 30, 40), (0.98, 60, 40)]
