@@ -63,7 +63,11 @@ class TestEvaluate:
         result = run(*lists(tmp_path, "occlusion", "pose30", "pose45"), "--json", tmp_path / "figures.json")
         assert result.exit_code == 0, result.output
         figures = json.loads((tmp_path / "figures.json").read_text())
-        assert (figures["dataset"], figures["split"], figures["protocol"]) == ("FERPlus", "test", "majority")
+        assert (figures["dataset"], figures["split"], figures["protocol"]) == (
+            "FERPlus",
+            "test",
+            "majority; each face looked at once",
+        )
         assert (figures["n"], figures["accuracy"]) == (24, 0.75)
         found = {each: (s["n"], round(s["accuracy"] * s["n"])) for each, s in figures["subsets"].items()}
         assert found == {"occlusion": (14, 12), "pose30": (14, 8), "pose45": (4, 0)}
