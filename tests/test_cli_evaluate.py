@@ -119,6 +119,12 @@ class TestEvaluate:
         told = [line for line in run().stderr.splitlines() if " of 24 images (" in line]
         assert [line.partition(",")[0] for line in told] == ["8 of 24 images (33 %)", "16 of 24 images (67 %)"]
 
+    def test_one_look(self, run, trusted_path, tmp_path):
+        for options, rule in (([], "looked at again, turned upright"), (["--one-look"], "each face looked at once")):
+            result = run("--model", trusted_path, *options, "--json", tmp_path / "f.json")
+            assert result.exit_code == 0, result.output
+            assert json.loads((tmp_path / "f.json").read_text())["protocol"].endswith(rule)
+
     def test_max_risk(self, run, trusted_path, tmp_path):
         result = run("--model", trusted_path, "--max-risk", "0.05", "--json", tmp_path / "f.json")
         assert result.exit_code == 0, result.output
