@@ -132,11 +132,10 @@ def _turned_over(given: _Given, look: Look) -> Look:
     rows = np.flatnonzero(_covered(look) >= SUSPECT)
     if not len(rows):
         return look
-    as_it_is = best = _taken(look, rows)
+    as_it_is, best = _taken(look, rows), _taken(look, rows)
     for quarter in (90, 180, -90):
         other = _settled(given, rows, given.turned(rows, look.turned[rows] + np.float32(quarter)))
         better = np.flatnonzero(_covered(other) < _covered(best))
-        best = _taken(best, np.arange(len(rows)))
         _put(best, better, _taken(other, better))
     over = np.flatnonzero(_covered(best) < ODDS * _covered(as_it_is))
     look = _taken(look, np.arange(len(look.faces)))
