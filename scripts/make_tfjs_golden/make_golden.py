@@ -1,13 +1,14 @@
-"""Write tests/training/data: features of real faces by TensorFlow.js, and a tiny model that the tests always have.
+"""Write tests/training/data: features of real faces by TensorFlow.js, and tiny models that the tests always have.
 
     cd scripts/make_tfjs_golden && npm install && python make_golden.py
 
 Needs Node 18 or later, scikit-image and, in pretrained/, what scripts/fetch_pretrained.sh gets. The faces are crops of
-scikit-image's astronaut (NASA, public domain) and variants of it. The tiny model has the topology of the published one
-with few channels and random weights, stored in all the ways that TensorFlow.js knows.
+scikit-image's astronaut (NASA, public domain) and variants of it. The tiny models have the topology of the published
+ones with few channels and random weights, stored in all the ways that TensorFlow.js knows.
 """
 
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,10 +24,14 @@ PRETRAINED = ROOT / "pretrained"
 TARGET = ROOT / "tests" / "training" / "data"
 STORAGES = ("float32", "float16", "uint8", "uint16")
 WIDTHS = {"conv1": 32} | {f"conv_pw_{i}": w for i, w in enumerate((8,) * 4 + (12,) * 7 + (16,) * 2, start=1)}
+DLIB = "face_recognition_model-weights_manifest.json"
+"""Name by which face-api.js looks for dlib's network."""
+DLIB_NARROWING = 8
+"""Channels of dlib's network that are one of the tiny model's."""
 
 
 def main() -> None:
-    """Write the faces, the tiny model and the features of three models."""
+    """Write the faces, the tiny models and the features of all."""
     TARGET.mkdir(parents=True, exist_ok=True)
     write_tiny_model(PRETRAINED / "faceres-deep.json", TARGET / "tiny-mobilenet.json")
     models = {
@@ -41,6 +46,58 @@ def main() -> None:
             golden[f"{name}/{side}"] = features(path, batch)
             print(name, side, golden[f"{name}/{side}"].shape, golden[f"{name}/{side}"][0, :4])
     np.savez_compressed(TARGET / "tfjs_golden.npz", **golden)
+    write_dlib_golden()
+
+
+def write_dlib_golden() -> None:
+    """Write a tiny model like dlib's, and the descriptors that it and dlib's give by face-api.js."""
+    tiny = TARGET / f"tiny-{DLIB}"
+    write_tiny_dlib(PRETRAINED / DLIB, tiny)
+    batch = dlib_faces()
+    golden: dict[str, NDArray[Any]] = {"faces": batch}
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(tiny, Path(folder, DLIB))
+        shutil.copy(TARGET / "tiny-face_recognition_model.bin", folder)
+        golden["tiny"] = descriptors(Path(folder), batch)
+    golden["published"] = descriptors(PRETRAINED, batch)
+    print("dlib", *((name, values.shape, values[0].ravel()[:4]) for name, values in golden.items()))
+    np.savez_compressed(TARGET / "dlib_golden.npz", **golden)
+
+
+def dlib_faces() -> NDArray[np.uint8]:
+    """Real faces, (n, 150, 150, 3) uint8 RGB: plain and mirrored, as face-api.js takes them."""
+    face = data.astronaut()[41:191, 155:305]
+    return np.stack([face, face[:, ::-1]])
+
+
+def descriptors(folder: Path, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run dlib's network in face-api.js."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch, "faces.raw"), Path(scratch, "descriptors.raw")
+        source.write_bytes(np.ascontiguousarray(batch).tobytes())
+        subprocess.run(["node", HERE / "descriptors.mjs", folder, source, target], check=True)
+        return np.fromfile(target, "<f4").reshape(len(batch), -1)
+
+
+def write_tiny_dlib(published: Path, target: Path) -> None:
+    """Write a manifest and its shard with the published one's names, few channels and random weights."""
+    rng = np.random.default_rng(11)
+    (group,) = json.loads(published.read_text())
+    entries, content = [], b""
+    for entry in group["weights"]:
+        shape = [n if n < DLIB_NARROWING else n // DLIB_NARROWING for n in entry["shape"]]
+        if entry["name"] == "fc":
+            values = np.eye(shape[0], dtype=np.float32)  # so that the descriptor is the features
+        elif entry["name"].endswith("filters"):
+            values = rng.normal(0, np.prod(shape[:3]) ** -0.5, shape).astype(np.float32)
+        else:
+            values = rng.normal(1.0 if entry["name"].endswith("scale/weights") else 0.0, 0.3, shape).astype(np.float32)
+        stored, quantisation = store(values, "float32" if entry["name"] == "fc" else "uint8")
+        entries.append({"name": entry["name"], "shape": list(values.shape), "dtype": "float32"} | quantisation)
+        content += stored
+    shard = "tiny-face_recognition_model.bin"
+    (target.parent / shard).write_bytes(content)
+    target.write_text(json.dumps([{"paths": [shard], "weights": entries}], separators=(",", ":")) + "\n")
 
 
 def faces() -> dict[int, NDArray[np.uint8]]:

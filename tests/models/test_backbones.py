@@ -12,6 +12,7 @@ from torchvision.models import convnext, efficientnet, mobilenetv3, regnet, resn
 
 from regionfer.models.backbones import (  # noqa: E402
     BACKBONES,
+    DLIB,
     IMAGENET,
     UNIT,
     VGGFACE,
@@ -119,6 +120,7 @@ def test_a_vgg_takes_pictures_of_any_size():
 
 SHAPES = {
     "mobilenetv1-face": (14, 1024, VGGFACE2_CAFFE),
+    "resnet29-face": (15, 256, DLIB),
     "resnet18-face": (9, 512, UNIT),
     "vgg16-face": (14, 4096, VGGFACE),
     "resnet18": (9, 512, IMAGENET),

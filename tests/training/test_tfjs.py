@@ -7,13 +7,24 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from regionfer.errors import CheckpointError  # noqa: E402
-from regionfer.models import mobilenet  # noqa: E402
-from regionfer.models.backbones import VGGFACE2_CAFFE, Backbone, Preprocessing, mobilenetv1_face  # noqa: E402
-from regionfer.training.tfjs import mobilenetv1_face_state, read_tfjs  # noqa: E402
+from regionfer.models import dlib_resnet, mobilenet  # noqa: E402
+from regionfer.models.backbones import (  # noqa: E402
+    DLIB,
+    VGGFACE2_CAFFE,
+    Backbone,
+    Normalisation,
+    Preprocessing,
+    mobilenetv1_face,
+    resnet29_face,
+)
+from regionfer.training.tfjs import dlib_resnet_state, mobilenetv1_face_state, read_tfjs  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 PRETRAINED = Path(__file__).parents[2] / "pretrained"
 SIDES = (97, 112, 224)
+DLIB_FILE = "face_recognition_model-weights_manifest.json"
+FACE_API = Normalisation(DLIB.mean, (255.0, 255.0, 255.0))
+"""face-api.js divides by 255 what dlib divides by 256."""
 TINY_WIDTHS = (8,) * 4 + (12,) * 7 + (16,) * 2
 
 
@@ -25,7 +36,7 @@ def golden():
 
 
 def features(backbone: Backbone, faces: np.ndarray) -> np.ndarray:
-    preprocessing = Preprocessing(VGGFACE2_CAFFE, grey=False)
+    preprocessing = Preprocessing(backbone.normalisation, grey=False)
     with torch.inference_mode():
         return backbone(preprocessing(preprocessing.planes(torch.from_numpy(faces)))).mean((-2, -1)).numpy()
 
@@ -60,6 +71,38 @@ def test_golden_faces_are_told_apart(golden):
     plain, mirrored, grey, shifted = golden["faceres-deep/112"]
     for other in (mirrored, grey, shifted):
         assert 0.2 < np.linalg.norm(plain - other) / np.linalg.norm(plain) < 1
+
+
+@pytest.fixture(scope="module")
+def dlib_golden():
+    """Faces and what face-api.js gives for them, by scripts/make_tfjs_golden."""
+    with np.load(DATA / "dlib_golden.npz") as arrays:
+        return dict(arrays)
+
+
+def test_tiny_dlib_model_gives_the_features_of_face_api(dlib_golden, monkeypatch):
+    monkeypatch.setattr(dlib_resnet, "STEM_WIDTH", 4)
+    monkeypatch.setattr(dlib_resnet, "BLOCKS", {name: width // 8 for name, width in dlib_resnet.BLOCKS.items()})
+    backbone = Backbone(dlib_resnet.dlib_resnet_stages(), 32, FACE_API)
+    backbone.load_state_dict(dlib_resnet_state(DATA / f"tiny-{DLIB_FILE}"))
+    assert largest_difference(features(backbone, dlib_golden["faces"]), dlib_golden["tiny"]) < 1e-5
+
+
+def test_published_dlib_model_gives_the_descriptors_of_face_api(dlib_golden):
+    path = PRETRAINED / DLIB_FILE
+    if not path.is_file():
+        pytest.skip(f"pretrained/{DLIB_FILE} is missing; scripts/fetch_pretrained.sh gets it")
+    backbone = resnet29_face()
+    backbone.load_state_dict(dlib_resnet_state(path))
+    backbone.normalisation = FACE_API
+    descriptors = features(backbone, dlib_golden["faces"]) @ read_tfjs(path)["fc"]
+    assert largest_difference(descriptors, dlib_golden["published"]) < 1e-4
+
+
+def test_golden_descriptors_say_that_both_are_one_person(dlib_golden):
+    """Guards the golden values themselves: dlib calls two faces one person's below a distance of 0.6."""
+    plain, mirrored = dlib_golden["published"]
+    assert 0.05 < np.linalg.norm(plain - mirrored) < 0.6
 
 
 def write_model(folder: Path, weights: list[dict], content: bytes, **changes) -> Path:

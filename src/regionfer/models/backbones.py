@@ -8,6 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from regionfer.models.dlib_resnet import dlib_resnet_stages
 from regionfer.models.mobilenet import mobilenet_stages
 from regionfer.models.trunks import (
     Triple,
@@ -107,6 +108,9 @@ VGGFACE2_CAFFE = Normalisation(mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1
 VGGFACE = Normalisation(mean=(129.1863, 104.7624, 93.594), std=(1.0, 1.0, 1.0))
 """Of VGG16 trained on VGGFace (Parkhi et al., BMVC 2015), with the first kernel in RGB order."""
 
+DLIB = Normalisation(mean=(122.782, 117.001, 104.298), std=(256.0, 256.0, 256.0))
+"""Of dlib's face recognition network."""
+
 UNIT = Normalisation(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 """Of the ResNet-18 trained on MS-Celeb-1M that RAN starts from: 0..1, as its authors' code gives it."""
 
@@ -114,6 +118,11 @@ UNIT = Normalisation(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 def mobilenetv1_face() -> Backbone:
     """MobileNetV1 as HSE_FaceRec_tf trained it for face recognition on VGGFace2: 14 stages, 1024 features."""
     return Backbone(mobilenet_stages(), features=1024, normalisation=VGGFACE2_CAFFE)
+
+
+def resnet29_face() -> Backbone:
+    """The residual network that dlib's face recognition was trained with: 15 stages, 256 features."""
+    return Backbone(dlib_resnet_stages(), features=256, normalisation=DLIB)
 
 
 def torchvision_backbone(name: str, normalisation: Normalisation | None = None) -> Backbone:
@@ -148,6 +157,7 @@ def _in_levels(values: Triple) -> Triple:
 BACKBONES: Mapping[str, Callable[[], Backbone]] = MappingProxyType(
     {
         "mobilenetv1-face": mobilenetv1_face,
+        "resnet29-face": resnet29_face,
         "resnet18-face": partial(torchvision_backbone, "resnet18", UNIT),
         "vgg16-face": partial(torchvision_backbone, "vgg16", VGGFACE),
         "resnet18": partial(torchvision_backbone, "resnet18"),

@@ -18,7 +18,7 @@ from regionfer.models.classifier import ExpressionClassifier
 from regionfer.onnx_model import ExpressionModel, ModelCard
 from regionfer.training.checkpoint import Checkpoint, load_checkpoint
 from regionfer.training.recipe import Recipe
-from regionfer.training.tfjs import mobilenetv1_face_state
+from regionfer.training.tfjs import backbone_state
 from regionfer.training.weights_file import read_tensors
 
 _HEAD = re.compile(r"(fc\w*|classifier|heads?|last_linear|feature|logits|alpha|beta|aggregation|aux\d|AuxLogits)\.")
@@ -79,7 +79,8 @@ def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
         backbone: changed in place.
         path: a file of one of these kinds, told apart by suffix and keys:
 
-            - a TensorFlow.js graph model (``.json`` with its ``.bin`` beside it), for "mobilenetv1-face";
+            - weights of TensorFlow.js (``.json`` with its ``.bin`` beside it), for "mobilenetv1-face" and
+              "resnet29-face";
             - ``.safetensors``, or a file of ``torch.save``, with the names that torchvision uses for the network,
               with or without ``module.`` before them and a "state_dict" around them;
             - the same with the names of a PyTorch conversion of VGGFace's VGG16, for "vgg16-face";
@@ -95,7 +96,7 @@ def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
             f"{path}: the backbone's pretraining file is missing; "
             + (f"`scripts/fetch_pretrained.sh` gets it, {where}" if path.suffix == ".json" else f"get it, {where}")
         )
-    found = mobilenetv1_face_state(path) if path.suffix == ".json" else _averaged(read_tensors(path))
+    found = backbone_state(path) if path.suffix == ".json" else _averaged(read_tensors(path))
     if any(_VGGFACE.fullmatch(name) for name in found):
         if backbone.normalisation != VGGFACE:
             raise CheckpointError(f"{path}: holds VGG16 trained on VGGFace; set model.backbone to 'vgg16-face'")

