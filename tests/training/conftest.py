@@ -94,7 +94,7 @@ def _step_losses(recipe: Recipe, classifier: ExpressionClassifier, step: Step, f
         classifier=classifier,
         network=classifier.network,
         data=faces,
-        targets=blended_targets(faces, recipe.loss.soft_targets),
+        targets=blended_targets(faces, recipe.loss.soft_targets)[step.rows],
         weights=class_weights(faces, recipe.loss.class_balance),
     )
 

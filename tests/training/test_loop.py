@@ -84,10 +84,15 @@ def test_every_kind_of_network_learns(
     assert max(row["valid_accuracy"] for row in best.history) > 0.6  # a third by chance
 
 
+@pytest.mark.parametrize("teacher", [{}, {"average_weight": 0.5}], ids=["alone", "taught by its average"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+    teacher: dict[str, float],
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
-    recipe = make_recipe(optimiser={"epochs": 3})
+    recipe = make_recipe(optimiser={"epochs": 3}, teacher=teacher)
     faces, held_out = make_faces(), make_faces(12, seed=1)
 
     class KilledError(Exception):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError
-from regionfer.training import teacher
+from regionfer.models.classifier import ExpressionClassifier
+from regionfer.training import loop, teacher
 from regionfer.training.build import load_classifier
 from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.inference import predict, predict_shared
 from regionfer.training.loop import BEST, train
 from regionfer.training.recipe import Recipe, TeacherRecipe, load_recipe, portable
-from regionfer.training.teacher import ANSWERS, taught_targets
+from regionfer.training.teacher import ANSWERS, averaged_targets, taught_targets
 
 MakeRecipe = Callable[..., Recipe]
 MakeFaces = Callable[..., FaceData]
@@ -96,6 +98,49 @@ def test_a_run_learns_from_its_teacher(
     recipe = make_recipe(teacher={"checkpoints": [tmp_path / "teacher" / BEST], "weight": 1.0}, optimiser={"epochs": 6})
     student = train(recipe, dull, None, tmp_path / "student", classes=classes)
     assert (predict(load_classifier(student), faces).argmax(1) == faces.labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_average_of_a_run_answers_for_faces_as_they_are(
+    precision: str, make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces = make_faces(12, seed=3)
+    average = load_classifier(train(make_recipe(), make_faces(), None, tmp_path, classes=classes))
+    average.flip = False
+    answers = torch.from_numpy(predict(average, faces))
+    average.train()  # as a copy of a network in training is
+    targets = faces.targets.clone()
+    targets[0] = 0  # teaches no expression
+    mixed = averaged_targets(targets, 0.25, average, faces.faces, faces.landmarks, precision)
+    assert not mixed[0].any()
+    assert_close(
+        mixed[1:], 0.75 * faces.targets[1:] + 0.25 * answers[1:], atol=0.005 if precision == "bf16" else 1e-6, rtol=0
+    )
+    assert not average.training
+
+
+def test_a_run_is_taught_by_its_average_more_and_more_over_its_first_epoch(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    weights = []
+
+    def watch(targets: Tensor, weight: float, average: ExpressionClassifier, *rest: Any) -> Tensor:
+        weights.append(weight)
+        return averaged_targets(targets, weight, average, *rest)
+
+    monkeypatch.setattr(loop, "averaged_targets", watch)
+    taught = train(
+        make_recipe(teacher={"average_weight": 0.6}), make_faces(), None, tmp_path / "taught", classes=classes
+    )
+    np.testing.assert_allclose(weights, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, *[0.6] * 6])  # 48 faces, 8 a step, two epochs
+    alone = train(make_recipe(), make_faces(), None, tmp_path / "alone", classes=classes)
+    assert len(weights) == 12, "asked although it has no part in the targets"
+    name = next(iter(alone.averaged))
+    assert not torch.equal(taught.averaged[name], alone.averaged[name])
 
 
 def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(

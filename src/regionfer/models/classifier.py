@@ -118,10 +118,15 @@ class ExpressionClassifier(nn.Module):
         boxes: Tensor = self.place_regions(landmarks)
         return boxes
 
+    def pictures(self, faces: Tensor) -> Tensor:
+        """What the network is given of (B, H, W, 3) uint8 RGB faces: (B, 3, S, S), normalised."""
+        planes = crop_regions(self.preprocessing.planes(faces), self.whole, self.size)[:, 0]  # (B, 1 or 3, S, S)
+        pictures: Tensor = self.preprocessing(planes)
+        return pictures
+
     def predict(self, faces: Tensor, landmarks: Tensor | None = None) -> Prediction:
         """Logits and weights of (B, H, W, 3) uint8 RGB faces, with (B, 5, 2) landmarks in 0..1 where needed."""
-        planes = crop_regions(self.preprocessing.planes(faces), self.whole, self.size)[:, 0]  # (B, 1 or 3, S, S)
-        prediction: Prediction = self.network(self.preprocessing(planes), self.boxes(landmarks))
+        prediction: Prediction = self.network(self.pictures(faces), self.boxes(landmarks))
         return prediction
 
     def forward(self, faces: Tensor, landmarks: Tensor | None = None) -> Classified:

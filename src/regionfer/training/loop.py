@@ -36,7 +36,7 @@ from regionfer.training.pretraining import load_model_file, load_whole, require_
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.run_files import BEST, LAST
 from regionfer.training.step import Losses, Step, draw_step, part_losses
-from regionfer.training.teacher import taught_targets
+from regionfer.training.teacher import averaged_targets, taught_targets
 
 
 def train(
@@ -274,9 +274,22 @@ class _Run:
             classifier=self.classifier,
             network=self.network,
             data=self.training,
-            targets=self.targets,
+            targets=self._targets(step.rows[part]),
             weights=self.weights,
         )
+
+    def _targets(self, rows: Tensor) -> Tensor:
+        """Targets of these faces (B,), on the run's device."""
+        device, teacher = self.accelerator.device, self.recipe.teacher
+        targets = self.targets[rows].to(device)
+        if not teacher.average_weight:
+            return targets
+        # In its first epoch the average knows less than the labels.
+        grown = min(int(self.average.n_averaged) / self.steps, 1.0)
+        landmarks = None if self.training.landmarks is None else self.training.landmarks[rows].to(device)
+        faces = self.training.faces[rows].to(device)
+        weight = teacher.average_weight * grown
+        return averaged_targets(targets, weight, self.evaluated, faces, landmarks, self.recipe.precision)
 
     def _progress(self, rows: Iterator[Tensor]) -> Iterator[Tensor]:
         columns = (

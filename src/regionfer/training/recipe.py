@@ -142,12 +142,15 @@ class LossRecipe(_Section):
 
 
 class TeacherRecipe(_Section):
-    """Trained networks whose answers to the faces as they are become targets, whatever is then done to the faces."""
+    """Networks whose answers to the faces as they are become targets, whatever is then done to the faces."""
 
     checkpoints: tuple[Path, ...] = ()
-    """the networks, whose answers are averaged; relative to the folder that holds the recipe's folder"""
+    """trained networks, whose answers are averaged; relative to the folder that holds the recipe's folder"""
     weight: Share = 0.5
     """part of their answers in the targets; the rest are the targets of [loss]"""
+    average_weight: Share = 0.0
+    """part that the run's own moving average has in the targets by its answers of the moment (a mean teacher); it grows
+    to this over the first epoch; the rest are the targets with those of the trained networks"""
 
 
 class AttributesRecipe(_Section):

@@ -1,10 +1,12 @@
-"""Targets from trained networks: distillation from a clean view to a varied one.
+"""Targets from networks: distillation from a clean view to a varied one.
 
 Teachers look once at each training face as it is, and the network in training at turned, darkened and covered versions
 of it, so that it learns to answer for a covered face what is plain on the face itself. It costs one pass before the
-training instead of one each step.
+training instead of one each step. The moving average of the run itself, which gets better as it goes, looks at each
+step.
 
-Source: knowledge distillation (Hinton et al., 2015, arXiv:1503.02531).
+Sources: knowledge distillation (Hinton et al., 2015, arXiv:1503.02531), mean teacher (Tarvainen and Valpola, 2017,
+arXiv:1703.01780).
 """
 
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from regionfer.errors import CheckpointError
 from regionfer.models.classifier import ExpressionClassifier
+from regionfer.models.ran import Prediction
 from regionfer.training.build import load_classifier
 from regionfer.training.checkpoint import load_checkpoint, replace_file
 from regionfer.training.data import FaceData
@@ -80,6 +83,36 @@ def taught_targets(
     taught = targets.clone()
     taught[rows] = (1 - recipe.weight) * targets[rows] + recipe.weight * torch.stack(answers).mean(0)
     return taught
+
+
+def averaged_targets(
+    targets: Tensor,
+    weight: float,
+    average: ExpressionClassifier,
+    faces: Tensor,
+    landmarks: Tensor | None,
+    precision: str,
+) -> Tensor:
+    """Mix what the moving average of a run answers at the moment into the targets of some faces.
+
+    Args:
+        targets: (B, C), rows sum to 1, or to 0 for a face that teaches no expression.
+        weight: part of its answers.
+        average: the network with the averaged weights.
+        faces: (B, H, W, 3) uint8 RGB, as they are.
+        landmarks: (B, 5, 2) in 0..1, where its regions need them.
+        precision: "bf16" computes the network in bfloat16.
+
+    Returns:
+        (B, C), rows sum to what they did.
+    """
+    average.eval()
+    with torch.no_grad():
+        pictures, boxes = average.pictures(faces), average.boxes(landmarks)
+        with torch.autocast(faces.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            prediction: Prediction = average.network(pictures, boxes)
+    answers = prediction.logits.float().softmax(1)
+    return (1 - weight) * targets + weight * targets.sum(1, keepdim=True) * answers
 
 
 def _teacher(path: Path, classes: tuple[str, ...]) -> ExpressionClassifier:
