@@ -10,10 +10,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError
-from regionfer.models.classifier import ExpressionClassifier
 from regionfer.training import loop, teacher
 from regionfer.training.build import load_classifier
 from regionfer.training.checkpoint import load_checkpoint
@@ -109,13 +109,17 @@ def test_the_average_of_a_run_answers_for_faces_as_they_are(
     average.flip = False
     answers = torch.from_numpy(predict(average, faces))
     average.train()  # as a copy of a network in training is
+    computed: list[torch.dtype] = []
+    stage = average.network.backbone.stages[0]
+    stage.register_forward_hook(lambda module, inputs, output: computed.append(output.dtype))
     targets = faces.targets.clone()
     targets[0] = 0  # teaches no expression
     mixed = averaged_targets(targets, 0.25, average, faces.faces, faces.landmarks, precision)
     assert not mixed[0].any()
-    assert_close(
-        mixed[1:], 0.75 * faces.targets[1:] + 0.25 * answers[1:], atol=0.005 if precision == "bf16" else 1e-6, rtol=0
-    )
+    expected = 0.75 * faces.targets + 0.25 * answers
+    assert_close(mixed[1:], expected[1:], atol=0.005 if precision == "bf16" else 1e-6, rtol=0)
+    assert mixed.dtype == torch.float32
+    assert {*computed} == {torch.bfloat16 if precision == "bf16" else torch.float32}
     assert not average.training
 
 
@@ -126,21 +130,35 @@ def test_a_run_is_taught_by_its_average_more_and_more_over_its_first_epoch(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    weights = []
+    weights, averages = [], []
+    training = replace(make_faces(), landmarks=torch.rand(48, 5, 2, generator=torch.Generator().manual_seed(0)))
+    answers = torch.tensor([0.5, 0.3, 0.2])
 
-    def watch(targets: Tensor, weight: float, average: ExpressionClassifier, *rest: Any) -> Tensor:
+    class Watched(AveragedModel):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            averages.append(self.module)
+
+    def watch(
+        targets: Tensor, weight: float, average: object, faces: Tensor, landmarks: Tensor, precision: str
+    ) -> Tensor:
         weights.append(weight)
-        return averaged_targets(targets, weight, average, *rest)
+        assert average is averages[-1]
+        assert precision == "fp32"
+        rows = [int((training.faces == face).flatten(1).all(1).nonzero()) for face in faces]
+        assert len({*rows}) == 8
+        assert torch.equal(targets, training.targets[rows])
+        assert torch.equal(landmarks, training.landmarks[rows])
+        return (1 - weight) * targets + weight * answers
 
+    monkeypatch.setattr(loop, "AveragedModel", Watched)
     monkeypatch.setattr(loop, "averaged_targets", watch)
-    taught = train(
-        make_recipe(teacher={"average_weight": 0.6}), make_faces(), None, tmp_path / "taught", classes=classes
-    )
+    recipe = make_recipe(teacher={"average_weight": 0.6})
+    taught = train(recipe, training, None, tmp_path / "taught", classes=classes)
     np.testing.assert_allclose(weights, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, *[0.6] * 6])  # 48 faces, 8 a step, two epochs
-    alone = train(make_recipe(), make_faces(), None, tmp_path / "alone", classes=classes)
+    alone = train(make_recipe(), training, None, tmp_path / "alone", classes=classes)
     assert len(weights) == 12, "asked although it has no part in the targets"
-    name = next(iter(alone.averaged))
-    assert not torch.equal(taught.averaged[name], alone.averaged[name])
+    assert taught.history[0]["loss"] != pytest.approx(alone.history[0]["loss"], rel=1e-4)
 
 
 def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(

@@ -17,6 +17,7 @@ from regionfer.models.backbones import (  # noqa: E402
     mobilenetv1_face,
     resnet29_face,
 )
+from regionfer.training.pretraining import load_pretrained  # noqa: E402
 from regionfer.training.tfjs import dlib_resnet_state, mobilenetv1_face_state, read_tfjs  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
@@ -84,8 +85,16 @@ def test_tiny_dlib_model_gives_the_features_of_face_api(dlib_golden, monkeypatch
     monkeypatch.setattr(dlib_resnet, "STEM_WIDTH", 4)
     monkeypatch.setattr(dlib_resnet, "BLOCKS", {name: width // 8 for name, width in dlib_resnet.BLOCKS.items()})
     backbone = Backbone(dlib_resnet.dlib_resnet_stages(), 32, FACE_API)
-    backbone.load_state_dict(dlib_resnet_state(DATA / f"tiny-{DLIB_FILE}"))
+    loaded = load_pretrained(backbone, DATA / f"tiny-{DLIB_FILE}")
+    assert len(loaded.loaded) == 2 * 29  # a kernel and a bias for each convolution
     assert largest_difference(features(backbone, dlib_golden["faces"]), dlib_golden["tiny"]) < 1e-5
+
+
+def test_weights_of_the_other_network_are_refused():
+    with pytest.raises(CheckpointError, match=r"manifest\.json: holds a network of another architecture"):
+        load_pretrained(mobilenetv1_face(), DATA / f"tiny-{DLIB_FILE}")
+    with pytest.raises(CheckpointError, match=r"tiny-mobilenet\.json: holds a network of another architecture"):
+        load_pretrained(resnet29_face(), DATA / "tiny-mobilenet.json")
 
 
 def test_published_dlib_model_gives_the_descriptors_of_face_api(dlib_golden):
