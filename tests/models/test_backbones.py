@@ -142,6 +142,19 @@ def test_backbones_by_name(name):
     assert (len(backbone.stages), backbone.features, backbone.normalisation) == (stages, features, normalisation)
 
 
+def test_dlibs_pictures_are_normalised_as_dlib_does():
+    """dlib's input_rgb_image_sized: values minus the mean, over 256."""
+    assert Normalisation((122.782, 117.001, 104.298), (256.0, 256.0, 256.0)) == DLIB
+
+
+@pytest.mark.parametrize("side", [16, 17, 47, 48, 71, 96, 107, 150])
+def test_dlibs_network_takes_pictures_of_any_size(side):
+    with torch.inference_mode():
+        maps = build_backbone("resnet29-face").eval()(torch.randn(1, 3, side, side))
+    assert maps.isfinite().all()
+    assert maps.shape[-1] == maps.shape[-2] >= 1
+
+
 def test_weights_of_torchvision_that_expect_another_scale():
     assert imagenet_normalisation("efficientnet_v2_l") == ((0.5,) * 3, (0.5,) * 3)
 

@@ -24,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     made = runpy.run_path(str(HERE / "conftest.py"))
     backbones.BACKBONES = {**backbones.BACKBONES, "tiny": made["tiny_backbone"]}
-    recipe = made["_recipe"](loss={"visibility": 1.0}, optimiser={"epochs": 3})
+    recipe = made["_recipe"](loss={"visibility": 1.0}, teacher={"average_weight": 0.5}, optimiser={"epochs": 3})
 
     def report(line: str) -> None:
         if arguments.die_after and line.startswith(f"epoch {arguments.die_after}"):

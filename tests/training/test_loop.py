@@ -323,7 +323,10 @@ def test_class_weights_even_out_the_classes() -> None:
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_a_step_in_parts_is_the_step_as_a_whole(accumulate: int, fit: Fit, tmp_path: Path) -> None:
     runs = [
-        fit({"optimiser": {"accumulate": parts}, "loss": {"visibility": 1.0}}, out=tmp_path / str(parts))
+        fit(
+            {"optimiser": {"accumulate": parts}, "loss": {"visibility": 1.0}, "teacher": {"average_weight": 0.5}},
+            out=tmp_path / str(parts),
+        )
         for parts in (1, accumulate)
     ]
     for name in ("loss", "cross_entropy", "region_biased", "visibility"):

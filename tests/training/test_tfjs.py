@@ -18,7 +18,7 @@ from regionfer.models.backbones import (  # noqa: E402
     resnet29_face,
 )
 from regionfer.training.pretraining import load_pretrained  # noqa: E402
-from regionfer.training.tfjs import dlib_resnet_state, mobilenetv1_face_state, read_tfjs  # noqa: E402
+from regionfer.training.tfjs import backbone_state, read_tfjs  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 PRETRAINED = Path(__file__).parents[2] / "pretrained"
@@ -50,7 +50,7 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
 def test_tiny_model_gives_the_features_of_tensorflow_js(golden, monkeypatch, side):
     monkeypatch.setattr(mobilenet, "WIDTHS", TINY_WIDTHS)
     backbone = Backbone(mobilenet.mobilenet_stages(), TINY_WIDTHS[-1], VGGFACE2_CAFFE)
-    backbone.load_state_dict(mobilenetv1_face_state(DATA / "tiny-mobilenet.json"))
+    backbone.load_state_dict(backbone_state(DATA / "tiny-mobilenet.json"))
     found = features(backbone, golden[f"faces/{side}"])
     assert largest_difference(found, golden[f"tiny-mobilenet/{side}"]) < 1e-5
 
@@ -62,7 +62,7 @@ def test_published_model_gives_the_features_of_tensorflow_js(golden, name, side)
     if not path.is_file():
         pytest.skip(f"pretrained/{name}.json is missing; scripts/fetch_pretrained.sh gets it")
     backbone = mobilenetv1_face()
-    backbone.load_state_dict(mobilenetv1_face_state(path))
+    backbone.load_state_dict(backbone_state(path))
     found = features(backbone, golden[f"faces/{side}"])
     assert largest_difference(found, golden[f"{name}/{side}"]) < 1e-4
 
@@ -102,7 +102,7 @@ def test_published_dlib_model_gives_the_descriptors_of_face_api(dlib_golden):
     if not path.is_file():
         pytest.skip(f"pretrained/{DLIB_FILE} is missing; scripts/fetch_pretrained.sh gets it")
     backbone = resnet29_face()
-    backbone.load_state_dict(dlib_resnet_state(path))
+    backbone.load_state_dict(backbone_state(path))
     backbone.normalisation = FACE_API
     descriptors = features(backbone, dlib_golden["faces"]) @ read_tfjs(path)["fc"]
     assert largest_difference(descriptors, dlib_golden["published"]) < 1e-4
@@ -207,8 +207,17 @@ def test_folder_instead_of_a_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n", b"", b"\xff\xfe{", b"[1, 2]", b'{"weightsManifest": []}', b'{"modelTopology": {}}'],
-    ids=["binary", "empty", "other-encoding", "list", "no-topology", "no-manifest"],
+    [
+        b"\x89PNG\r\n",
+        b"",
+        b"\xff\xfe{",
+        b"[1, 2]",
+        b"[]",
+        b'[{"name": "x"}]',
+        b'{"weightsManifest": []}',
+        b'{"modelTopology": {}}',
+    ],
+    ids=["binary", "empty", "other-encoding", "list", "empty-list", "other-list", "no-topology", "no-manifest"],
 )
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "model.json"
@@ -251,10 +260,10 @@ def test_damaged_manifest_is_refused(tmp_path, entry):
 def test_other_network_is_refused(tmp_path):
     path = write_model(tmp_path, PAIR, bytes(8))
     with pytest.raises(CheckpointError, match=r"expected a weight 'conv1/convolution/merged_input' .* found none"):
-        mobilenetv1_face_state(path)
+        backbone_state(path)
 
 
 def test_weight_of_another_shape_is_refused(tmp_path):
     entry = {"name": "conv1/convolution/merged_input", "shape": [2], "dtype": "float32"}
     with pytest.raises(CheckpointError, match=r"with 4 axes, found shape \(2,\)"):
-        mobilenetv1_face_state(write_model(tmp_path, [entry], bytes(8)))
+        backbone_state(write_model(tmp_path, [entry], bytes(8)))

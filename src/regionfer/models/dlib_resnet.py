@@ -35,18 +35,22 @@ class PlainBlock(nn.Module):
         self.halving = halving
 
     def forward(self, maps: Tensor) -> Tensor:
-        """From (B, inputs, H, W) to (B, outputs, H, W), or (B, outputs, H // 2, W // 2)."""
-        height, width = maps.shape[-2:]
-        # Of fewer than 3 samples, to which small pictures come, an unpadded convolution leaves none.
-        convolved = F.pad(maps, (0, max(3 - width, 0), 0, max(3 - height, 0))) if self.halving else maps
-        found = self.conv2(F.relu(self.conv1(convolved)))
-        if self.halving:
-            maps = F.avg_pool2d(maps, 2)
-            rows, columns = (a - b for a, b in zip(maps.shape[-2:], found.shape[-2:], strict=True))
-            # Of an even side an unpadded convolution has one sample less than the mean of pairs.
-            found = F.pad(found, (0, columns, 0, rows))
-            maps = F.pad(maps, (0, 0, 0, 0, 0, found.shape[1] - maps.shape[1]))
-        return F.relu(found + maps)
+        """From (B, inputs, H, W) to (B, outputs, H, W), or to half of the sides, at least 1."""
+        if not self.halving:
+            return F.relu(self.conv2(F.relu(self.conv1(maps))) + maps)
+        # Small pictures come to fewer samples than the convolution and the mean take.
+        found = self.conv2(F.relu(self.conv1(_at_least(3, maps))))
+        shortcut = F.avg_pool2d(_at_least(2, maps), 2)
+        # Of an even side the convolution, which is not padded, has one sample less than the mean of pairs.
+        rows, columns = (a - b for a, b in zip(shortcut.shape[-2:], found.shape[-2:], strict=True))
+        found = F.pad(found, (0, columns, 0, rows))
+        return F.relu(found + F.pad(shortcut, (0, 0, 0, 0, 0, found.shape[1] - shortcut.shape[1])))
+
+
+def _at_least(side: int, maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) with zeros at the right and bottom up to this side."""
+    height, width = maps.shape[-2:]
+    return F.pad(maps, (0, max(side - width, 0), 0, max(side - height, 0)))
 
 
 def dlib_resnet_stages() -> list[nn.Module]:

@@ -241,6 +241,8 @@ class Recipe(_Section):
         attributes = (self.attributes.heads and rates.attribute_lr) or self.learns_pose
         if not (rates.backbone_lr or rates.head_lr or attributes):
             raise ValueError("optimiser: nothing learns, as the learning rates of all parts are 0")
+        if self.teacher.average_weight and not rates.ema:
+            raise ValueError("teacher.average_weight needs a moving average: give optimiser.ema above 0")
         if self.data.valid in self.data.train:
             raise ValueError("data.valid is among data.train: faces that were learned cannot choose the epoch")
         return self

