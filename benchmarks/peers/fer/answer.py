@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import cv2
+import torchvision  # noqa: F401  (before FER's TensorFlow: the other way round torch 2.14 crashes beside TensorFlow 2.21)
 from fer.fer import FER
 
 
