@@ -182,7 +182,7 @@ class TestQuarterTurns:
     def test_nor_what_is_covered_any_way(self, card):
         model = Compass(card, lambda roll: 0 * roll, lambda roll: 0.5 - np.abs(roll) / 1500)
         look = look_at(model, dotted(0, 10))
-        assert model.sizes == [2, 2, 2, 2]
+        assert model.sizes == [2, 6]
         assert look.turned.tolist() == [0, 0]
         assert (look.faces == dotted(0, 10)).all()
         assert look.output.occlusion[:, 1] == pytest.approx([0.5, 0.5], abs=0.01)
@@ -190,7 +190,18 @@ class TestQuarterTurns:
     def test_only_those_that_are_covered_are_looked_at_so(self, card):
         model = Compass(card, blind, lying)
         look_at(model, dotted(0, 5, 180, 10))
-        assert model.sizes == [4, 1, 1, 1]
+        assert model.sizes == [4, 3]
+
+    def test_only_the_best_quarter_turn_is_turned_upright(self, card):
+        model = Compass(card, blind, lying)
+        look = look_at(model, dotted(0, 120, 180))
+        assert model.sizes == [3, 6, 1]  # quarter turns of two faces, of which one is rolled by 30 then
+        assert look.turned % 360 == pytest.approx([0, 120, 180], abs=1)
+
+    def test_nor_one_in_which_no_less_is_covered(self, card):
+        model = Compass(card, lambda roll: np.where(np.abs(roll) > 45, 30, 0), lambda roll: 0.5 + np.abs(roll) / 1000)
+        look_at(model, dotted(0))
+        assert model.sizes == [1, 3]
 
     def test_once_if_asked(self, card):
         model = Compass(card, blind, lying)

@@ -132,11 +132,13 @@ def _turned_over(given: _Given, look: Look) -> Look:
     rows = np.flatnonzero(_covered(look) >= SUSPECT)
     if not len(rows):
         return look
-    as_it_is, best = _taken(look, rows), _taken(look, rows)
-    for quarter in (90, 180, -90):
-        other = _settled(given, rows, given.turned(rows, look.turned[rows] + np.float32(quarter)))
-        better = np.flatnonzero(_covered(other) < _covered(best))
-        _put(best, better, _taken(other, better))
+    as_it_is = _taken(look, rows)
+    quarters = np.float32([90, 180, -90])
+    others = given.turned(rows.repeat(len(quarters)), (as_it_is.turned[:, None] + quarters).ravel())
+    least = _covered(others).reshape(-1, len(quarters)).argmin(axis=1)
+    best = _taken(others, np.arange(len(rows)) * len(quarters) + least)
+    promising = np.flatnonzero(_covered(best) < _covered(as_it_is))  # a masked face is no less covered any other way
+    _put(best, promising, _settled(given, rows[promising], _taken(best, promising)))
     over = np.flatnonzero(_covered(best) < ODDS * _covered(as_it_is))
     look = _taken(look, np.arange(len(look.faces)))
     _put(look, rows[over], _taken(best, over))
