@@ -1,4 +1,4 @@
-"""What becomes of faces that are turned in their plane, any way: ``python benchmarks/rolled_faces.py DATA/FER2013Valid``.
+"""What becomes of faces turned in their plane, any way: ``python benchmarks/rolled_faces.py DATA/FER2013Valid``.
 
 Of frontal faces (|yaw| to 30 degrees, as the model sees them) and of profiles (beyond 45), drawn at random, each turned
 as a whole picture by every multiple of 15 degrees, it prints beside the answers to the faces as they come
