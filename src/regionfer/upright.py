@@ -133,7 +133,7 @@ def _turned_over(given: _Given, look: Look) -> Look:
     if not len(rows):
         return look
     as_it_is = _taken(look, rows)
-    quarters = np.float32([90, 180, -90])
+    quarters = np.array([90, 180, -90], np.float32)
     others = given.turned(rows.repeat(len(quarters)), (as_it_is.turned[:, None] + quarters).ravel())
     least = _covered(others).reshape(-1, len(quarters)).argmin(axis=1)
     best = _taken(others, np.arange(len(rows)) * len(quarters) + least)
