@@ -192,11 +192,22 @@ class TestQuarterTurns:
         look_at(model, dotted(0, 5, 180, 10))
         assert model.sizes == [4, 3]
 
-    def test_only_the_best_quarter_turn_is_turned_upright(self, card):
+    def test_a_quarter_turn_in_which_less_is_covered_is_turned_upright(self, card):
         model = Compass(card, blind, lying)
         look = look_at(model, dotted(0, 120, 180))
-        assert model.sizes == [3, 6, 1]  # quarter turns of two faces, of which one is rolled by 30 then
+        assert model.sizes == [3, 6, 1]  # three turns of two faces each; one of these six is rolled, by 30
         assert look.turned % 360 == pytest.approx([0, 120, 180], abs=1)
+
+    def test_before_it_is_compared(self, card):
+        """Rolled by 40 it looks more covered than in the next quarter turn, which tells no roll; upright, less."""
+        covered = {0: 0.1, 40: 0.6, -50: 0.5, 130: 0.9, -140: 0.9}
+        model = Compass(
+            card,
+            lambda roll: np.where(np.abs(roll - 40) < 5, 40, 0),
+            lambda roll: np.array([covered[min(covered, key=lambda known: abs(known - each))] for each in roll]),
+        )
+        assert look_at(model, dotted(130)).turned == pytest.approx([130], abs=1)
+        assert model.sizes == [1, 3, 1]
 
     def test_nor_one_in_which_no_less_is_covered(self, card):
         model = Compass(card, lambda roll: np.where(np.abs(roll) > 45, 30, 0), lambda roll: 0.5 + np.abs(roll) / 1000)

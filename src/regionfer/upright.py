@@ -134,11 +134,13 @@ def _turned_over(given: _Given, look: Look) -> Look:
         return look
     as_it_is = _taken(look, rows)
     quarters = np.array([90, 180, -90], np.float32)
-    others = given.turned(rows.repeat(len(quarters)), (as_it_is.turned[:, None] + quarters).ravel())
+    each = rows.repeat(len(quarters))
+    others = given.turned(each, (as_it_is.turned[:, None] + quarters).ravel())
+    # Of a face that something covers, no less is covered any other way, so few are turned on.
+    fewer = np.flatnonzero(_covered(others) < _covered(as_it_is).repeat(len(quarters)))
+    _put(others, fewer, _settled(given, each[fewer], _taken(others, fewer)))
     least = _covered(others).reshape(-1, len(quarters)).argmin(axis=1)
     best = _taken(others, np.arange(len(rows)) * len(quarters) + least)
-    promising = np.flatnonzero(_covered(best) < _covered(as_it_is))  # a masked face is no less covered any other way
-    _put(best, promising, _settled(given, rows[promising], _taken(best, promising)))
     over = np.flatnonzero(_covered(best) < ODDS * _covered(as_it_is))
     look = _taken(look, np.arange(len(look.faces)))
     _put(look, rows[over], _taken(best, over))
