@@ -14,18 +14,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pose import load_model, turn_errors, turned
 
+from regionfer.datasets.manifest import resize_face
+from regionfer.images import read_image
 from regionfer.metrics import wilson_interval
 from regionfer.onnx_model import Classifier, ModelOutput
 from regionfer.upright import Look, look_at
 
 SHIPPED = Path(__file__).parents[1] / "src/regionfer/weights/default.onnx"
 STEP = 15  # degrees
-FRONTAL, PROFILE = 30, 45  # degrees of |yaw|: up to, and from
+FRONTAL, PROFILE = 30, 45  # degrees of |yaw|: up to, and beyond
 OFF = 30  # degrees
 
 
@@ -44,12 +45,15 @@ class Counted(Classifier):
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="face crops, all of one size")
+    parser.add_argument("folder", type=Path, help="face crops")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="model file; the shipped one if not given")
     parser.add_argument("--faces", type=int, default=140, help="how many of either kind, at most")
     arguments = parser.parse_args()
     model = Counted(load_model(arguments.model))
-    for kind, faces in choose(model, read_faces(arguments.folder), arguments.faces).items():
+    for kind, faces in choose(model, read_faces(arguments.folder, model.card.face_size), arguments.faces).items():
+        if not len(faces):
+            print(f"{kind}: none in {arguments.folder}")
+            continue
         model.seen = 0
         upright = look_at(model, faces)
         print(f"{kind}, n = {len(faces)}; as they come {model.seen / len(faces):.2f} looks")
@@ -59,12 +63,16 @@ def main() -> None:
             print(f"  by {degrees:3}: {compared(upright, look, degrees)}, looks {model.seen / len(faces):.2f}")
 
 
-def read_faces(folder: Path) -> NDArray[np.uint8]:
-    """All crops of a folder, (n, S, S, 3) RGB."""
+def read_faces(folder: Path, side: int) -> NDArray[np.uint8]:
+    """All crops of a folder, (n, side, side, 3) RGB.
+
+    Raises:
+        ImageError: one cannot be read.
+    """
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg"))
     if not paths:
         raise SystemExit(f"{folder}: expected face crops, .png or .jpg, found none")
-    return np.stack([cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) for path in paths]).astype(np.uint8)
+    return np.stack([resize_face(read_image(path), side) for path in paths])
 
 
 def choose(model: Classifier, faces: NDArray[np.uint8], count: int) -> dict[str, NDArray[np.uint8]]:

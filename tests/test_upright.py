@@ -19,7 +19,7 @@ from regionfer.labels import LABELS
 from regionfer.onnx_model import Classifier, ModelOutput
 from regionfer.parts import Parts
 from regionfer.regions import LANDMARKS
-from regionfer.upright import ROLLED, SUSPECT, UPRIGHT, _turned, look_at
+from regionfer.upright import ODDS, ROLLED, SUSPECT, UPRIGHT, _turned, look_at
 
 SIDE = 61
 
@@ -57,7 +57,8 @@ class Compass(Classifier):
         even = np.full((len(faces), len(self.card.regions.names)), 0.5, np.float32)
         occlusion = None
         if self.covered is not None:
-            occlusion = np.tile(np.float32(self.covered(roll))[:, None], (1, 6))
+            occlusion = np.tile(1 - np.float32(self.covered(roll))[:, None], (1, 6))
+            occlusion[:, 1] = self.covered(roll)
         return ModelOutput(probabilities, even, even, even, occlusion=occlusion, pose=pose)
 
 
@@ -189,8 +190,41 @@ class TestQuarterTurns:
 
     def test_only_those_that_are_covered_are_looked_at_so(self, card):
         model = Compass(card, blind, lying)
-        look_at(model, dotted(0, 5, 180, 10))
+        look = look_at(model, dotted(0, 5, 180, 10))
         assert model.sizes == [4, 3]
+        assert np.abs(look.turned) == pytest.approx([0, 0, 180, 0], abs=1)
+
+    def test_each_face_is_compared_with_itself(self, card):
+        model = Compass(card, blind, lambda roll: np.where((np.abs(roll) + 10) % 90 < 20, 0.22, lying(roll)))
+        assert look_at(model, dotted(0, 150)).turned == pytest.approx([0, 150], abs=1)
+        assert model.sizes == [2, 6, 1]
+
+    def test_quarters_are_of_the_face_as_it_was_turned_before(self, card):
+        model = Compass(card, lambda roll: np.where(np.abs(roll) > 150, 70, 0), lying)
+        assert look_at(model, dotted(160)).turned == pytest.approx([160], abs=1)
+
+    def test_by_180_degrees_at_most(self, card):
+        model = Compass(card, lambda roll: np.where(np.abs(roll) > 140, 120, 0), lying)
+        assert look_at(model, dotted(-150)).turned == pytest.approx([-150], abs=1)
+
+    def test_the_faces_given_stay_as_they_are(self, card):
+        faces = dotted(180)
+        look_at(Compass(card, blind, lying), faces)
+        assert (faces == dotted(180)).all()
+
+    @pytest.mark.parametrize(("share", "turned"), [(ODDS - 0.02, 180), (ODDS + 0.02, 0)])
+    def test_less_must_be_covered_by_far(self, card, share, turned):
+        model = Compass(card, lambda roll: 0 * roll, lambda roll: np.where(np.abs(roll) > 60, 0.5, 0.5 * share))
+        assert np.abs(look_at(model, dotted(180)).turned) == pytest.approx([turned], abs=1)
+
+    def test_from_a_fifth_on(self, card):
+        model = Compass(card, lambda roll: 0 * roll, lambda roll: 0 * roll + SUSPECT)
+        look_at(model, dotted(0))
+        assert model.sizes == [1, 3]
+
+    def test_a_turn_of_which_nothing_is_known_does_not_count(self, card):
+        model = Compass(card, blind, lambda roll: np.where(np.abs(roll - 90) < 20, np.nan, lying(roll)))
+        assert np.abs(look_at(model, dotted(180)).turned) == pytest.approx([180], abs=1)
 
     def test_a_quarter_turn_in_which_less_is_covered_is_turned_upright(self, card):
         model = Compass(card, blind, lying)
@@ -200,7 +234,7 @@ class TestQuarterTurns:
 
     def test_before_it_is_compared(self, card):
         """Rolled by 40 it looks more covered than in the next quarter turn, which tells no roll; upright, less."""
-        covered = {0: 0.1, 40: 0.6, -50: 0.5, 130: 0.9, -140: 0.9}
+        covered = {0: 0.1, 40: 0.7, -50: 0.5, 130: 0.9, -140: 0.9}
         model = Compass(
             card,
             lambda roll: np.where(np.abs(roll - 40) < 5, 40, 0),

@@ -6,7 +6,8 @@ finds rolled is turned by what it says, and looked at anew, until it finds the f
 rolled in the end stays as it came.
 
 Of faces that lie or stand on their heads it tells no roll, but finds them covered, as it learned to. So a face of which
-much is found covered is looked at in quarter turns, too, and counts as it is where least of it is.
+much is found covered is looked at in quarter turns, too, those that leave less covered turned upright likewise, and
+counts as it is where least of it is.
 """
 
 from typing import Any, NamedTuple
@@ -126,7 +127,10 @@ def _settled(given: _Given, rows: NDArray[np.intp], look: Look) -> Look:
 
 
 def _turned_over(given: _Given, look: Look) -> Look:
-    """A look at the given faces, those of which much is covered in the quarter turn in which least is."""
+    """A look at the given faces, those of which much is covered in the quarter turn in which least is.
+
+    Quarter turns in which less is covered than before are turned upright by what they tell before they are compared.
+    """
     if look.output.occlusion is None:
         return look
     rows = np.flatnonzero(_covered(look) >= SUSPECT)
@@ -134,13 +138,14 @@ def _turned_over(given: _Given, look: Look) -> Look:
         return look
     as_it_is = _taken(look, rows)
     quarters = np.array([90, 180, -90], np.float32)
-    each = rows.repeat(len(quarters))
-    others = given.turned(each, (as_it_is.turned[:, None] + quarters).ravel())
-    # Of a face that something covers, no less is covered any other way, so few are turned on.
-    fewer = np.flatnonzero(_covered(others) < _covered(as_it_is).repeat(len(quarters)))
-    _put(others, fewer, _settled(given, each[fewer], _taken(others, fewer)))
-    least = _covered(others).reshape(-1, len(quarters)).argmin(axis=1)
-    best = _taken(others, np.arange(len(rows)) * len(quarters) + least)
+    owners = rows.repeat(len(quarters))
+    others = given.turned(owners, (as_it_is.turned[:, None] + quarters).ravel())
+    # What really covers a face covers it any way up, so few turns of such a face are turned on.
+    clearer = np.flatnonzero(_covered(others) < _covered(as_it_is).repeat(len(quarters)))
+    others = _taken(others, np.arange(len(owners)))
+    _put(others, clearer, _settled(given, owners[clearer], _taken(others, clearer)))
+    covered = np.nan_to_num(_covered(others), nan=np.inf).reshape(-1, len(quarters))
+    best = _taken(others, np.arange(len(rows)) * len(quarters) + covered.argmin(axis=1))
     over = np.flatnonzero(_covered(best) < ODDS * _covered(as_it_is))
     look = _taken(look, np.arange(len(look.faces)))
     _put(look, rows[over], _taken(best, over))

@@ -100,7 +100,7 @@ def test_a_missing_file(tmp_path):
         load_ablation(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("name", ["ablation", "crop-stages"])
+@pytest.mark.parametrize("name", ["ablation", "crop-stages", "crop-stages-160", "input-size"])
 def test_the_files_that_come_along(name):
     ablation = load_ablation(RECIPES / f"{name}.toml")
     views = {row.name: row.recipe for row in ablation.rows}

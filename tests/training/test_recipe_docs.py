@@ -53,7 +53,9 @@ def test_every_key_is_explained_with_its_default(heading: str) -> None:
 
 def test_every_recipe_is_listed() -> None:
     listed = set(
-        re.findall(r"`((?:ferplus|affectnet\d|rafdb|sfew|own)-[\w-]+|ablation|crop-stages(?:-\d+)?|steps)`", PAGE)
+        re.findall(
+            r"`((?:ferplus|affectnet\d|rafdb|sfew|own)-[\w-]+|ablation|crop-stages(?:-\d+)?|input-size|steps)`", PAGE
+        )
     )
     listed |= {re.sub(r"-ran$", "-plain", name) for name in listed}
     assert listed == {path.stem for path in (ROOT / "recipes").glob("*.toml")}
