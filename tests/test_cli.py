@@ -290,6 +290,19 @@ class TestInfo:
         )
         assert expected in result.stdout
 
+    def test_several_runs_that_taught_it_are_told_one_by_one(self, save_model, make_card):
+        taught = [{"dataset": "FERPlus", "n": 5}, {"dataset": "SFEW", "n": 7}]
+        card = make_card(training={"dataset": "own", "learned_through": taught})
+        result = CliRunner().invoke(main, ["info", "--model", str(save_model(card))])
+        expected = ["learned_through 1", "dataset FERPlus", "n 5", "learned_through 2", "dataset SFEW", "n 7"]
+        lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+        assert lines[lines.index(expected[0]) :][: len(expected)] == expected
+
+    def test_calibration(self, save_model, make_card):
+        metric = {"dataset": "FERPlus", "n": 3191, "accuracy": 0.85, "ece": 0.0123}
+        result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(metrics=(metric,))))])
+        assert "n = 3191, expected calibration error 1.2%" in result.stdout
+
     def test_figures_of_another_model_say_so(self, save_model, make_card):
         metric = {"dataset": "FERPlus", "n": 3191, "accuracy": 0.85, "measured_on": "twin 3"}
         result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(metrics=(metric,))))])

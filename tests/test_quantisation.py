@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from regionfer.cli import main
+from regionfer.datasets import read_dataset
 from regionfer.errors import ModelError, OutputError
 from regionfer.metrics import mcnemar_exact
 from regionfer.onnx_model import ExpressionModel
@@ -185,6 +186,19 @@ class TestCommand:
         assert "valid, n = 20: accuracy " in result.stdout
         assert "times as fast" in result.stdout
         assert ExpressionModel.load(out).card.metrics[0]["split"] == "valid"
+        assert "note" not in ExpressionModel.load(out).card.metrics[0]
+        assert "warning" not in result.stderr
+
+    def test_figures_on_faces_that_the_model_learned_from_say_so(self, corpus, save_model, make_card, tmp_path):
+        name = read_dataset("csv", corpus).dataset
+        card = make_card(training={"dataset": name, "splits": ["train", "valid"]})
+        model, out = save_model(card, edit=with_convolutions), tmp_path / "int8.onnx"
+        arguments = ["quantize", model, out, "--dataset", "csv", "--data", corpus, "--valid", "valid"]
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
+        said = f"learned from {name} valid, as its card says: figures on images that a model has seen flatter it"
+        assert f"{said}\n" in result.stderr
+        assert ExpressionModel.load(out).card.metrics[0]["note"].endswith(said)
 
     def test_an_image_that_is_absent_is_left_out_and_told(self, corpus, original, tmp_path):
         (corpus.parent / "0.png").unlink()

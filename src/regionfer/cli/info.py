@@ -76,6 +76,10 @@ def _print_table(values: Mapping[str, Any], indent: str = "") -> None:
             click.echo(f"{indent}{key}")
             for metric in value:
                 click.echo(f"{indent}  {_metric_line(metric)}")
+        elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+            for number, each in enumerate(value, 1):
+                click.echo(f"{indent}{key} {number}")
+                _print_table(each, indent + "  ")
         else:
             click.echo(f"{indent}{key:{width}}  {_text(value)}")
 
@@ -90,6 +94,8 @@ def _metric_line(metric: Mapping[str, Any]) -> str:
     parts = [f"{place}: accuracy {_accuracy(metric)}", f"n = {metric['n']}"]
     if metric.get("mean_recall") is not None:
         parts.append(f"mean recall {metric['mean_recall']:.1%}")
+    if metric.get("ece") is not None:
+        parts.append(f"expected calibration error {metric['ece']:.1%}")
     baseline = metric.get("baseline")
     if isinstance(baseline, Mapping) and "accuracy" in baseline:
         parts.append(f"plain backbone {_accuracy(baseline)}")

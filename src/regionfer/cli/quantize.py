@@ -33,13 +33,16 @@ def command(
 ) -> None:
     """Write MODEL.onnx as OUT.onnx, whose backbone computes in 8-bit integers.
 
-    The ranges of values are taken from faces of a training split. Preprocessing, crops, attention and classifier stay
-    in single precision. The card is kept and says how it was quantised. Size and speed are told beside those of the
-    float model; with --valid accuracy, too. `default` is the model that comes with regionfer.
+    The ranges of values are taken from faces of a training split. Preprocessing, crops, attention, classifier and
+    heads stay in single precision. The card is kept and says how it was quantised. Size and speed are told beside those
+    of the float model; with --valid accuracy, too, with a warning where the model learned from these faces. `default`
+    and `accurate` are the models that come with regionfer.
     """
     import numpy as np
 
+    from regionfer.cli.figures import tell_learned
     from regionfer.datasets import read_dataset
+    from regionfer.evaluation.learned import find_learned, learned_text
     from regionfer.onnx_model import ExpressionModel
     from regionfer.quantisation import measure_loss, quantise
 
@@ -48,7 +51,13 @@ def command(
     known = manifest.split(split)
     rows = np.sort(np.random.default_rng(0).permutation(len(known))[:samples])
     sample = _faces(known.select(rows), original, split)
-    held_out = None if valid is None else _faces(manifest.split(valid), original, valid)
+    held_out = None
+    if valid is not None:
+        held_out = _faces(manifest.split(valid), original, valid)
+        learned = find_learned(original, manifest.split(valid))
+        tell_learned(learned)
+        if learned:
+            held_out = held_out._replace(facts={**held_out.facts, "note": learned_text(learned)})
     click.echo(
         f"ranges of values from {len(sample.faces):,} of {len(known):,} faces of {known.dataset}, {split}", err=True
     )
