@@ -8,6 +8,7 @@ ablation with rows ``stage-K`` (recipes/crop-stages.toml); without one only the 
 import argparse
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     costs = measure(arguments.size, arguments.threads, arguments.rounds)
-    accuracies = {} if arguments.table is None else read_accuracies(arguments.table)
+    table = {} if arguments.table is None else json.loads(arguments.table.read_text(encoding="utf-8"))
+    accuracies = read_accuracies(table)
     for stage, cost in costs.items():
         accuracy = f"{accuracies[stage]['mean']:8.2%}" if stage in accuracies else "       –"
         print(f"stage {stage:2}: {cost:5.2f} times the plain backbone, accuracy {accuracy}")
-    title = f"Six views at {arguments.size} px, ONNX Runtime, threads: {arguments.threads}"
+    title = f"Six views at {arguments.size} px, ONNX Runtime, threads: {arguments.threads}{read_facts(table)}"
     draw(costs, accuracies, title, arguments.figure)
 
 
@@ -49,45 +51,58 @@ def measure(size: int, threads: int, rounds: int) -> dict[int, float]:
     return {stage: paces[str(stage)].cost for stage in STAGES}
 
 
-def read_accuracies(table: Path) -> dict[int, dict[str, Any]]:
-    """Accuracy on the clean held-out faces by stage; -1 is the plain backbone."""
-    rows = {row["name"]: row for row in json.loads(table.read_text(encoding="utf-8"))["rows"] if row["accuracy"]}
-    found = {int(name.removeprefix("stage-")): row for name, row in rows.items() if name.startswith("stage-")}
-    if PLAIN in rows:
-        found[-1] = rows[PLAIN]
-    return {stage: row["accuracy"]["clean"] for stage, row in found.items()}
+def read_accuracies(table: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Accuracy on the clean held-out faces by stage; -1 is the plain backbone; nothing of an empty table."""
+    rows = {row["name"]: row["accuracy"] for row in table.get("rows", ()) if row["accuracy"]}
+    stages = {PLAIN: -1} | {f"stage-{stage}": stage for stage in STAGES}
+    return {stage: rows[name]["clean"] for name, stage in stages.items() if name in rows}
+
+
+def read_facts(table: Mapping[str, Any]) -> str:
+    """On which faces the accuracies were measured, as a line of the title."""
+    if not table:
+        return ""
+    facts = table["facts"]
+    measured_on = f"{facts['dataset']} {facts['valid_split']}, {facts['protocol']}, n = {facts['held_out']:,}"
+    return f"\n{measured_on}; {facts['n']:,} faces to learn from"
 
 
 def draw(costs: dict[int, float], accuracies: dict[int, dict[str, Any]], title: str, path: Path) -> None:
-    """Cost, and above it accuracy with its interval, by stage."""
+    """Accuracy with its interval against cost, and below it cost by stage."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2 if accuracies else 1, sharex=True, figsize=(6.4, 5.6 if accuracies else 3.2))
-    below = axes[1] if accuracies else axes
+    figure, axes = pyplot.subplots(2 if accuracies else 1, figsize=(6.4, 6.4 if accuracies else 3.2), squeeze=False)
+    if accuracies:
+        _draw_trade(axes[0, 0], costs, accuracies)
+    below = axes[-1, 0]
     below.plot(list(costs), list(costs.values()), "o-", color="tab:blue")
     below.axhline(LIMIT, color="tab:grey", linestyle="--", linewidth=1)
     below.text(0, LIMIT + 0.08, f"{LIMIT:g} times", color="tab:grey")
     below.set(xlabel="stage that the crop is taken before (0: the picture)", ylabel="time / plain backbone")
     below.set(ylim=(0, None), xticks=list(costs))
-    if accuracies:
-        stages = sorted(stage for stage in accuracies if stage >= 0)
-        means = [100 * accuracies[stage]["mean"] for stage in stages]
-        reach = [
-            [abs(100 * accuracies[stage]["ci95"][end] - mean) for stage, mean in zip(stages, means, strict=True)]
-            for end in (0, 1)
-        ]
-        axes[0].errorbar(stages, means, yerr=reach, fmt="o-", capsize=3, color="tab:orange", label="RAN")
-        if -1 in accuracies:
-            axes[0].axhline(100 * accuracies[-1]["mean"], color="black", linewidth=1, label="plain backbone")
-        axes[0].set(ylabel="accuracy, %")
-        axes[0].legend()
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize="medium")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def _draw_trade(axes: Any, costs: dict[int, float], accuracies: dict[int, dict[str, Any]]) -> None:
+    """One point a stage, with its number, and one for the plain backbone; intervals are 95 %."""
+    stages = sorted((stage for stage in accuracies if stage in costs), key=costs.__getitem__)
+    axes.plot(
+        [costs[stage] for stage in stages], [100 * accuracies[stage]["mean"] for stage in stages], color="tab:orange"
+    )
+    for stage, accuracy in accuracies.items():
+        cost, mean = costs.get(stage, 1.0), 100 * accuracy["mean"]
+        reach = [[abs(100 * bound - mean)] for bound in accuracy["ci95"]]
+        colour = "tab:orange" if stage in costs else "black"
+        axes.errorbar(cost, mean, yerr=reach, fmt="o", capsize=3, color=colour)
+        axes.annotate(f"{stage}" if stage in costs else PLAIN, (cost, mean), xytext=(5, 5), textcoords="offset points")
+    axes.axvline(LIMIT, color="tab:grey", linestyle="--", linewidth=1)
+    axes.set(xlabel="time / plain backbone (numbers: the stage that the crop is taken before)", ylabel="accuracy, %")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ stops, of which nobody sees much, have 4."""
 MAX_ROLL = 120.0
 """Degrees from which a face counts as upside down: it was turned upright and answered, but the answer is uncertain.
 
-In a photo it may be no face, or its landmarks lie; of crops six or seven in a hundred get another answer than upright.
+In a photo it may be no face, or its landmarks lie; of crops six to twelve in a hundred get another answer than upright.
 """
 
 NO_FACE, NO_FACE_ANSWER = 0.2, 0.65
