@@ -188,6 +188,29 @@ def test_what_is_done_is_not_done_again(go, monkeypatch, tmp_path):
     assert [row.name for row in table.rows] == ["plain", "ran"]
 
 
+def test_conditions_that_were_measured_before_an_interruption_are_not_measured_again(go, monkeypatch, tmp_path):
+    whole, _ = go(only=["plain"], seeds=(0,))
+    conditions = list(whole.conditions)
+    folder = tmp_path / "out" / "plain" / "seed-0"
+    (folder / "answers.npz").unlink()
+    measured, answer = [], runs_module.answer
+
+    def stop_at_the_third(*arguments, **options):
+        measured.append(1)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return answer(*arguments, **options)
+
+    monkeypatch.setattr(runs_module, "answer", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        go(only=["plain"], seeds=(0,), resume=True)
+    table, _ = go(only=["plain"], seeds=(0,), resume=True)
+    covered = [name for name in conditions if name != "turned"]  # which is a part of the clean ones
+    assert len(measured) == len(covered) + 1
+    assert table.rows[0].accuracy == whole.rows[0].accuracy
+    assert not (folder / "answers.unfinished.npz").exists()
+
+
 def test_a_folder_in_use_is_refused(go, tmp_path):
     go(only=["plain"], seeds=(3,))
     with pytest.raises(CheckpointError, match="out: holds runs already; give --resume"):

@@ -22,6 +22,8 @@ from regionfer.training.recipe import Recipe, parse_recipe, require_files
 from regionfer.training.run_files import BEST
 
 ANSWERS, IDENTITY, MODEL = "answers.npz", "run.json", "model.onnx"
+UNFINISHED = "answers.unfinished.npz"
+"""Answers so far, under some of the conditions: early crops need half an hour for all."""
 
 Report = Callable[[str], None]
 Probabilities = Mapping[str, NDArray[np.float32]]
@@ -116,11 +118,12 @@ class Runs:
         )
         exported, _ = export(load_checkpoint(folder / BEST), folder / MODEL, name=recipe.name, version=str(recipe.seed))
         landmarks = None if corpus.held_out.landmarks is None else corpus.held_out.landmarks.numpy()
-        answers = {
-            name: answer(exported, faces, landmarks, flip=recipe.test_time_flip)
-            for name, faces in corpus.conditions.items()
-        }
-        _save_answers(answers, folder)
+        answers = load_answers(folder, UNFINISHED) if (folder / UNFINISHED).is_file() else {}
+        for name, faces in corpus.conditions.items():
+            if name not in answers:
+                answers[name] = answer(exported, faces, landmarks, flip=recipe.test_time_flip)
+                _save_answers(answers, folder / UNFINISHED)
+        (folder / UNFINISHED).replace(folder / ANSWERS)
         return answers
 
     def _started(self, recipe: Recipe, taught_by: Sequence[tuple[str, int]]) -> Recipe:
@@ -202,13 +205,13 @@ def answer(
     return np.asarray((shares + other) / 2, dtype=np.float32)
 
 
-def load_answers(folder: Path) -> dict[str, NDArray[np.float32]]:
+def load_answers(folder: Path, name: str = ANSWERS) -> dict[str, NDArray[np.float32]]:
     """Answers that a run left.
 
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    path = folder / ANSWERS
+    path = folder / name
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -216,14 +219,14 @@ def load_answers(folder: Path) -> dict[str, NDArray[np.float32]]:
         raise CheckpointError(f"{path}: cannot be read: {error}; delete it to have the run measured again") from error
 
 
-def _save_answers(answers: Probabilities, folder: Path) -> None:
-    partial = folder / f"{ANSWERS}.partial"
+def _save_answers(answers: Probabilities, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **answers)
-        partial.replace(folder / ANSWERS)
+        partial.replace(path)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written to: {error.strerror or error}") from error
+        raise OutputError(f"{path.parent}: cannot be written to: {error.strerror or error}") from error
 
 
 def limited(data: FaceData, count: int | None) -> FaceData:
