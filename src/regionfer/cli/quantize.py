@@ -53,8 +53,9 @@ def command(
     sample = _faces(known.select(rows), original, split)
     held_out = None
     if valid is not None:
-        held_out = _faces(manifest.split(valid), original, valid)
-        learned = find_learned(original, manifest.split(valid))
+        measured_on = manifest.split(valid)
+        held_out = _faces(measured_on, original, valid)
+        learned = find_learned(original, measured_on)
         tell_learned(learned)
         if learned:
             held_out = held_out._replace(facts={**held_out.facts, "note": learned_text(learned)})
