@@ -1,7 +1,9 @@
 """Targets from trained networks."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.testing import assert_close
 
 from regionfer.errors import CheckpointError
+from regionfer.models import backbones
 from regionfer.training import loop, teacher
 from regionfer.training.build import load_classifier
 from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
+from regionfer.training.export import export
 from regionfer.training.inference import predict, predict_shared
 from regionfer.training.loop import BEST, train
 from regionfer.training.recipe import Recipe, TeacherRecipe, load_recipe, portable
@@ -174,6 +179,36 @@ def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(
     start = tmp_path / "taught" / BEST
     last = train(make_recipe(), make_faces(), None, tmp_path / "last", classes=classes, start=start)
     assert last.data["started_from"]["learned_through"][0]["splits"] == ["valid"]
+
+
+def test_the_card_says_whose_weights_came_first_however_many_runs_follow(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs.safetensors"
+    save_file(backbones.BACKBONES["tiny"]().state_dict(), theirs)
+    theirs.with_suffix(".json").write_text('{"layers": 3}')  # as a checkpoint of ours has, but it is none
+    facts = {"file": theirs.name, "origin": "a university, MIT", "sha256": sha256(theirs.read_bytes()).hexdigest()}
+    recipe = make_recipe(model={"pretrained": theirs, "pretrained_origin": facts["origin"]})
+    first = train(recipe, make_faces(), None, tmp_path / "first", classes=classes)
+    assert first.data["pretraining"] == [facts]
+    assert "learned_through" not in first.data
+
+    ours = tmp_path / "first" / BEST
+    begun = make_recipe(model={"pretrained": ours, "pretrained_origin": "myself"}, teacher={"checkpoints": [ours]})
+    second = train(begun, make_faces(), None, tmp_path / "second", classes=classes)
+    third = train(recipe, make_faces(), None, tmp_path / "third", classes=classes, start=tmp_path / "second" / BEST)
+    assert second.data["pretraining"] == third.data["pretraining"] == [facts]
+    assert len(second.data["learned_through"]) == 2
+    assert json.dumps(third.data).count(theirs.name) == 1
+
+    exported, _ = export(third, tmp_path / "third.onnx", name="third", version="1")
+    assert exported.card.training["pretraining"] == [facts]
+
+
+def test_a_network_that_began_on_nothing_has_no_pretraining(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert train(make_recipe(), make_faces(), None, tmp_path, classes=classes).data["pretraining"] == []
 
 
 def test_teachers_are_looked_for_beside_the_recipes_and_shown_without_their_folder(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ class Checkpoint:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+_CARRIED = "regionfer"
+"""Key of the safetensors file's metadata under which the JSON goes."""
+
 GROUPS = ("network", "averaged", "optimiser")
 
 
@@ -71,7 +74,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     # The JSON goes into the tensors' file too, so that the pair cannot come apart when the run is killed between the
     # two renames; the file beside it is for people.
     text = json.dumps(facts, indent=2)
-    replace_file(path, lambda temporary: save_file(tensors, temporary, metadata={"regionfer": text}))
+    replace_file(path, lambda temporary: save_file(tensors, temporary, metadata={_CARRIED: text}))
     replace_file(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
 
 
@@ -95,6 +98,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: not a safetensors checkpoint of regionfer: {error}") from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file that is there was written by `save_checkpoint`; other people's weights are not."""
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _CARRIED in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def _parse(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
@@ -133,9 +147,9 @@ def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> No
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
-    if "regionfer" not in metadata:
+    if _CARRIED not in metadata:
         raise ValueError("it carries no recipe")
-    return json.loads(metadata["regionfer"]), load_file(path)
+    return json.loads(metadata[_CARRIED]), load_file(path)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,6 +1,5 @@
 """From a checkpoint to a model file, checked against the network it came from."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -320,7 +319,6 @@ def _card(
         },
         training={
             **checkpoint.data,
-            "pretraining": _pretraining(recipe),
             "recipe": json.loads(portable(recipe).model_dump_json()),
             "epoch": checkpoint.epoch,
         },
@@ -339,17 +337,6 @@ def _region_card(recipe: Recipe, classifier: ExpressionClassifier) -> RegionCard
         boxes=None if follows else tuple(boxes),
         radii=recipe.regions.radii if follows else (),
     )
-
-
-def _pretraining(recipe: Recipe) -> dict[str, str] | None:
-    path = recipe.model.pretrained
-    if path is None:
-        return None
-    weights = path.with_suffix(".bin") if path.suffix == ".json" else path
-    facts = {"file": weights.name, "origin": recipe.model.pretrained_origin or "not stated"}
-    if weights.is_file():
-        facts["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return facts
 
 
 def _probes(recipe: Recipe, held_out: FaceData | None) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:

@@ -1,6 +1,7 @@
 """The training loop, in one process or several (started with torchrun or `accelerate launch`)."""
 
 import csv
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from regionfer.progress import ProgressLines
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import (
     Checkpoint,
+    is_checkpoint,
     load_checkpoint,
     optimiser_tensors,
     restore_optimiser,
@@ -100,10 +102,12 @@ def train(
     torch.manual_seed(recipe.seed)
     classifier = build_classifier(recipe, len(classes), pretrained=not resumed and start is None, report=report)
     facts = dict(data or {})
-    if start is not None and not resumed:
-        facts["started_from"] = _start(classifier, classes, start, recipe, report)
-    if not resumed and (sources := _sources(recipe, pretrained=start is None)):
-        facts["learned_through"] = sources
+    if not resumed:
+        if start is not None:
+            facts["started_from"] = _start(classifier, classes, start, recipe, report)
+        if sources := _sources(recipe, pretrained=start is None):
+            facts["learned_through"] = sources
+        facts["pretraining"] = _pretraining(facts, recipe if start is None else None)
     run = _Run(accelerator, recipe, classifier, training, classes, facts, progress, report)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
@@ -159,6 +163,8 @@ def _start(
 def _learned(data: Mapping[str, Any]) -> dict[str, Any]:
     """From what weights were learned, and those that they started from in their turn: for the card."""
     facts = {key: data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
+    if isinstance(pretraining := data.get("pretraining"), list) and pretraining:
+        facts["pretraining"] = pretraining
     if isinstance(earlier := data.get("started_from"), Mapping):
         facts["started_from"] = _learned(earlier)
     if through := [_learned(each) for each in data.get("learned_through") or () if isinstance(each, Mapping)]:
@@ -169,10 +175,29 @@ def _learned(data: Mapping[str, Any]) -> dict[str, Any]:
 def _sources(recipe: Recipe, *, pretrained: bool) -> list[dict[str, Any]]:
     """From what teachers, and a network of ours in ``model.pretrained`` if it is taken, learned: for the card."""
     paths = list(recipe.teacher.checkpoints)
-    # Other files than ours do not say what they learned from.
-    if pretrained and (path := recipe.model.pretrained) and path.suffix == ".safetensors":
-        paths += [path] * path.with_suffix(".json").is_file()
+    if pretrained and (path := recipe.model.pretrained) and is_checkpoint(path):
+        paths.append(path)
     return [_learned(load_checkpoint(path).data) for path in paths]
+
+
+def _pretraining(facts: dict[str, Any], recipe: Recipe | None) -> list[dict[str, str]]:
+    """Other people's weights that this run began on, and those that its start and teachers did: for the card.
+
+    They do not say what they learned from; the recipe may. Taken out of what ``facts`` says of the start and teachers,
+    so that they are named once, however many runs lie between.
+
+    Args:
+        facts: changed in place.
+        recipe: with the file that the run begins on; None if it begins on a trained network.
+    """
+    found: list[dict[str, str]] = []
+    if recipe is not None and (path := recipe.model.pretrained) and not is_checkpoint(path):
+        weights = path.with_suffix(".bin") if path.suffix == ".json" else path
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        found.append({"file": weights.name, "origin": recipe.model.pretrained_origin or "not stated", "sha256": digest})
+    for earlier in (facts.get("started_from", {}), *facts.get("learned_through", ())):
+        found += [each for each in earlier.pop("pretraining", ()) if each not in found]
+    return found
 
 
 class _Run:
