@@ -35,6 +35,7 @@ from regionfer import ExpressionModel
 from regionfer.datasets.manifest import resize_face
 from regionfer.faces import MTCNN, head_pose
 from regionfer.faces.pose import rotation
+from regionfer.metrics import roc_auc
 from regionfer.onnx_model import Classifier
 from regionfer.upright import look_at
 
@@ -122,7 +123,7 @@ def teacher_lines(poses: Poses, labels: Poses) -> list[str]:
     for limit in (30, 45):
         is_turned = np.abs(labels[:, 0]) > limit
         if 0 < is_turned.sum() < len(is_turned):
-            lines.append(f"  {f'|yaw| > {limit}':24} AUC {auc(scores, is_turned):.3f}, n = {is_turned.sum()}")
+            lines.append(f"  {f'|yaw| > {limit}':24} AUC {roc_auc(is_turned, scores):.3f}, n = {is_turned.sum()}")
     return lines
 
 
@@ -186,16 +187,6 @@ def turn_errors(poses: Poses, after: Poses, degrees: float) -> Poses:
     errors = after - poses
     errors[:, 2] = (errors[:, 2] - degrees + 180) % 360 - 180
     return errors
-
-
-def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, a tie counting half.
-
-    >>> auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
-    0.875
-    """
-    above = scores[positive][:, None] - scores[~positive]
-    return float((np.sign(above) + 1).mean() / 2)
 
 
 def made_faces(heads: Iterable[Head], yaws: Iterable[int]) -> Labelled:

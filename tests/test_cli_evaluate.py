@@ -132,6 +132,11 @@ class TestEvaluate:
         assert "Wrong among the surest, %" in result.stdout
         assert sum(line.split()[:2] == ["all", "24"] and "0.900" in line for line in result.stdout.splitlines()) == 1
 
+    def test_max_risk_is_of_the_baseline_too(self, run, trusted_path):
+        result = run("--model", trusted_path, "--baseline", trusted_path, "--max-risk", "0.05")
+        assert result.exit_code == 0, result.output
+        assert sum("0.900" in line for line in result.stdout.splitlines()) == 2
+
     def test_report_and_end_to_end(self, run, tmp_path):
         result = run("--end-to-end", "--report", tmp_path / "report", *lists(tmp_path, "occlusion"))
         assert result.exit_code == 0, result.output
@@ -215,10 +220,12 @@ class TestEvaluate:
         assert line.startswith(f"Error: {tmp_path / 'p'}: its faces are cut and aligned already")
         assert f"give the original dataset, FERPlus in {ferplus}, by --dataset" in line
 
-    def test_many_failures_are_cut_short(self, run, ferplus):
+    def test_many_failures_are_cut_short(self, run, ferplus, tmp_path):
         for row in range(15):
             (ferplus / "FER2013Test" / f"{name(row)}.png").unlink()
-        assert "... and 5 more, listed in the JSON and in the report" in run().stderr
+        assert "... and 5 more, which --json FILE would list" in run().stderr
+        both = ("--json", tmp_path / "f.json", "--report", tmp_path / "r")
+        assert f"... and 5 more, listed in {tmp_path / 'f.json'} and in the report" in run(*both).stderr
 
     def test_findings_of_a_list(self, run, tmp_path):
         with (tmp_path / "lists" / "pose45.txt").open("a") as file:

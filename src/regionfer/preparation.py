@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.manifest import Manifest, load_image, missing_images, resize_face
+from regionfer.datasets.meant import meant_face
 from regionfer.datasets.prepared import (
     CARD,
     COLUMNS,
@@ -45,8 +46,6 @@ PHOTO_FACE_SIZE = 112
 """Side, in pixels, of faces cut from photos, if no other is asked for."""
 
 MIN_CONFIDENCE = 0.9
-SAME_FACE = 0.3
-"""Overlap (intersection over union) of a found face with the corpus' box from which they are taken for the same."""
 
 CHUNK = 256
 """Images between two reports of progress, at most."""
@@ -78,6 +77,9 @@ _REASONS = MappingProxyType(
         _State.UNREADABLE: "cannot be read",
     }
 )
+
+FACELESS = frozenset(_REASONS[state] for state in (_State.NO_FACE, _State.OTHER_FACE, _State.NO_LANDMARKS))
+"""Reasons, in `PreparedCard.misses`, of images that were read all the same."""
 
 
 @dataclass(frozen=True)
@@ -245,20 +247,8 @@ class _Finder:
         faces = faces[faces.scores >= self.min_confidence]
         if not len(faces):
             return _State.NO_FACE
-        boxes = self.manifest.boxes
-        if boxes is None or not np.isfinite(boxes[row]).all():
-            return faces[int(np.prod(faces.boxes[:, 2:] - faces.boxes[:, :2], axis=1).argmax())]
-        overlap = _overlap(boxes[row], faces.boxes)
-        return faces[int(overlap.argmax())] if overlap.max() >= SAME_FACE else _State.OTHER_FACE
-
-
-def _overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of a box with n others, (n,)."""
-    corner = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = np.prod(np.maximum(corner, 0), axis=1)
-    areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    shares: NDArray[np.float32] = (common / np.maximum(areas - common, 1e-6)).astype(np.float32)
-    return shares
+        meant = meant_face(self.manifest, row, faces.boxes)
+        return _State.OTHER_FACE if meant is None else faces[meant]
 
 
 @dataclass(frozen=True, eq=False)

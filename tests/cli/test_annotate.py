@@ -226,6 +226,24 @@ class TestImport:
         (dispute,) = (tmp_path / "labels.disagreements.csv").read_text().splitlines()[1:]
         assert dispute.endswith('expression,,1: fear; 2: anger,"no majority of 2 annotators: 1 fear, 1 anger"')
 
+    @pytest.mark.parametrize(
+        ("out", "disagreements", "message"),
+        [
+            ("l.csv", "l.csv", "l.csv: labels and disagreements need a file each"),
+            ("l.csv", "TABLE", "is read from; give the disagreements another name"),
+            ("TABLE", "d.csv", "is read from; give the labels another name"),
+            ("l.csv", "EXPORT", "is read from; give the disagreements another name"),
+        ],
+    )
+    def test_nothing_is_written_over_what_is_read(self, run, table, exported, tmp_path, out, disagreements, message):
+        named = {"TABLE": table, "EXPORT": exported}
+        files = {each: each.read_bytes() for each in named.values()}
+        out, disagreements = (named.get(name, tmp_path / name) for name in (out, disagreements))
+        done = run("import", exported, "--table", table, "--out", out, "--disagreements", disagreements)
+        assert (done.exit_code, message in done.stderr) == (2, True), done.output
+        assert files == {each: each.read_bytes() for each in files}
+        assert not (tmp_path / "l.csv").exists()
+
     def test_of_another_table(self, run, exported, album, tiny_path, tmp_path):
         run(album, "--out", tmp_path / "other.csv", "--model", tiny_path)
         done = run("import", exported, "--table", tmp_path / "other.csv", "--out", tmp_path / "labels.csv")
@@ -258,12 +276,6 @@ class TestImport:
     def test_images_of_no_table(self, run, exported, tmp_path):
         done = run("import", exported, "--out", tmp_path / "labels.csv", "--images", tmp_path)
         assert (done.exit_code, "--images are those of a table" in done.stderr) == (2, True)
-
-    def test_labels_do_not_replace_the_table(self, run, table, exported):
-        before = table.read_bytes()
-        done = run("import", exported, "--out", table, "--table", table)
-        assert (done.exit_code, "is the table of the faces" in done.stderr) == (2, True)
-        assert table.read_bytes() == before
 
     def test_labels_are_csv(self, run, exported, tmp_path):
         done = run("import", exported, "--out", tmp_path / "labels.txt")

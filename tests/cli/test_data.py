@@ -111,6 +111,10 @@ class TestCheck:
         assert result.exit_code == code
         assert ("calm/0.png = calm/copy.png" in result.stdout) is ("--no-images" not in options)
 
+    def test_workers_without_work(self, run, faces):
+        result = run("check", "folder", "--data", faces, "--no-images", "--workers", 2)
+        assert (result.exit_code, "--workers read images" in result.stderr) == (2, True)
+
     def test_names_that_are_not_utf8(self, run, faces):
         path = faces / "calm" / os.fsdecode(b"fr\xfch.png")
         path.write_bytes(b"no picture")
@@ -302,8 +306,11 @@ class TestLists:
         [
             (("nowhere",), "nowhere: expected a folder of lists"),
             ((".", "--dataset", "ferplus"), "--dataset and --data belong together"),
+            ((".", "--split", "test"), "--split is of a dataset"),
+            (("--split", "test"), "are about lists that you have; name their FOLDER"),
+            (("--dataset", "ferplus", "--data", "."), "are about lists that you have; name their FOLDER"),
         ],
-        ids=["folder", "no data"],
+        ids=["folder", "no data", "no dataset", "no folder", "no folder, dataset"],
     )
     def test_mistakes(self, run, tmp_path, monkeypatch, arguments, message):
         monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,15 @@ class TestOfficial:
         assert {finding.kind for finding in report.findings} == {"count"}
         alone = next(finding for finding in report.findings if finding.text.startswith("train-divided"))
         assert alone.text == "train-divided: expected 3,366 images, as of the tables as distributed, found 1"
+
+    def test_lost_images_with_divided_votes_are_listed_all_the_same(self, ferplus_root):
+        whole = read_dataset("ferplus-votes", ferplus_root, splits=["valid"])
+        lost = int(np.flatnonzero(whole.splits == "valid-divided")[0])
+        gone = Dropped.of([(str(whole.names[lost]), "valid-divided", "cannot be read")])
+        manifest = replace(whole.select(np.arange(len(whole)) != lost), misses=gone)
+        report = check_manifest(manifest, read_images=False)
+        assert [(split.split, split.listed) for split in report.splits] == [("valid", 3_579), ("valid-divided", 367)]
+        assert "count" not in {finding.kind for finding in report.findings}
 
     def test_a_split_that_is_not_there(self, trees):
         manifest = read_dataset("rafdb", trees / "rafdb", splits=["train"])

@@ -262,7 +262,14 @@ class TestIssues:
         manifest = manifest_of(["a/1.jpg", "b/1.jpg", "2.jpg"], ["fear"] * 3, dataset="mine")
         subset = read_subset(write("1.jpg\n2.jpg\n"), manifest)
         assert subset.rows.tolist() == [2]
-        assert subset.issues[0].text == "1.jpg fits 2 images, such as a/1.jpg and b/1.jpg; write its folder, too"
+        assert subset.issues[0].text == "1.jpg fits 2 images, such as a/1.jpg and b/1.jpg; write its whole name"
+
+    def test_a_whole_name_is_that_image_alone(self, write):
+        names = ["happy/a.jpg", "happy/a.png", "photos/1.jpg", "old/photos/1.jpg"]
+        manifest = manifest_of(names, ["fear"] * 4, dataset="mine")
+        subset = read_subset(write("happy/a.png\nphotos\\1.jpg\n./old/photos/1.jpg\n"), manifest)
+        assert subset.rows.tolist() == [1, 2, 3]
+        assert not [issue for issue in subset.issues if issue.kind == "ambiguous"]
 
     def test_faces_of_one_image(self, write):
         photos = manifest_of(["a.jpg", "b.jpg", "a.jpg"], ["fear", "fear", "anger"], dataset="mine", classes=LABELS)

@@ -133,6 +133,19 @@ class TestTable:
         np.testing.assert_array_equal(manifest.boxes, [[1, 2, 30, 40], [np.nan] * 4])
         assert not manifest.attributes
 
+    def test_columns_in_capitals(self, table):
+        manifest = read_csv(table("IMAGE,Label,Split,X1,Y1,X2,Y2,Who\n1.png,a,test,1,2,30,40,me\n2.png,b,test,,,,,\n"))
+        assert manifest.splits.tolist() == ["test"] * 2
+        assert manifest.boxes[0].tolist() == [1, 2, 30, 40]
+        assert set(manifest.attributes) == {"Who"}
+
+    def test_the_faces_of_a_photo_are_held_out_together(self, table):
+        faces = [(f"{number}.jpg", label) for number in range(40) for label in ("ab" if number < 30 else "a")]
+        manifest = read_csv(table("image,label\n" + "".join(f"{name},{label}\n" for name, label in faces)))
+        held_out = set(manifest.names[manifest.splits == "valid"].tolist())
+        assert len(held_out) == 8
+        assert not held_out & set(manifest.names[manifest.splits == "train"].tolist())
+
     def test_a_folder_with_one_table(self, table, tmp_path):
         table("image,label\n1.png,a\n")
         assert len(read_csv(tmp_path)) == 1
@@ -152,6 +165,9 @@ class TestTable:
             pytest.param("image,label,label\n1,a,b\n", "a column name is there twice", id="column twice"),
             pytest.param(
                 "image,label,x1,y1,x2,y2\n1.png,a,1,2,3,b\n", "line 2: expected a box of four numbers", id="box"
+            ),
+            pytest.param(
+                "image,label,x1,Y1\n1.png,a,1,2\n", "has the columns x1, y1, x2, y2; missing: x2, y2", id="half a box"
             ),
         ],
     )

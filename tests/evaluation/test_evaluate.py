@@ -1,11 +1,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from regionfer.datasets import Subset, column_subset
+from regionfer.datasets.manifest import Dropped
 from regionfer.errors import DatasetError, ModelError
 from regionfer.evaluation import evaluate, passes
 from regionfer.evaluation.tables import failure_table, risk_table
@@ -137,6 +139,17 @@ class TestFigures:
         assert figures["accuracy"] == 0.7  # nine, rows 0 to 8, are labelled right, two of them are gone
         assert figures["end_to_end"]["n"] == 10
 
+    def test_faces_of_one_photo_are_counted_each(self, recognizer, on_disk):
+        names = on_disk.names.copy()
+        names[4] = "003.png"  # which is missing
+        gone = Dropped.of([("a.jpg", "test", "no face found")] * 2 + [("b.jpg", "train", "no face found")])
+        manifest = replace(on_disk, names=names, face_numbers=np.eye(12, dtype=np.int64)[4], misses=gone)
+        evaluation = evaluate(recognizer, manifest)
+        assert list(evaluation.failures) == ["003.png, face 0", "003.png, face 1", "007.png"]
+        assert len(evaluation.misses) == 2
+        right = evaluation.correct(evaluation.model.faces).sum()
+        assert evaluation.accuracy_with_misses == pytest.approx(right / (9 + 2))
+
     def test_a_subset_without_images(self, recognizer, on_disk):
         with pytest.raises(DatasetError, match="none of the 2 images of subset 'lost' could be read"):
             evaluate(recognizer, on_disk, subsets=[Subset("lost", np.array([3, 7]))])
@@ -237,6 +250,10 @@ class TestSeveralModels:
         failed = [{"image": "003.png", "error": "003.png: the model's answer is not a number"}]
         assert (figures["comparison"]["failures"], figures["comparison"]["failed_images"]) == (1, failed)
         assert failure_table(evaluation).rows == (("003.png", f"{failed[0]['error']} (baseline)"),)
+        both = np.arange(10) != 3
+        accuracies = [evaluation.correct(each.faces)[both].mean() for each in (evaluation.model, evaluation.baseline)]
+        group = figures["groups"][0]
+        assert (group["n"], group["accuracy"], group["baseline_accuracy"]) == (9, *map(pytest.approx, accuracies))
 
     def test_itself(self, recognizer, make_manifest):
         compared = evaluate(recognizer, make_manifest(), baseline=recognizer).to_dict()["comparison"]

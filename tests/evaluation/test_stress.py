@@ -126,6 +126,14 @@ class TestDataset:
         assert result.names == ("001.png", "002.png")
         assert result.left_out == {"000.png": "a face below 16 pixels, too small to be judged"}
 
+    def test_a_small_face_beside_another(self, plain, noisy, tmp_path):
+        Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / "a.png")
+        boxes = np.array([[0, 0, 8, 8], [10, 0, 50, 40]], np.float32)
+        changes = {"names": np.array(["a.png"] * 2), "boxes": boxes, "crops": False, "pixels": None, "root": tmp_path}
+        result = stress(plain, DatasetFaces(noisy(2, **changes)), kinds=["blur"])
+        assert result.names == ("a.png, face 1",)
+        assert list(result.left_out) == ["a.png, face 0"]
+
     def test_nothing_readable(self, plain, make_manifest, tmp_path):
         faces = DatasetFaces(make_manifest(root=tmp_path, pixels=None))
         with pytest.raises(NoFaceError, match=r"no face to degrade in 40 images; the first: 000\.png: .*no such file"):
@@ -313,11 +321,14 @@ class TestInterruption:
             Image.fromarray(draw_squares(*colours)).save(tmp_path / "many" / f"{number}.png")
         (tmp_path / "many" / "1x.png").write_bytes(b"no image")
         paths, manifest = sorted((tmp_path / "many").glob("*.png")), noisy(9)
+        boxed, boxes = replace(manifest, crops=False), np.tile(np.array([0, 0, 30, 30], np.float32), (9, 1))
         return {
             "dataset": lambda: DatasetFaces(manifest, limit=7, seed=2),
             "photos": lambda: PhotoFaces(paths, min_confidence=0.5, failures={"gone.png": "gone.png: no such file"}),
             "some photos": lambda: PhotoFaces(paths, min_confidence=0.5, limit=6, seed=3),
             "crops": lambda: PhotoFaces(paths, detect=False),
+            "boxes": lambda: DatasetFaces(replace(boxed, boxes=boxes)),
+            "other boxes": lambda: DatasetFaces(replace(boxed, boxes=boxes + 1)),
         }
 
     @pytest.fixture
@@ -394,12 +405,16 @@ class TestInterruption:
             ({"examples": 1}, "examples"),
             ({"faces": "photos"}, "faces"),
             ({"faces": "crops"}, "faces"),
+            ({"first": "boxes", "faces": "other boxes"}, "faces"),
             ({"model": 3}, "models"),
             ({"baseline": 3}, "models"),
         ],
     )
     def test_another_run_is_refused(self, make_recognizer, make_faces, interrupt, tmp_path, changes, names):
-        def run(faces="some photos", model=0, baseline=None, kinds=self.KINDS, **more):
+        first = changes.get("first", "some photos")
+        changes = {name: value for name, value in changes.items() if name != "first"}
+
+        def run(faces=first, model=0, baseline=None, kinds=self.KINDS, **more):
             beside = None if baseline is None else make_recognizer(seed=baseline)
             parts = Parts(tmp_path / "parts", ".npz")
             stress(make_recognizer(seed=model), make_faces[faces](), baseline=beside, kinds=kinds, parts=parts, **more)

@@ -99,6 +99,8 @@ def read_inputs(
         DatasetError: there is no image, the table lacks a column, or the folder is not that dataset.
     """
     place = Path(place)
+    if recursive and (dataset is not None or place.is_file()):
+        raise DatasetError(f"{place}: --recursive looks below a folder of photos; leave it out")
     if dataset is not None:
         return _from_manifest(place, dataset, read_dataset(dataset, place, **({"splits": splits} if splits else {})))
     if splits:

@@ -16,6 +16,7 @@ from regionfer.annotation.by_hand import HandLabel
 from regionfer.annotation.questions import NO, YES
 from regionfer.annotation.table import AttributeTable
 from regionfer.datasets.codes import native_coding
+from regionfer.datasets.official import corpus_of
 from regionfer.errors import DatasetError, writing
 from regionfer.results import NAMED_SHARE, covered_halves
 
@@ -97,7 +98,7 @@ def write_lists(
     """
     rows = _of_split(table, split)
     judge = _Judge(by_hand, occluded_above)
-    writer = _AUTHORS.get(corpus(table.card.dataset)) if _labelled(table) else None
+    writer = _AUTHORS.get(corpus_of(table.card.dataset)) if _labelled(table) else None
     if form in ("authors", "both") and writer is None:
         what = "it" if _labelled(table) else "faces without labels"
         raise DatasetError(
@@ -118,15 +119,6 @@ def write_lists(
             "estimates both, or give labels by hand"
         )
     return written
-
-
-def corpus(dataset: str) -> str:
-    """The corpus of a dataset, whichever number of its classes is used.
-
-    >>> corpus("AffectNet-7")
-    'AffectNet'
-    """
-    return "AffectNet" if dataset.startswith("AffectNet") else dataset
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,19 @@ def tell_failures(errors: Sequence[str], listed: str) -> None:
         click.echo(f"... and {len(errors) - SHOWN:,} more, {listed}", err=True)
 
 
+def where_listed(json_file: str | None, report: str | None) -> str:
+    """Where `evaluate` and `stress` list all that could not be used, for `tell_failures`."""
+    places = ["the report"] * (report is not None)
+    if json_file is not None:
+        places.insert(0, "the JSON" if json_file == "-" else json_file)
+    return f"listed in {' and in '.join(places)}" if places else "which --json FILE would list"
+
+
+def plain(text: str) -> str:
+    """Text that any terminal takes: a file name need not be valid UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def tell_findings(findings: "Sequence[Finding]") -> None:
     """A line for each thing amiss in a dataset that was passed over; notes are left to 'regionfer data check'."""
     for finding in findings:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, tell_failures, tell_findings
+from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, plain, tell_failures, tell_findings
 from regionfer.cli.models import model_option, open_recognizer
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _tell_run(done: "Annotated", seconds: float) -> None:
     lost = [f"{name}{f', face {face}' if face else ''}: {reason}" for (name, face), reason in done.misses.items()]
     lost += dict.fromkeys(done.failures.values())  # several faces may be of one image
     if done.losses is not None:
-        tell_failures([_plain(line) for line in lost], "in the file below")
+        tell_failures([plain(line) for line in lost], "in the file below")
         click.echo(f"{done.losses} lists the images without a row", err=True)
     if done.redone:
         again = counted(done.redone, "image")
@@ -225,7 +225,7 @@ def export(
         click.echo(f"{Path(out, TASKS)}: is there already, and is replaced", err=True)
     with open_bar("faces") as progress:
         exported = export_tasks(faces, rows, finder, out, pictures=pictures, progress=progress)
-    tell_failures([_plain(line) for line in exported.failures], "of as many tasks")
+    tell_failures([plain(line) for line in exported.failures], "of as many tasks")
     place = exported.folder
     size = _size((place / TASKS).stat().st_size)
     click.echo(f"{place / TASKS}: {counted(exported.tasks, 'task')}, {size}; {place / CONFIG}: configuration")
@@ -266,8 +266,13 @@ def import_(
 
     if images is not None and table is None:
         raise click.UsageError("--images are those of a table; give --table, too, or leave it out")
-    if table is not None and Path(out).absolute() == Path(table).absolute():
-        raise OutputError(f"{out}: is the table of the faces; give the labels another name")
+    listed = disagreements or str(Path(out).with_suffix(".disagreements.csv"))
+    for written, what in ((out, "labels"), (listed, "disagreements")):
+        for read in (export_file, *([] if table is None else [table])):
+            if Path(written).absolute() == Path(read).absolute():
+                raise OutputError(f"{written}: is read from; give the {what} another name")
+    if Path(out).absolute() == Path(listed).absolute():
+        raise OutputError(f"{out}: labels and disagreements need a file each")
     if Path(out).suffix.lower() != ".csv":
         raise OutputError(f"{out}: expected a name that ends in .csv")
     known = None if table is None else AttributeTable.read(table)
@@ -275,10 +280,9 @@ def import_(
     if known is not None:
         with open_bar("faces") as progress:
             found = of_table(found, known, export_file, images=images, progress=progress)
-    tell_failures([_plain(finding.text) for finding in found.findings], "of the same kinds")
+    tell_failures([plain(finding.text) for finding in found.findings], "of the same kinds")
     held = verdicts(found.judgements)
     write_hand_labels(out, held)
-    listed = disagreements or str(Path(out).with_suffix(".disagreements.csv"))
     count = write_disagreements(listed, held)
     people = len({judgement.annotator for judgement in found.judgements})
     _print_agreements(agreements(found.judgements))
@@ -378,8 +382,3 @@ def _tell_list(written: "Written", table: "AttributeTable") -> None:
 
 def _size(count: int) -> str:
     return f"{count / 2**10:,.0f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
-
-
-def _plain(text: str) -> str:
-    """Text that any terminal takes: a file name need not be valid UTF-8."""
-    return text.encode(errors="backslashreplace").decode()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from regionfer.cli import Group, check_detecting, counted, min_confidence_option, photos_option, tell_findings
+from regionfer.cli import Group, check_detecting, counted, min_confidence_option, photos_option, plain, tell_findings
 
 if TYPE_CHECKING:
     from regionfer.datasets.check import CheckReport, SplitReport
@@ -104,6 +104,8 @@ def check(
 
     Exit code: 0 if nothing is wrong, 1 if something is, 2 if the folder is not that dataset.
     """
+    if no_images and corpus.workers is not None:
+        raise click.UsageError("--workers read images; leave it out, or --no-images")
     from regionfer.cli.progress import open_bar
     from regionfer.datasets.check import check_manifest
 
@@ -211,10 +213,16 @@ def lists(
     Exit code: 0, or 1 if a list cannot be joined, or with --strict anything does not fit.
     """
     if folder is None:
+        if name or data or split or strict:
+            raise click.UsageError(
+                "--dataset, --data, --split and --strict are about lists that you have; name their FOLDER"
+            )
         _print_published(as_json)
         return
     if (name is None) != (data is None):
         raise click.UsageError("--dataset and --data belong together")
+    if split is not None and name is None:
+        raise click.UsageError("--split is of a dataset; give --dataset and --data, too")
     from regionfer.datasets.list_survey import survey_lists
 
     survey = survey_lists(folder)
@@ -273,7 +281,7 @@ def _join(survey: "Survey", name: str, data: str, split: str | None) -> tuple[_J
 
 def _print_check(report: "CheckReport", corpus: _Corpus) -> None:
     origin = f", prepared from {report.root}" if corpus.name == "prepared" else ""
-    click.echo(_plain(f"{report.dataset} ({report.protocol}) in {corpus.data}{origin}"))
+    click.echo(plain(f"{report.dataset} ({report.protocol}) in {corpus.data}{origin}"))
     if report.sizes is not None:
         smallest, largest = (f"{width} x {height}" for width, height in report.sizes)
         span = smallest if smallest == largest else f"{smallest} to {largest}"
@@ -315,10 +323,10 @@ def _beside(found: int, official: int | None) -> str:
 
 def _print_finding(finding: "Finding") -> None:
     place = "" if finding.line is None else f"line {finding.line}: "
-    click.echo(_plain(f"{finding.severity}: {place}{finding.text}"))
+    click.echo(plain(f"{finding.severity}: {place}{finding.text}"))
     if finding.line is None:
         for example in finding.examples:
-            click.echo(_plain(f"    {example}"))
+            click.echo(plain(f"    {example}"))
         if finding.examples and finding.count > len(finding.examples):
             click.echo("    ...")
 
@@ -333,7 +341,9 @@ def _print_card(card: "PreparedCard", folder: str) -> None:
 
 def _failures(card: "PreparedCard", *, strict: bool) -> int:
     # A photo in which no face is found was read all the same.
-    harmless = () if strict else ("no face found", "no face found in the corpus' box", "the corpus gives no landmarks")
+    from regionfer.preparation import FACELESS
+
+    harmless = frozenset[str]() if strict else FACELESS
     return sum(count for reason, count in card.misses.items() if reason not in harmless)
 
 
@@ -369,21 +379,21 @@ def _print_survey(survey: "Survey", joined: _Joined, failed: _Failed) -> None:
         ]
         for found in survey.lists
     ]
-    click.echo(_plain(f"{survey.folder}: {counted(len(rows), 'list')}"))
+    click.echo(plain(f"{survey.folder}: {counted(len(rows), 'list')}"))
     _print_columns(["corpus", "subset", "entries", "images", "published", "file"], rows)
     for found in survey.lists:
         if found not in joined:  # else its issues are printed below
             for finding in found.findings:
-                click.echo(_plain(f"{finding.severity}: {survey.relative(found.path)}: {finding.text}"))
+                click.echo(plain(f"{finding.severity}: {survey.relative(found.path)}: {finding.text}"))
     for (corpus, subset), official in survey.absent.items():
         text = f"not here: {corpus} {subset}, {official.entries:,} entries, published as {official.path}"
         click.echo(text)
     for joint in joined.values():
-        click.echo(f"\n{_plain(str(joint.path))}\n{joint.summary()}")
+        click.echo(f"\n{plain(str(joint.path))}\n{joint.summary()}")
         for issue in joint.issues:
             _print_finding(issue)
     for text in failed.values():
-        click.echo(_plain(f"\nerror: {text}"))
+        click.echo(plain(f"\nerror: {text}"))
     _print_others(survey)
 
 
@@ -397,7 +407,7 @@ def _print_others(survey: "Survey") -> None:
     for reason, paths in alike.items():
         names = ", ".join(str(survey.relative(path)) for path in paths[:_SHOWN])
         more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
-        click.echo(_plain(f"    {names}{more}: {reason}"))
+        click.echo(plain(f"    {names}{more}: {reason}"))
 
 
 def _counted(found: "FoundList") -> str:
@@ -426,9 +436,4 @@ def _print_columns(header: list[str], rows: list[list[str]]) -> None:
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ]
-        click.echo(_plain("  ".join(cells).rstrip()))
-
-
-def _plain(text: str) -> str:
-    """Text that any terminal takes: a file name need not be valid UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
+        click.echo(plain("  ".join(cells).rstrip()))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import counted, photos_option, tell_findings
+from regionfer.cli import counted, photos_option, tell_failures, tell_findings, where_listed
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
@@ -110,7 +110,7 @@ def command(
     subsets = [_subset(manifest, name, path) for name, path in lists]
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
     recognizer = recognizer.looking_once() if one_look else recognizer
-    beside = None if baseline is None else open_recognizer(baseline)
+    beside = None if baseline is None else open_recognizer(baseline, max_risk=max_risk)
     for subset in subsets:
         _tell_issues(subset)
     total = len(manifest) * passes(baseline=baseline is not None, end_to_end=end_to_end)
@@ -126,7 +126,7 @@ def command(
         _print(evaluation)
     tell_learned(evaluation.learned)
     _tell_misses(evaluation, data)
-    _tell_failures(evaluation)
+    _tell_failures(evaluation, where_listed(json_file, report))
     ctx.exit(1 if strict and evaluation.failures else 0)
 
 
@@ -180,7 +180,9 @@ def _tell_misses(evaluation: "Evaluation", data: str) -> None:
     from collections import Counter
 
     if misses := evaluation.misses:
-        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in Counter(misses.values()).items())
+        reasons = ", ".join(
+            f"{count:,} x {reason}" for reason, count in Counter(reason for _, reason in misses).items()
+        )
         click.echo(
             f"{counted(len(misses), 'more image')} gave no face when {data} was prepared ({reasons}), in none of the "
             f"figures; counted as wrong, accuracy is {evaluation.accuracy_with_misses:.2%}",
@@ -188,9 +190,7 @@ def _tell_misses(evaluation: "Evaluation", data: str) -> None:
         )
 
 
-def _tell_failures(evaluation: "Evaluation") -> None:
-    from regionfer.cli import tell_failures
-
+def _tell_failures(evaluation: "Evaluation", listed: str) -> None:
     failures = evaluation.failures
     if alone := [error for name, error in evaluation.baseline_failures.items() if name not in failures]:
         click.echo(
@@ -199,7 +199,7 @@ def _tell_failures(evaluation: "Evaluation") -> None:
             err=True,
         )
     errors = list(failures.values())
-    tell_failures(errors, "listed in the JSON and in the report")
+    tell_failures(errors, listed)
     done = (
         f"{len(evaluation.manifest) - len(errors):,} of {counted(len(evaluation.manifest), 'listed image')} evaluated"
     )

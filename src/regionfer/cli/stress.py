@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures
+from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures, where_listed
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
@@ -169,7 +169,7 @@ def command(
             head += [f"{who}: {each.name}" for who, each in result.named_models()]
         print_tables((*head, f"protocol: {result.protocol}"), summary_tables(result))
     tell_learned(result.learned)
-    _tell(result)
+    _tell(result, where_listed(json_file, report))
     ctx.exit(1 if result.failures else 0)
 
 
@@ -205,9 +205,9 @@ def _parts(report: str | None, json_file: str | None) -> "Parts | None":
     return Parts(path.with_name(f"{path.name}.parts"), ".npz")
 
 
-def _tell(result: "Stress") -> None:
+def _tell(result: "Stress", listed: str) -> None:
     """What is in none of the figures."""
-    tell_failures(list(result.failures.values()), "listed in the JSON and in the report")
-    tell_failures([f"{name}: {reason}" for name, reason in result.left_out.items()], "listed there, too")
+    tell_failures(list(result.failures.values()), listed)
+    tell_failures([f"{name}: {reason}" for name, reason in result.left_out.items()], listed)
     counts = f"{counted(len(result.names), 'face')}, {counted(len(result.failures), 'image')} failed"
     click.echo(f"{counts}, {len(result.left_out):,} left out", err=True)

@@ -162,7 +162,7 @@ def _split_report(manifest: Manifest, split: str, official: OfficialSplit | None
     rows = manifest.splits == split
     counts = np.bincount(manifest.labels[rows], minlength=len(manifest.classes))
     dropped = dict(manifest.dropped.counts(split))
-    if apart := int((manifest.splits == split + DIVIDED).sum()):
+    if apart := int((manifest.splits == split + DIVIDED).sum()) + sum(manifest.misses.counts(split + DIVIDED).values()):
         dropped["divided votes, a split of their own"] = apart
     misses = manifest.misses.counts(split)
     return SplitReport(

@@ -168,12 +168,14 @@ class NameIndex:
 
     def __init__(self, names: Iterable[str] = (), classes: Sequence[str] = LABELS) -> None:
         self._folders: list[tuple[str, ...]] = []
+        self._whole: dict[str, list[int]] = {}
         self._exact: dict[str, list[int]] = {}
         self._unpadded: dict[str, list[int]] = {}
         self._classes = {name.casefold() for name in (*classes, *LABELS, *ALIASES)}
         for row, name in enumerate(names):
             *folders, stem = _parts(str(name))
             self._folders.append(tuple(folders))
+            self._whole.setdefault(str(name), []).append(row)
             self._exact.setdefault(stem, []).append(row)
             self._unpadded.setdefault(_unpad(stem), []).append(row)
 
@@ -190,7 +192,9 @@ class NameIndex:
         return re.fullmatch(r"\d{1,2}", folder) is not None or folder in self._classes
 
     def find(self, path: str) -> list[int]:
-        """Rows of that name; of several, those whose folders agree the longest."""
+        """Rows of that very name; else those of a like name, of several those whose folders agree the longest."""
+        if rows := self._whole.get(path.replace("\\", "/").removeprefix("./")):
+            return rows
         name = self.split(path)
         rows = self._exact.get(name.stem) or self._unpadded.get(_unpad(name.stem), [])
         if len(rows) < 2:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +20,7 @@ from regionfer.datasets.codes import CODINGS, native_coding
 from regionfer.datasets.findings import Finding
 from regionfer.datasets.list_entries import Entry, NameIndex, is_number, read_entries
 from regionfer.datasets.manifest import Manifest
-from regionfer.datasets.official import LIST_LABELS, LIST_TYPES, OfficialList, official_list
+from regionfer.datasets.official import LIST_LABELS, LIST_TYPES, OfficialList, corpus_of, official_list
 from regionfer.errors import DatasetError
 from regionfer.labels import ALIASES
 
@@ -198,7 +197,7 @@ def _join(entries: Sequence[Entry], index: NameIndex, manifest: Manifest) -> tup
         rows = index.find(entry.path)
         names = _names(rows, manifest)
         if len(names) > 1:
-            text = f"{entry.path} fits {len(names)} images, such as {names[0]} and {names[1]}; write its folder, too"
+            text = f"{entry.path} fits {len(names)} images, such as {names[0]} and {names[1]}; write its whole name"
             issues.append(Finding("ambiguous", text, line=entry.line, examples=names[:3], cause="images"))
         elif len(rows) > 1 and entry.face is None:
             numbers = _face_numbers(rows, manifest)
@@ -273,15 +272,12 @@ def _face_numbers(rows: Sequence[int], manifest: Manifest) -> str:
 
 
 class _LeftOut:
-    """Why a corpus leaves images out that it lists; its names are taken apart only if that is asked."""
+    """Why a corpus leaves images out that it lists."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
-
-    @cached_property
-    def _index(self) -> NameIndex:
-        parts = (self._manifest.dropped.names, self._manifest.misses.names)
-        return NameIndex(np.concatenate(parts), self._manifest.classes)
+        parts = manifest.dropped, manifest.misses
+        self._reasons = np.concatenate([part.reasons for part in parts])
+        self._index = NameIndex(np.concatenate([part.names for part in parts]), manifest.classes)
 
     def has(self, path: str) -> bool:
         """Whether the corpus leaves an image of this name out, or a face of it."""
@@ -290,8 +286,7 @@ class _LeftOut:
     def reason(self, path: str) -> str:
         """The reason, or "" if the corpus does not list the image, or several of this name."""
         rows = self._index.find(path)
-        reasons = np.concatenate([self._manifest.dropped.reasons, self._manifest.misses.reasons])
-        return str(reasons[rows[0]]) if len(rows) == 1 else ""
+        return str(self._reasons[rows[0]]) if len(rows) == 1 else ""
 
 
 def _without_repeats(found: _Found) -> tuple[_Found, list[Finding]]:
@@ -324,7 +319,7 @@ def _label_issues(found: _Found, manifest: Manifest) -> list[Finding]:
 
 def code_findings(entries: Iterable[Entry], dataset: str, *, labels: bool = True) -> Iterator[Finding]:
     """Numbers of labels and of types of occlusion that no list of a corpus has; nothing of a corpus without lists."""
-    corpus = "AffectNet" if dataset.startswith("AffectNet") else dataset
+    corpus = corpus_of(dataset)
     entries = tuple(entries)
     kinds = (
         ("label", [entry.label for entry in entries], LIST_LABELS.get(corpus) if labels else None),

@@ -166,6 +166,13 @@ class Manifest:
         there = {str(split) for split in np.unique(self.splits)}
         return (*(name for name in usual if name in there), *sorted(there.difference(usual)))
 
+    @property
+    def face_names(self) -> list[str]:
+        """A name for each row: its image's, with the number of the face behind it where an image has several here."""
+        times = Counter(self.names.tolist())
+        rows = zip(self.names.tolist(), self.face_numbers.tolist(), strict=True)
+        return [f"{name}, face {face}" if face or times[name] > 1 else name for name, face in rows]
+
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Number of images by split and class."""
         return {

@@ -144,11 +144,19 @@ LIST_TYPES: Mapping[str, range] = MappingProxyType({"FERPlus": range(4), "RAF-DB
 """Numbers that the lists of a corpus have for types of occlusion."""
 
 
+def corpus_of(dataset: str) -> str:
+    """The corpus of a dataset, whichever number of its classes is used.
+
+    >>> corpus_of("AffectNet-7")
+    'AffectNet'
+    """
+    return "AffectNet" if dataset.startswith("AffectNet") else dataset
+
+
 def official_list(dataset: str, subset: str) -> OfficialList | None:
-    """The published list of a subset, whichever number of classes of the corpus is used.
+    """The published list of a subset.
 
     >>> official_list("AffectNet-7", "pose45").entries
     985
     """
-    corpus = "AffectNet" if dataset.startswith("AffectNet") else dataset
-    return CHALLENGES.get(corpus, {}).get(subset)
+    return CHALLENGES.get(corpus_of(dataset), {}).get(subset)

@@ -95,7 +95,9 @@ def read_csv(
         DatasetError: the table cannot be read, lacks a column or has a cell of another form, or a split is missing.
     """
     path = _find_table(Path(root))
-    table = read_table(path, ("image", "label"))
+    table = read_table(path, ("image", "label"), optional=("split", *BOX))
+    if 0 < len(lacking := [name for name in BOX if name not in table.columns]) < len(BOX):
+        raise DatasetError(f"{path}: a box has the columns {', '.join(BOX)}; missing: {', '.join(lacking)}")
     read: list[tuple[int, Mapping[str, str]]] = []
     for line, row in table.rows:
         if not row["image"] or not row["label"]:
@@ -237,15 +239,19 @@ def _canonical(name: str) -> str | None:
 
 
 def _held_out(names: Sequence[str], labels: NDArray[np.int64], share: float) -> list[str]:
-    """Splits that hold out a share of each class: the images whose names have the smallest hashes."""
+    """Splits that hold out a share of each class: the images whose names have the smallest hashes.
+
+    An image with several faces is held out with all of them, as one of the class of its first.
+    """
     if not 0 <= share < 1:
         raise ValueError(f"valid_share must be in 0..1, below 1, got {share}")
-    order = np.argsort([hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest() for name in names])
-    splits = np.full(len(names), "train")
+    images, first = np.unique(np.array(names), return_index=True)
+    order = np.argsort([hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest() for name in images.tolist()])
+    held_out: set[str] = set()
     for label in np.unique(labels):
-        rows = order[labels[order] == label]
-        splits[rows[: round(share * len(rows))]] = "valid"
-    return [str(split) for split in splits]
+        ranked = images[order[labels[first[order]] == label]]
+        held_out.update(ranked[: round(share * len(ranked))].tolist())
+    return ["valid" if name in held_out else "train" for name in names]
 
 
 def _split_name(value: str) -> str:

@@ -58,12 +58,20 @@ class Table:
 _Line = tuple[int, list[str]]
 
 
-def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] = (), comments: bool = False) -> Table:
+def read_table(
+    path: Path,
+    required: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    comments: bool = False,
+) -> Table:
     """Open a table; column names are compared without regard to case.
 
     Args:
         path: the file.
         required: columns that must be there; they get the spelling given here.
+        optional: columns that may be there, and then get the spelling given here, too.
         columns: names of all columns, for a table with commas that may come without a header.
         comments: pass over lines that begin with ``#``.
 
@@ -75,7 +83,7 @@ def read_table(path: Path, required: Sequence[str], *, columns: Sequence[str] = 
     first = next(lines, None)
     if first is None:
         raise DatasetError(f"{path}: expected a table with columns {', '.join(required)}, found an empty file")
-    spelling = {name.casefold(): name for name in required}
+    spelling = {name.casefold(): name for name in (*required, *optional)}
     header = [spelling.get(name.strip().casefold(), name.strip()) for name in first[1]]
     if columns and required[0] not in header and len(header) == len(columns):
         return Table(path, tuple(columns), _rows(path, columns, chain([first], lines)))

@@ -77,9 +77,9 @@ class Group(NamedTuple):
 
     Attributes:
         name: such as "occlusion, type 3".
-        n: number of faces answered.
+        n: number of faces answered, by the baseline too where there is one.
         accuracy: 0..1.
-        baseline_accuracy: 0..1, None without a baseline.
+        baseline_accuracy: 0..1 of the same faces, None without a baseline.
         attention: (R,) mean share of each region in the decision.
     """
 
@@ -121,24 +121,23 @@ class Evaluation:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Images that are listed and could not be read: why, by name."""
+        """Faces that are listed and whose image could not be read: why, by `Manifest.face_names`."""
         return self._errors(self.model)
 
     @property
     def baseline_failures(self) -> dict[str, str]:
-        """Images that are listed and to which the baseline has no answer: why, by name."""
+        """Faces that are listed and to which the baseline has no answer: why, by `Manifest.face_names`."""
         return {} if self.baseline is None else self._errors(self.baseline)
 
     def _errors(self, results: ModelResults) -> dict[str, str]:
-        errors = results.faces.answers.errors
-        return {str(self.manifest.names[row]): errors[row] for row in sorted(errors)}
+        errors, names = results.faces.answers.errors, self.manifest.face_names
+        return {names[row]: errors[row] for row in sorted(errors)}
 
     @property
-    def misses(self) -> dict[str, str]:
-        """Images of the split that gave no face when the dataset was prepared, and so have no answer: why, by name."""
-        lost = self.manifest.misses
-        rows = np.flatnonzero(np.isin(lost.splits, self.manifest.splits))
-        return {str(lost.names[row]): str(lost.reasons[row]) for row in rows}
+    def misses(self) -> tuple[tuple[str, str], ...]:
+        """Image and reason of each face of the split that was not found when the dataset was prepared: no answer."""
+        lost = self.manifest.misses.of_splits(set(self.manifest.splits.tolist()))
+        return tuple(zip(lost.names.tolist(), lost.reasons.tolist(), strict=True))
 
     @property
     def accuracy_with_misses(self) -> float:
@@ -154,9 +153,12 @@ class Evaluation:
         """All faces, each subset, and within it each type that its list tells apart."""
         baseline = None if self.baseline is None else self.correct(self.baseline.faces)
         correct, answers = self.correct(self.model.faces), self.model.faces.answers
+        answered = answers.answered
+        if self.baseline is not None:
+            answered = answered & self.baseline.faces.answers.answered
         groups = []
         for name, rows in _groups(len(self.manifest), self.subsets):
-            rows = rows[answers.answered[rows]]
+            rows = rows[answered[rows]]
             if len(rows):
                 beside = None if baseline is None else float(baseline[rows].mean())
                 share = answers.attention[rows].mean(0)
@@ -196,9 +198,9 @@ class Evaluation:
     def _misses_dict(self) -> dict[str, Any]:
         return {
             "n": len(self.misses),
-            "reasons": dict(Counter(self.misses.values())),
+            "reasons": dict(Counter(reason for _, reason in self.misses)),
             "accuracy_with_misses": self.accuracy_with_misses,
-            "images": [{"image": name, "reason": reason} for name, reason in self.misses.items()],
+            "images": [{"image": name, "reason": reason} for name, reason in self.misses],
         }
 
     def _group_dict(self, group: Group) -> dict[str, Any]:

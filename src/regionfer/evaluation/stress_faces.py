@@ -123,6 +123,7 @@ class DatasetFaces:
         splits = "+".join(dict.fromkeys(self.manifest.splits.tolist()))
         self.title = f"{self.manifest.dataset}, {splits}"
         self.rows = _draw(len(self.manifest), self.limit, self.seed)
+        self._names = self.manifest.face_names
 
     @property
     def images(self) -> int:
@@ -131,10 +132,12 @@ class DatasetFaces:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The dataset, where it is, and the images drawn with their labels."""
-        drawn = zip(self.manifest.names[self.rows].tolist(), self.manifest.labels[self.rows].tolist(), strict=True)
-        place = str(self.manifest.root.resolve())
-        return {"title": self.title, "folder": place, "images": digest(f"{name}\0{label}" for name, label in drawn)}
+        """The dataset, where it is, and the faces drawn with their labels and boxes."""
+        drawn = self.manifest.select(self.rows)
+        boxes = [None] * len(drawn) if drawn.boxes is None else drawn.boxes.tolist()
+        faces = zip(drawn.face_names, drawn.labels.tolist(), boxes, strict=True)
+        images = digest(f"{name}\0{label}\0{box}" for name, label, box in faces)
+        return {"title": self.title, "folder": str(self.manifest.root.resolve()), "images": images}
 
     def classes(self, recognizers: Sequence[Recognizer]) -> tuple[str, ...]:
         """The dataset's classes, once the models were checked to know them."""
@@ -160,7 +163,7 @@ class DatasetFaces:
         for start in range(taken.images, len(self.rows), CHUNK):
             rows = self.rows[start : start + CHUNK]
             faces = [load_face(self.manifest, int(row), side) for row in rows]
-            names = [str(self.manifest.names[row]) for row in rows]
+            names = [self._names[row] for row in rows]
             failures = {name: face for name, face in zip(names, faces, strict=True) if isinstance(face, str)}
             good = [(n, f, int(row)) for n, f, row in zip(names, faces, rows, strict=True) if not isinstance(f, str)]
             left_out = {n: _TOO_SMALL for n, face, _ in good if face.side < MIN_FACE_SIDE}

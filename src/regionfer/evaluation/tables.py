@@ -183,7 +183,7 @@ def miss_table(evaluation: Evaluation) -> Table | None:
     return Table(
         f"Images without a face since the dataset was prepared: {len(evaluation.misses):,}",
         ("image", "reason"),
-        tuple(evaluation.misses.items()),
+        evaluation.misses,
         note,
     )
 
