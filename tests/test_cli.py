@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,8 +18,10 @@ from PIL import Image
 import regionfer.recognizer
 from regionfer.cli import COMMANDS, main
 from regionfer.cli.predict import command as predict_command
+from regionfer.errors import OutputError
 from regionfer.labels import LABELS
 from regionfer.onnx_model import MAX_FACES_PER_RUN, ExpressionModel
+from regionfer.output import PictureFolder
 from regionfer.recognizer import MIN_CONFIDENCE, Recognizer
 from regionfer.results import row_columns
 
@@ -165,6 +169,47 @@ class TestPredict:
         with Image.open(tmp_path / "drawn" / "b.jpg") as drawn, Image.open(album / "b.png") as photo:
             assert drawn.size >= photo.size
 
+    def test_a_picture_that_cannot_be_drawn_stops_nothing(self, run, album, tmp_path, monkeypatch):
+        save = PictureFolder.save
+
+        def full(self, image, picture):
+            if Path(image).name == "a.png":
+                raise OutputError("a.jpg: cannot be written: No space left on device")
+            return save(self, image, picture)
+
+        monkeypatch.setattr(PictureFolder, "save", full)
+        result = run(album, "--draw", tmp_path / "drawn")
+        assert result.exit_code == 1
+        assert f"{album / 'a.png'}: not drawn: a.jpg: cannot be written: No space left on device" in result.stderr
+        assert last_line(result).startswith("3 images, 2 faces, 1 failed")
+        assert sum(str(album) in line for line in result.stdout.splitlines()) == 3
+        assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["b.jpg"]
+
+    def test_what_was_found_is_printed_whatever_happens(self, run, album, monkeypatch):
+        stream = Recognizer.stream
+
+        def failing(self, *arguments, **options):
+            yield next(stream(self, *arguments, **options))
+            raise OutputError("a disk is full")
+
+        monkeypatch.setattr(Recognizer, "stream", failing)
+        result = run(album)
+        assert (result.exit_code, "Error: a disk is full" in result.stderr) == (2, True)
+        assert str(album / "a.png") in result.stdout
+
+    def test_pictures_drawn_before_are_no_photos(self, run, album):
+        run(album, "-r", "--draw", album / "drawn")
+        second = run(album, "-r", "--draw", album / "drawn")
+        assert f"{album / 'drawn'}: 3 pictures drawn here before, passed over" in second.stderr
+        assert last_line(second).startswith("4 images, 3 faces, 0 failed")
+        assert sorted(path.name for path in (album / "drawn").iterdir()) == ["a.jpg", "b.jpg", "below_a.jpg"]
+
+    def test_pictures_of_unread_kinds_are_told_of(self, run, album):
+        for name in ("x.HEIC", "y.heic", "z.dng", "notes.txt"):
+            (album / name).write_bytes(b"")
+        told = "passed over, for regionfer does not read them: 2 .heic, 1 .dng; convert them to JPEG or PNG"
+        assert told in run(album).stderr.splitlines()
+
     @pytest.mark.parametrize(
         ("policy", "code", "line", "row", "summary"),
         [
@@ -239,6 +284,7 @@ class TestBadInput:
             pytest.param(["a.jpg", "--batch-size", "0"], "0 is not in the range x>=1", id="batch size"),
             pytest.param(["a.jpg", "--min-confidence", "2"], "not in the range 0<=x<=1", id="confidence"),
             pytest.param(["a.jpg", "--on-no-face", "cry"], "'cry' is not one of", id="policy"),
+            pytest.param(["a.jpg", "--on-no-face", "skip", "--no-detect"], "--on-no-face is about", id="no faces"),
             pytest.param(["a.jpg", "--colour"], "No such option", id="option"),
             pytest.param(["a.jpg", "-o", "faces.xlsx"], "faces.xlsx: unknown kind of table '.xlsx'", id="table"),
             pytest.param(["a.jpg", "-o", "no/faces.csv"], "no/faces.csv: cannot be written: No such file", id="place"),
@@ -262,6 +308,12 @@ class TestBadInput:
         assert "Traceback" not in result.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
+    def test_a_mistyped_photo_does_not_empty_the_table(self, run, tmp_path):
+        (tmp_path / "faces.csv").write_text("from an earlier run")
+        result = run(tmp_path / "typo.jpg", "-o", tmp_path / "faces.csv")
+        assert (result.exit_code, "replaced" in result.stderr) == (1, False)
+        assert (tmp_path / "faces.csv").read_text() == "from an earlier run"
+
     def test_a_wrong_model_does_not_empty_the_table(self, run, tmp_path):
         (tmp_path / "faces.csv").write_text("from an earlier run")
         assert run("a.jpg", "--model", "none.onnx", "-o", tmp_path / "faces.csv").exit_code == 2
@@ -269,6 +321,17 @@ class TestBadInput:
 
 
 class TestInfo:
+    def test_packages_of_another_name(self, monkeypatch):
+        def version(package):
+            if package == "onnxruntime":
+                raise PackageNotFoundError(package)
+            return "1.2.3"
+
+        monkeypatch.setattr("regionfer.cli.info.version", version)
+        result = CliRunner().invoke(main, ["info"])
+        assert result.exit_code == 0, result.output
+        assert re.search(r"^onnxruntime +not installed under this name$", result.stdout, re.MULTILINE)
+
     def test_text(self, tiny_path):
         result = CliRunner().invoke(main, ["info", "--model", str(tiny_path)])
         assert result.exit_code == 0

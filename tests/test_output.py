@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from regionfer.errors import OutputError
-from regionfer.output import PictureFolder, check_table, open_table
+from regionfer.output import PictureFolder, check_table, is_drawing, open_table
 from regionfer.results import row_columns
 
 PICTURE = np.full((8, 8, 3), 200, dtype=np.uint8)
@@ -43,6 +43,10 @@ class TestTables:
             for result in results:
                 table.write(result)
         assert [json.loads(line) for line in path.read_text().splitlines()] == [each.to_dict() for each in results]
+
+    def test_errors_of_others_are_not_put_down_to_the_table(self, tmp_path):
+        with pytest.raises(FileNotFoundError), open_table(tmp_path / "faces.csv"):
+            (tmp_path / "other").read_text()
 
     def test_own_labels(self, tmp_path):
         with open_table(tmp_path / "faces.csv", ("calm", "tense")):
@@ -129,7 +133,31 @@ class TestPictures:
         with pytest.raises(OutputError, match=r"file: cannot be written: File exists"):
             PictureFolder(tmp_path / "file", [])
 
+    def test_replaces_what_was_drawn_and_nothing_else(self, tmp_path):
+        Image.fromarray(PICTURE).save(tmp_path / "a.jpg")  # a photo beside a.png, which alone is drawn
+        (tmp_path / "b.jpg").mkdir()
+        (tmp_path / "c.jpg").symlink_to("nowhere")
+        photo = (tmp_path / "a.jpg").read_bytes()
+        images = ["x/a.png", "x/b.png", "x/c.png"]
+        for _ in range(2):
+            folder = PictureFolder(tmp_path, images)
+            assert [folder.save(image, PICTURE).name for image in images] == ["x_a.jpg", "x_b.jpg", "x_c.jpg"]
+        assert (tmp_path / "a.jpg").read_bytes() == photo
+        assert [is_drawing(tmp_path / name, tmp_path) for name in ("a.jpg", "x_a.jpg", "b.jpg", "none.jpg")] == [
+            False,
+            True,
+            False,
+            False,
+        ]
+        assert not is_drawing(tmp_path / "x_a.jpg", tmp_path / "b.jpg")
+
     def test_picture_that_cannot_be_written(self, tmp_path):
-        (tmp_path / "a.jpg").mkdir()
-        with pytest.raises(OutputError, match=r"a\.jpg: cannot be written"):
-            PictureFolder(tmp_path, ["x/a.png"]).save("x/a.png", PICTURE)
+        name = "a" * 252  # which has no room for a suffix
+        with pytest.raises(OutputError, match=r"a\.jpg: cannot be written: File name too long"):
+            PictureFolder(tmp_path, [name]).save(name, PICTURE)
+        wide = np.zeros((1, 65_501, 3), np.uint8)
+        with pytest.raises(OutputError, match=r"a JPEG has at most 65,500 pixels a side, this picture is 65501 x 1"):
+            PictureFolder(tmp_path, ["b.png"]).save("b.png", wide)
+        assert not list(tmp_path.iterdir())
+        longest = "a" * 251
+        assert PictureFolder(tmp_path, [longest]).save(longest, PICTURE).is_file()

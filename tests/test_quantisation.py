@@ -159,6 +159,10 @@ def test_what_cannot_be_quantised(original, sample, tiny_model, tmp_path):
         quantise(original, tmp_path / "c.onnx", sample._replace(faces=sample.faces[:0]))
     with pytest.raises(OutputError, match="a folder; expected a file"):
         quantise(original, tmp_path, sample)
+    before = original.source.read_bytes()
+    with pytest.raises(OutputError, match="is the float model"):
+        quantise(original, original.source, sample)
+    assert original.source.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.onnx"]
 
 

@@ -81,6 +81,13 @@ class TestFace:
         assert face.landmarks is None
         assert "pose unknown" in str(face)
 
+    def test_landmarks_of_one_face_may_be_unknown(self):
+        landmarks = np.ones((3, 5, 2), np.float32)
+        landmarks[1, 2, 0] = np.nan
+        faces = make_expressions(landmarks=landmarks)
+        assert [face.landmarks is None for face in faces] == [False, True, False]
+        assert json.loads(faces.to_json())["faces"][1]["landmarks"] is None
+
     def test_prints_a_line(self):
         assert str(make_expressions()[0]) == "neutral 70%  box 0 1 52 63  pose yaw +30 pitch -10 roll +5  region face"
 

@@ -110,6 +110,7 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
     faces = list(expressions)
     corners = [_corners(expressions, index) for index in range(len(faces))]
     boxes = [_scaled(face.box, scale) for face in faces]
+    axes = False
     for face, box, square in zip(faces, boxes, corners, strict=True):
         side = min(box[2] - box[0], box[3] - box[1])
         wide = min(sizes.line, max(2, round(side / 20)))
@@ -119,6 +120,7 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
         _outline_regions(photo, face.regions, square * scale, thin, only_strongest=not roomy)
         if roomy:
             _draw_axes(photo, face.pose, box, sizes.line)
+            axes = axes or face.pose is not None
             _name_region(photo, face.regions, max(float(square[:, 1].max() * scale), box[3]), box, boxes, sizes)
     if faces:
         _label_faces(photo, faces, boxes, sizes)
@@ -128,7 +130,7 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
         return photo
     count = min(len(faces), MAX_CARDS)
     drawn = [_card(image, faces[i], i, corners[i], sizes, named=len(faces) > 1) for i in range(count)]
-    return _with_legend(_with_panel(photo, drawn, sizes), faces, sizes)
+    return _with_legend(_with_panel(photo, drawn, sizes), faces, sizes, axes=axes)
 
 
 def _check(image: NDArray[np.uint8], expressions: Expressions) -> None:
@@ -526,9 +528,9 @@ def _with_panel(photo: NDArray[np.uint8], cards: Sequence[Image.Image], sizes: _
     return page
 
 
-def _with_legend(page: NDArray[np.uint8], faces: Sequence[Face], sizes: _Sizes) -> NDArray[np.uint8]:
-    """The page with lines below it that say what is drawn."""
-    marks = _legend(faces, sizes)
+def _with_legend(page: NDArray[np.uint8], faces: Sequence[Face], sizes: _Sizes, *, axes: bool) -> NDArray[np.uint8]:
+    """The page with lines below it that say what is drawn, axes of heads among it or not."""
+    marks = _legend(faces, sizes, axes)
     if not marks:
         return page
     rows: list[list[Image.Image]] = [[]]
@@ -548,11 +550,11 @@ def _with_legend(page: NDArray[np.uint8], faces: Sequence[Face], sizes: _Sizes) 
     return whole
 
 
-def _legend(faces: Sequence[Face], sizes: _Sizes) -> list[Image.Image]:
+def _legend(faces: Sequence[Face], sizes: _Sizes, axes: bool) -> list[Image.Image]:
     marks = []
     if any(any(_strengths(face.regions)) for face in faces):
         marks.append(_legend_line([_REGION], "region: the stronger the outline, the more it weighs", sizes))
-    if any(face.pose is not None for face in faces):
+    if axes:
         marks.append(_legend_line(_AXES, "head: to its side, down, ahead", sizes))
     if any(face.uncertain for face in faces):
         marks.append(_legend_line([_OTHER], "box open at its sides: uncertain", sizes))

@@ -14,14 +14,16 @@ import glob
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
@@ -43,6 +45,11 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """The suffixes, in lower case, that make a file in a folder count as an image."""
+
+UNREAD_SUFFIXES: frozenset[str] = frozenset(
+    {".heic", ".heif", ".jxl", ".psd", ".svg", ".eps", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"}
+)
+"""Suffixes, in lower case, of pictures of kinds that are not read: those in a folder are passed over, and told of."""
 
 # Pillow documents OSError only, but its decoders let these through on damaged files. UserWarning is among them
 # for callers who have turned warnings into errors.
@@ -153,7 +160,8 @@ def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
         try:
             return make(file, name)
         except _DAMAGE as error:
-            damage = ImageError(f"{name}: has a damaged or cut off {format_name} header: {_one_line(error)}")
+            what = f"has a damaged or cut off {format_name} header, or one of an unknown kind"
+            damage = ImageError(f"{name}: {what}: {_one_line(error)}")
     if damage is not None:
         raise damage
     raise ImageError(f"{name}: is not an image in a known format; expected one of {', '.join(FORMATS)}")
@@ -167,7 +175,7 @@ def _from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
         turn = _TURNS.get(_orientation(image))
         upright = image if turn is None else image.transpose(turn)
         if upright.mode == "F" or upright.mode.startswith("I"):
-            return _from_array(_grey_numbers(upright, name), name)
+            return _from_array(_grey_numbers(upright, name, image.format), name)
         return np.array(_over_white(upright))
     except ImageError:
         raise
@@ -193,11 +201,13 @@ def _over_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def _grey_numbers(image: Image.Image, name: str) -> NDArray[np.uint16] | NDArray[np.float32]:
-    """Values of a grey image of more than 8 bits. ``convert("RGB")`` would cut them off at 255."""
+def _grey_numbers(image: Image.Image, name: str, kind: str | None) -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Values of a grey image of more than 8 bits, of a kind of file; ``convert("RGB")`` would cut them off at 255."""
     values = np.asarray(image)
     if image.mode == "F":
         return values.astype(np.float32)
+    if image.mode == "I" and kind not in ("PNG", "PPM"):  # which Pillow opens so where they have 16 bits
+        raise ImageError(f"{name}: 32-bit integers, whose white is not known; save it with 8 or 16 bits")
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"{name}: expected grey values in 0..65535, found {low}..{high}; save it with 8 or 16 bits")
@@ -255,12 +265,20 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+def area_resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image at ``size`` (width, height): the mean of the pixels under each new one, or bilinear to enlarge."""
+    smaller = size[0] <= image.shape[1] and size[1] <= image.shape[0]
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)
+
+
 @dataclass(frozen=True)
 class FoundImages:
     """The images behind a list of inputs, and the inputs that gave none.
 
     Attributes:
         paths: files in the order of the inputs, those of a folder sorted by name, each file once.
+        unread: how many files of folders are pictures of a kind that is not read, such as .heic, by suffix.
         errors: one for each input that is missing, empty or unreadable, and for each unreadable folder below
             one; its message is one line that begins with the input. They are returned, not raised, so that a
             batch reads what is there and reports the rest at its end.
@@ -268,6 +286,7 @@ class FoundImages:
 
     paths: tuple[Path, ...]
     errors: tuple[ImageError, ...]
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_images(inputs: str | Path | Iterable[str | Path], *, recursive: bool = False) -> FoundImages:
@@ -284,16 +303,26 @@ def find_images(inputs: str | Path | Iterable[str | Path], *, recursive: bool = 
     given = [inputs] if isinstance(inputs, str | Path) else inputs
     paths: dict[str, Path] = {}  # by real path, so that a file reached in two ways is read once
     errors: list[ImageError] = []
+    unread: set[str] = set()
     for item in given:
         for found in _expand(Path(item), recursive):
             if isinstance(found, ImageError):
                 errors.append(found)
+            elif isinstance(found, _Unread):
+                unread.add(os.path.realpath(found.path))
             else:
                 paths.setdefault(os.path.realpath(found), found)
-    return FoundImages(tuple(paths.values()), tuple(errors))
+    kinds = Counter(Path(path).suffix.lower() for path in sorted(unread))
+    return FoundImages(tuple(paths.values()), tuple(errors), kinds)
 
 
-def _expand(item: Path, recursive: bool) -> Iterator[Path | ImageError]:
+class _Unread(NamedTuple):
+    """A picture of a kind that is not read."""
+
+    path: Path
+
+
+def _expand(item: Path, recursive: bool) -> Iterator[Path | ImageError | _Unread]:
     try:
         exists, is_folder = os.path.lexists(item), item.is_dir()
     except (OSError, ValueError) as error:  # no permission on the way, or a null byte
@@ -312,12 +341,13 @@ def _expand(item: Path, recursive: bool) -> Iterator[Path | ImageError]:
         yield ImageError(f"{item}: no file matches this pattern")
 
 
-def _images_in(folder: Path, recursive: bool) -> Iterator[Path | ImageError]:
+def _images_in(folder: Path, recursive: bool) -> Iterator[Path | ImageError | _Unread]:
     unreadable: list[OSError] = []
     empty = True
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         images = sorted(name for name in files if _counts_as_image(name) and not _is_pipe(Path(parent, name)))
         yield from (Path(parent, name) for name in images)
+        yield from (_Unread(Path(parent, name)) for name in files if Path(name).suffix.lower() in UNREAD_SUFFIXES)
         empty = empty and not images
         # os.walk goes on in what is left in this list, in its order
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -92,23 +93,48 @@ def open_table(path: str | Path, labels: Sequence[str] = LABELS) -> Iterator[Tab
         labels: the model's labels, which name columns of the CSV.
 
     Raises:
-        OutputError: another suffix, or the file cannot be written, now or later.
+        OutputError: another suffix, or the file cannot be opened; ``write`` raises it where the file cannot be written.
     """
     check_table(path)
+    # A file name that is not valid UTF-8 must not stop a batch: its odd bytes are written as \udcXX.
     if str(path) == "-":
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield CsvWriter(sys.stdout, labels)
         return
     path = Path(path)
-    # A file name that is not valid UTF-8 must not stop a batch: its odd bytes are written as \udcXX.
-    with writing(path), path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        yield CsvWriter(file, labels) if path.suffix.lower() == ".csv" else JsonLinesWriter(file)
+    with writing(path):
+        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    try:
+        with writing(path):
+            writer = CsvWriter(file, labels) if path.suffix.lower() == ".csv" else JsonLinesWriter(file)
+        yield _NamedWriter(path, writer)
+    finally:
+        with writing(path):
+            file.close()
+
+
+class _NamedWriter:
+    """A writer whose errors name its file."""
+
+    def __init__(self, path: Path, writer: TableWriter) -> None:
+        self._path, self._writer = path, writer
+
+    def write(self, result: Expressions) -> None:
+        with writing(self._path):
+            self._writer.write(result)
+
+
+def is_drawing(image: Path, folder: str | Path) -> bool:
+    """Whether a file is a picture that `PictureFolder` wrote into a folder."""
+    return os.path.realpath(image.parent) == os.path.realpath(folder) and _is_drawn(image)
 
 
 class PictureFolder:
     """A folder of drawn pictures, made if it is missing.
 
     A picture is named after its image, with the folder of the image before it where two images have the same name.
-    A picture never replaces one of the images, even in their own folder.
+    It replaces what was drawn here before, but no other file, be it one of the images or not.
 
     Args:
         folder: where to.
@@ -133,23 +159,46 @@ class PictureFolder:
             OutputError: it cannot be written.
         """
         path = self.folder / self._names[Path(image)]
-        partial = path.with_name(path.name + ".partial")
-        with writing(path):
-            # Renamed when whole, so that a kill leaves no half picture.
-            Image.fromarray(picture).save(partial, format="JPEG", quality=92)
-            partial.replace(path)
+        if max(picture.shape) > _LONGEST:
+            size = f"{picture.shape[1]} x {picture.shape[0]}"
+            raise OutputError(f"{path}: a JPEG has at most {_LONGEST:,} pixels a side, this picture is {size}")
+        # Renamed when whole, so that a kill leaves no half picture; short, for names may be as long as can be.
+        partial = self.folder / f".{os.getpid()}.partial"
+        try:
+            with writing(path):
+                Image.fromarray(picture).save(partial, format="JPEG", quality=92, comment=_MARK)
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return path
+
+
+_LONGEST = 65_500
+_MARK = b"drawn by regionfer"
+
+
+def _is_drawn(path: Path) -> bool:
+    """Whether a file carries the mark of `PictureFolder`."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("comment") == _MARK
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _choose_names(folder: Path, images: Sequence[Path]) -> dict[Path, str]:
     originals = {os.path.realpath(image) for image in images}
+
+    def is_free(path: Path) -> bool:
+        return os.path.realpath(path) not in originals and (not os.path.lexists(path) or _is_drawn(path))
+
     taken: set[str] = set()
     names: dict[Path, str] = {}
     for image in images:
         for stem in _stems(image):
             name = f"{stem}.jpg"
             # Some file systems do not tell upper from lower case.
-            if name.casefold() not in taken and os.path.realpath(folder / name) not in originals:
+            if name.casefold() not in taken and is_free(folder / name):
                 break
         taken.add(name.casefold())
         names[image] = name

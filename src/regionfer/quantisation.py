@@ -102,6 +102,8 @@ def quantise(model: ExpressionModel, path: Path, sample: Faces, *, reduced: bool
         raise ValueError("there are no faces to take the ranges of values from")
     if path.is_dir():
         raise OutputError(f"{path}: a folder; expected a file to write the model to")
+    if path.resolve() == model.source.resolve():
+        raise OutputError(f"{path}: is the float model, which stays needed; give the other another name")
     proto = onnx.load(model.source)
     _unfold_half(proto.graph)
     graph = proto.graph

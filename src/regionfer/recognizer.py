@@ -26,7 +26,7 @@ from regionfer.faces import MTCNN, Detections, FaceDetector
 from regionfer.faces.alignment import crop_frames, cut_frames, place_in_frames, turn_frames
 from regionfer.faces.crops import CropCheck
 from regionfer.faces.pose import fit_face
-from regionfer.images import ImageSource, read_image
+from regionfer.images import ImageSource, area_resize, read_image
 from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel, ModelOutput
 from regionfer.results import MAX_COVERED, Expressions
 from regionfer.uncertainty import Uncertainty
@@ -111,7 +111,7 @@ class Recognizer:
             None for the model that comes with this package, also among several.
         detector: finds the faces; None for MTCNN, which is loaded when first needed.
         providers: ONNX Runtime's execution providers for model files and MTCNN, the preferred one first; None for
-            CUDA where the installed ONNX Runtime has it, else the CPU.
+            CUDA where the installed ONNX Runtime has it, else the CPU, and for MTCNN the CPU.
         threads: CPU threads to use, also for reading images ahead; None for one a core.
         max_risk: share of wrong answers to accept among those that are not uncertain, 0..1; None for the model's own
             threshold. What is chosen by it is a threshold of the probability, on the faces that the model was
@@ -401,7 +401,8 @@ class Recognizer:
 
     def _take_crop(self, source: ImageSource, options: "_Options") -> "_Photo":
         image = read_image(source, channel_order=options.channel_order)
-        faces = _resize(image, self.model.card.face_size)[None]
+        side = self.model.card.face_size
+        faces = area_resize(image, (side, side))[None]
         places = _fill_place(image)
         return _Photo(_name(source), _size(image), faces, places, image if options.keep_image else None)
 
@@ -650,12 +651,6 @@ def _name(source: ImageSource) -> str | None:
 
 def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
-
-
-def _resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    # INTER_AREA averages where it shrinks; where it enlarges it would only repeat pixels.
-    way = cv2.INTER_AREA if min(image.shape[:2]) >= side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
 
 
 class _Batch(NamedTuple):

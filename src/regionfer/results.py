@@ -261,10 +261,11 @@ class Expressions:
             in 0..1 of the aligned face; region 0 is the whole face.
         region_names: R names.
         labels: C names of expressions.
-        landmarks: (n, 5, 2) float32, x y in pixels, in ``LANDMARKS`` order; None where unknown.
+        landmarks: (n, 5, 2) float32, x y in pixels, in ``LANDMARKS`` order; None where unknown, NaN for faces whose
+            detector gives none.
         aligned: (n, 4, 2) float32, corners of the aligned face in pixels of the image: x y of its top left,
             top right, bottom right and bottom left; None where the faces were not aligned.
-        image_size: width, height in pixels; None where the faces come from images of different sizes.
+        image_size: width, height in pixels; None of crops, each of which is an image of its own.
         source: name of the image, as given; None for an image from memory.
         visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say, NaN for
             faces of which nothing can be said: too small, without contrast, or none at all.
@@ -406,7 +407,9 @@ class Expressions:
     def _face(self, index: int) -> Face:
         score = float(self.scores[index])
         angles = self.pose[index].tolist()
-        points = None if self.landmarks is None else self.landmarks[index].tolist()
+        points: Mapping[str, tuple[float, float]] | None = None
+        if self.landmarks is not None and not np.isnan(self.landmarks[index]).any():
+            points = _by_name(LANDMARKS, [(x, y) for x, y in self.landmarks[index].tolist()])
         boxes = (self.regions if self.regions.ndim == 2 else self.regions[index]).tolist()
         weights = [array[index].tolist() for array in (self.mu, self.nu, self.attention)]
         visible = [None] * len(self.region_names) if self.visibility is None else self._visibility(index)
@@ -416,7 +419,7 @@ class Expressions:
             score=None if math.isnan(score) else score,
             probabilities=_by_name(self.labels, self.probabilities[index].tolist()),
             pose=None if any(map(math.isnan, angles)) else Pose(*angles),
-            landmarks=None if points is None else _by_name(LANDMARKS, [(x, y) for x, y in points]),
+            landmarks=points,
             regions=tuple(Region(*each) for each in named_regions),
             occlusion=self._occlusion(index),
             uncertain=self._uncertain(index),

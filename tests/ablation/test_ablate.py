@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import regionfer.ablation.ablate as ablate_module
 import regionfer.ablation.runs as runs_module
 from regionfer.ablation.ablate import Settings, ablate
 from regionfer.ablation.conditions import COVERS
@@ -186,6 +187,32 @@ def test_what_is_done_is_not_done_again(go, monkeypatch, tmp_path):
     # Rows that were not asked for are in the table if they are done.
     table, _ = go(only=["ran"], resume=True)
     assert [row.name for row in table.rows] == ["plain", "ran"]
+
+
+def test_landmarks_are_searched_for_once_in_each_face(go, monkeypatch, tmp_path):
+    searched = []
+    find = ablate_module.find_landmarks
+    monkeypatch.setattr(
+        ablate_module,
+        "find_landmarks",
+        lambda faces, *rest, **more: searched.append(len(faces)) or find(faces, *rest, **more),
+    )
+    go(only=["plain"], seeds=(0,))
+    go(only=["plain"], seeds=(0,), resume=True)
+    assert searched == [48, 24]
+    kept = tmp_path / "out" / "landmarks.npz"
+    kept.write_bytes(kept.read_bytes()[:-50])  # a kill, or a full disk
+    go(only=["plain"], seeds=(0,), resume=True)
+    assert searched == [48, 24] * 2
+
+
+def test_damaged_answers_are_told_of(go, tmp_path):
+    go(only=["plain"], seeds=(0,))
+    answers = tmp_path / "out" / "plain" / "seed-0" / "answers.npz"
+    for content in (answers.read_bytes()[:-50], b""):
+        answers.write_bytes(content)
+        table, _ = go(only=["plain"], seeds=(0,), resume=True)
+        assert "answers.npz: cannot be read" in table.rows[0].failures[0]
 
 
 def test_conditions_that_were_measured_before_an_interruption_are_not_measured_again(go, monkeypatch, tmp_path):

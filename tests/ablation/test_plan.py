@@ -79,8 +79,15 @@ def test_rows_are_the_base_with_their_changes(write, tmp_path):
         pytest.param('reference = "plain"', 'reference = "x"', "no row is called x", id="reference"),
         pytest.param("seeds = [7]", "seeds = [7, 7]", "a seed stands twice in plain", id="seed twice"),
         pytest.param(
-            "recipe.loss.margin = 0.05", "recipe.data.train = ['test']", r"row ran: \[data\] and", id="other faces"
+            "recipe.loss.margin = 0.05", "recipe.data.train = ['test']", r"row ran: \[data\], input", id="other faces"
         ),
+        pytest.param(
+            "recipe.loss.margin = 0.05",
+            "recipe.attributes = { heads = true, seen = 'other.csv' }",
+            r"row ran: .* attributes\.seen",
+            id="other knowledge of the faces",
+        ),
+        pytest.param("seeds = [7]", "seeds = [-7]", r"row\.0\.seeds\.0", id="seed below 0"),
         pytest.param("[[row]]", "[[row", "not a TOML file", id="no TOML"),
         pytest.param(
             "seeds = [7]",
@@ -93,6 +100,12 @@ def test_rows_are_the_base_with_their_changes(write, tmp_path):
 def test_what_is_wrong_is_refused_by_name(write, old, new, message):
     with pytest.raises(RecipeError, match=message):
         load_ablation(write(PLAN.replace(old, new, 1)))
+
+
+def test_what_is_overridden_is_so_in_every_row(write):
+    text = PLAN.replace("recipe.loss.margin = 0.05", 'recipe.loss.margin = 0.05\nrecipe.precision = "bf16"')
+    ablation = load_ablation(write(text), {"precision": "fp32"})
+    assert {row.recipe.precision for row in ablation.rows} | {ablation.backbone.precision} == {"fp32"}
 
 
 def test_a_missing_file(tmp_path):
@@ -119,7 +132,7 @@ def test_without_a_common_backbone_rows_start_as_they_say(write, tmp_path):
     assert ablation.backbone is None
     assert {row.recipe.model.pretrained for row in ablation.rows} == {tmp_path / "pretrained" / "weights.json"}
     assert ablation.faces_recipe is ablation.rows[0].recipe
-    with pytest.raises(RecipeError, match=r"row ran: \[data\] and"):
+    with pytest.raises(RecipeError, match=r"row ran: \[data\], input"):
         load_ablation(write(plan.replace("recipe.loss.margin = 0.05", "recipe.input.face_size = 40")))
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from regionfer.cli import main
 from regionfer.errors import DatasetError
 from regionfer.onnx_model import ExpressionModel
+from regionfer.training import sources
 from regionfer.training.data import FaceData
 from regionfer.training.recipe import Recipe
 from regionfer.training.sources import load_sources
@@ -155,6 +156,34 @@ def test_a_wrong_training_command_is_one_line(
     last = result.output.strip().splitlines()[-1]
     assert last.startswith("Error: ")
     assert message in last
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--risk", "0.1", "--rare-classes", "1"), "--rare-classes, --risk: measured on faces; give --data, too"),
+        (("--no-calibrate",), "--[no-]calibrate: measured on faces"),
+        (("--data", ".", "--measured", "m.onnx", "--risk", "0.3"), "with --measured, figures and calibration are that"),
+        (("--data", ".", "--rare-classes", "1", "--no-calibrate"), "--rare-classes is part of the calibration"),
+    ],
+    ids=["no faces", "nothing to leave out", "measured", "not calibrated"],
+)
+def test_what_would_do_nothing_is_refused_by_export(options: tuple[str, ...], message: str) -> None:
+    result = run("export", "none.safetensors", "none.onnx", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_mistakes_are_told_before_the_faces_are_read(
+    recipe: Path, own_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = ("train", recipe, "--data", own_faces, "--out", tmp_path / "run")
+    assert run(*trained).exit_code == 0
+    monkeypatch.setattr(sources, "load_sources", lambda *_: pytest.fail("read"))
+    assert "holds a run already" in run(*trained).stderr
+    again = run("train", recipe, "--data", own_faces, "--out", tmp_path / "new", "--from", "no.onnx")
+    assert "no.onnx: no such model file or checkpoint" in again.stderr
+    assert run(*trained[:4], "--seed", -1).exit_code == 2
 
 
 TABLE_RECIPE = RECIPE.replace('"folder"', '"csv"')
@@ -312,7 +341,7 @@ def test_every_option_is_explained(command: str) -> None:
         (("train", "RECIPE", "--data", ".", "--precision", "fp99"), "'fp99' is not one of"),
         (("export", "x.safetensors", "x.onnx"), "x.safetensors: no such checkpoint"),
         (("export", "RECIPE", "x.onnx", "--data", "nowhere"), "nowhere: no such folder"),
-        (("export", "RECIPE", "x.onnx", "--baseline", "gone.onnx"), "gone.onnx"),
+        (("export", "RECIPE", "x.onnx", "--data", ".", "--baseline", "gone.onnx"), "gone.onnx"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -379,9 +408,10 @@ def test_when_a_face_counts_as_covered_is_fitted_to_faces_that_were_looked_at(
     assert few == 0.5
     assert re.search(r"few\.csv: [01] clear faces? of the validation split, of 4 that are needed", done.stderr)
     for arguments, message in (
-        (("export", checkpoint, path), "--seen needs --data"),
-        (again, "with --measured it is that model's"),
+        (("export", checkpoint, path), "--seen: measured on faces; give --data, too"),
+        (again, "--seen: with --measured, figures and calibration are that model's"),
     ):
         refused = run(*arguments, "--seen", tmp_path / "moved.csv")
         assert refused.exit_code == 2
         assert message in refused.stderr
+    assert re.search(r"valid, by \S+ 1: accuracy", run(*again).stdout)

@@ -13,7 +13,7 @@ from regionfer.training import loop
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from regionfer.training.data import FaceData, blended_targets, class_weights, mixed_seed, step_rows
-from regionfer.training.loop import LAST, train
+from regionfer.training.loop import BEST, LAST, train
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average
 from regionfer.training.recipe import DataRecipe, OptimiserRecipe, Recipe
 
@@ -252,8 +252,28 @@ def test_a_folder_with_a_run_is_not_overwritten(fit: Fit) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(fit: Fit, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="file/run: cannot make the folder: Not a directory"):
+    with pytest.raises(OutputError, match="file/run: cannot be written: Not a directory"):
         fit(out=tmp_path / "file" / "run")
+
+
+def test_a_log_that_cannot_be_written_is_named(fit: Fit, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").mkdir()
+    with pytest.raises(OutputError, match=r"log\.csv: cannot be written: Is a directory"):
+        fit()
+
+
+def test_a_run_goes_on_where_its_files_lie_elsewhere_now(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    train(make_recipe(), make_faces(), None, tmp_path / "a" / "teacher", classes=classes)
+
+    def go(place: str) -> Checkpoint:
+        recipe = make_recipe(teacher={"checkpoints": [tmp_path / place / "teacher" / BEST]})
+        return train(recipe, make_faces(), None, tmp_path / place / "taught", classes=classes, resume=True)
+
+    first = go("a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert same(dict(go("b").averaged), dict(first.averaged))
 
 
 def test_no_face_to_choose_the_epoch_on_is_refused(fit: Fit) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import resnet, vgg
@@ -275,6 +275,7 @@ def whole_zip() -> bytes:
         ("a.pth", {}, r"found the keys \(none\)"),
         ("a.safetensors", b"hello world", "not a safetensors file"),
         ("a.safetensors", b"", "not a safetensors file"),
+        ("a.safetensors", save({}), "expected tensors by name, found none"),
     ],
     ids=[
         "missing",
@@ -289,6 +290,7 @@ def whole_zip() -> bytes:
         "nothing",
         "no safetensors",
         "empty safetensors",
+        "safetensors without tensors",
     ],
 )
 def test_a_file_of_another_kind(tmp_path: Path, name: str, content: object, message: str) -> None:

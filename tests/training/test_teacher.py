@@ -25,6 +25,7 @@ from regionfer.training.data import FaceData
 from regionfer.training.export import export
 from regionfer.training.inference import predict, predict_shared
 from regionfer.training.loop import BEST, train
+from regionfer.training.origin import gather_pretraining, learned, pretraining_of
 from regionfer.training.recipe import Recipe, TeacherRecipe, load_recipe, portable
 from regionfer.training.teacher import ANSWERS, averaged_targets, taught_targets
 
@@ -203,6 +204,44 @@ def test_the_card_says_whose_weights_came_first_however_many_runs_follow(
 
     exported, _ = export(third, tmp_path / "third.onnx", name="third", version="1")
     assert exported.card.training["pretraining"] == [facts]
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("tiny-face_recognition_model-weights_manifest.json", ["tiny-face_recognition_model.bin"]),
+        ("tiny-mobilenet.json", ["tiny-mobilenet.bin1", "tiny-mobilenet.bin2"]),
+    ],
+)
+def test_the_card_names_the_files_that_hold_the_weights(make_recipe: MakeRecipe, name: str, files: list[str]) -> None:
+    found = gather_pretraining({}, make_recipe(model={"pretrained": DATA / name}))
+    digests = [sha256((DATA / file).read_bytes()).hexdigest() for file in files]
+    assert found == [
+        {"file": file, "origin": "not stated", "sha256": digest} for file, digest in zip(files, digests, strict=True)
+    ]
+
+
+def test_runs_of_earlier_releases_name_their_pretraining_by_their_recipe() -> None:
+    theirs = {"file": "theirs.bin", "origin": "MIT"}
+    recipe = {"model": {"pretrained": "theirs.bin", "pretrained_origin": "MIT"}}
+    assert pretraining_of({"pretraining": theirs}, {}) == pretraining_of({}, recipe) == [theirs]
+    assert pretraining_of({"pretraining": None}, {"model": {"pretrained": None}}) == pretraining_of({}, {}) == []
+    assert pretraining_of({"pretraining": []}, recipe) == pretraining_of({"started_from": {"n": 3}}, recipe) == []
+    facts = {"started_from": learned({"pretraining": theirs}, {}), "learned_through": [learned({}, recipe)]}
+    assert gather_pretraining(facts, None) == [theirs]
+
+
+def test_a_teacher_that_needs_landmarks(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    train(make_recipe(regions={"generator": "landmark"}), make_faces(), None, tmp_path / "first", classes=classes)
+    faces, recipe = make_faces(), make_recipe(teacher={"checkpoints": [tmp_path / "first" / BEST]})
+    bare = FaceData(faces.faces, faces.labels, faces.targets)
+    with pytest.raises(CheckpointError, match="this teacher's regions follow landmarks, which the training faces lack"):
+        train(recipe, bare, None, tmp_path / "taught", classes=classes)
 
 
 def test_a_network_that_began_on_nothing_has_no_pretraining(

@@ -18,7 +18,7 @@ from regionfer.models.backbones import (  # noqa: E402
     resnet29_face,
 )
 from regionfer.training.pretraining import load_pretrained  # noqa: E402
-from regionfer.training.tfjs import backbone_state, read_tfjs  # noqa: E402
+from regionfer.training.tfjs import backbone_state, read_tfjs, shard_files  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 PRETRAINED = Path(__file__).parents[2] / "pretrained"
@@ -88,6 +88,11 @@ def test_tiny_dlib_model_gives_the_features_of_face_api(dlib_golden, monkeypatch
     loaded = load_pretrained(backbone, DATA / f"tiny-{DLIB_FILE}")
     assert len(loaded.loaded) == 2 * 29  # a kernel and a bias for each convolution
     assert largest_difference(features(backbone, dlib_golden["faces"]), dlib_golden["tiny"]) < 1e-5
+
+
+def test_the_files_that_hold_the_weights():
+    assert shard_files(DATA / "tiny-mobilenet.json") == [DATA / f"tiny-mobilenet.bin{number}" for number in (1, 2)]
+    assert shard_files(DATA / f"tiny-{DLIB_FILE}") == [DATA / "tiny-face_recognition_model.bin"]
 
 
 def test_weights_of_the_other_network_are_refused():

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +35,10 @@ from regionfer.ablation.runs import (
     with_landmarks,
 )
 from regionfer.ablation.table import AblationTable
-from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError, RegionferError
+from regionfer.errors import CheckpointError, DatasetError, RecipeError, RegionferError, writing
 from regionfer.faces import MTCNN, FaceDetector
 from regionfer.pace import Pace, measure_pace
+from regionfer.training.checkpoint import replace_file
 from regionfer.training.data import FaceData
 from regionfer.training.loop import train
 from regionfer.training.recipe import Recipe, require_files
@@ -197,25 +201,36 @@ def _landmarks(
 ) -> list[NDArray[np.float32]]:
     """Landmarks (n, 5, 2) of sets of faces, as they come with them or as found; what was found is kept in a file."""
     path = settings.out / LANDMARKS
-    kept: dict[str, NDArray[np.float32]] = {}
-    if settings.resume and path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            kept = {name: file[name] for name in file.files}
+    kept = _kept_landmarks(path) if settings.resume else {}
     found = []
-    for number, data in enumerate(sets):
-        points = kept.get(str(number))
+    for data in sets:
         if data.landmarks is not None:
-            points = data.landmarks.numpy()
-        elif points is None or len(points) != len(data):
+            found.append(data.landmarks.numpy())
+            continue
+        # Under the faces that they were found in, for others have others.
+        key = sha256(data.faces.numpy().tobytes()).hexdigest()
+        if key not in kept:
             with show_search(len(data)) as advance:
-                points = find_landmarks(data.faces.numpy(), detector, workers=settings.workers, advance=advance)
-        found.append(points)
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **{str(number): points for number, points in enumerate(found)})  # type: ignore[arg-type]
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+                kept[key] = find_landmarks(data.faces.numpy(), detector, workers=settings.workers, advance=advance)
+            with writing(settings.out):
+                settings.out.mkdir(parents=True, exist_ok=True)
+            replace_file(path, partial(_save_landmarks, kept))
+        found.append(kept[key])
     return found
+
+
+def _kept_landmarks(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Landmarks by a hash of their faces; none where there are none, or the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, EOFError, ValueError, BadZipFile):
+        return {}
+
+
+def _save_landmarks(landmarks: Mapping[str, NDArray[np.float32]], path: Path) -> None:
+    with path.open("wb") as file:  # given a name, numpy would put its own suffix behind it
+        np.savez(file, **landmarks)  # type: ignore[arg-type]
 
 
 def _common_backbone(recipe: Recipe, corpus: Corpus, settings: Settings, report: Report) -> Path:

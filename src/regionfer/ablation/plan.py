@@ -17,7 +17,8 @@ BACKBONE = "backbone"
 """Folder and name of the run that makes the common backbone; no row may be called so."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 Changes = dict[str, Any]
 
 
@@ -27,7 +28,7 @@ class _Section(BaseModel):
 
 class _Run(_Section):
     row: str
-    seed: int
+    seed: Seed
 
 
 class _Row(_Section):
@@ -140,19 +141,20 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, fault['loc'])) or 'ablation'}: {fault['msg']}" for fault in error.errors())
         raise RecipeError(f"{path}: {'; '.join(faults)}") from error
-    base = _resolved(file.base, path) | dict(overrides or {})
-    backbone = None
-    if file.backbone is not None:
-        backbone = parse_recipe(_named(_merged(base, _resolved(file.backbone, path)), BACKBONE), f"{path}: [backbone]")
+    base = _resolved(file.base, path)
+
+    def read(changes: Changes, name: str, place: str) -> Recipe:
+        values = {**_merged(base, _resolved(changes, path)), **(overrides or {}), "name": name}
+        return parse_recipe(values, f"{path}: {place}")
+
+    backbone = None if file.backbone is None else read(file.backbone, BACKBONE, "[backbone]")
     rows = tuple(
         Row(
             name=row.name,
             title=row.title,
             seeds=row.seeds or file.seeds,
             taught_by=tuple((run.row, run.seed) for run in row.taught_by),
-            recipe=parse_recipe(
-                _named(_merged(base, _resolved(row.recipe, path)), row.name), f"{path}: row {row.name}"
-            ),
+            recipe=read(row.recipe, row.name, f"row {row.name}"),
         )
         for row in file.row
     )
@@ -160,9 +162,18 @@ def load_ablation(path: str | Path, overrides: Mapping[str, Any] | None = None) 
     ablation = Ablation(file.name, backbone, rows, file.reference, compared)
     shared = ablation.faces_recipe
     for row in rows:
-        if (row.recipe.data, row.recipe.input.face_size) != (shared.data, shared.input.face_size):
-            raise RecipeError(f"{path}: row {row.name}: [data] and input.face_size must be those of all rows")
+        if _faces_of(row.recipe) != _faces_of(shared):
+            raise RecipeError(
+                f"{path}: row {row.name}: [data], input.face_size and attributes.seen, .pose and .turned must be those "
+                "of all rows, which learn from the same faces"
+            )
     return ablation
+
+
+def _faces_of(recipe: Recipe) -> tuple[Any, ...]:
+    """What decides which faces are read, and what is known of them."""
+    known = recipe.attributes
+    return recipe.data, recipe.input.face_size, known.seen, known.pose, known.turned
 
 
 def _merged(base: Changes, changes: Changes) -> Changes:
@@ -172,10 +183,6 @@ def _merged(base: Changes, changes: Changes) -> Changes:
         inner = merged.get(key)
         merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _named(values: Changes, name: str) -> Changes:
-    return {**values, "name": name}
 
 
 def _resolved(values: Changes, path: Path) -> Changes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
 from regionfer.training.export import export
 from regionfer.training.loop import train
-from regionfer.training.recipe import Recipe, parse_recipe, require_files
+from regionfer.training.recipe import Recipe, parse_recipe, portable, require_files
 from regionfer.training.run_files import BEST
 
 ANSWERS, IDENTITY, MODEL = "answers.npz", "run.json", "model.onnx"
@@ -130,7 +131,9 @@ class Runs:
         """The recipe with the files that a run starts from."""
         sections: dict[str, Any] = {}
         if self.backbone is not None:
-            sections["model"] = recipe.model.model_copy(update={"pretrained": self.backbone})
+            # What the recipe says of its own file is not true of this one.
+            changed = {"pretrained": self.backbone, "pretrained_origin": ""}
+            sections["model"] = recipe.model.model_copy(update=changed)
         if taught_by:
             teachers = tuple(self.folder(*run) / BEST for run in taught_by)
             sections["teacher"] = recipe.teacher.model_copy(update={"checkpoints": teachers})
@@ -161,7 +164,8 @@ def run_identity(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
 
 
 def _as_kept(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", exclude={"model": {"pretrained"}, "teacher": {"checkpoints"}})
+    bare = {"model": {"pretrained", "pretrained_origin"}, "teacher": {"checkpoints"}}
+    return portable(recipe).model_dump(mode="json", exclude=bare)
 
 
 def _digest(path: Path) -> str:
@@ -215,7 +219,7 @@ def load_answers(folder: Path, name: str = ANSWERS) -> dict[str, NDArray[np.floa
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}; delete it to have the run measured again") from error
 
 
@@ -223,7 +227,7 @@ def _save_answers(answers: Probabilities, path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **answers)
+            np.savez(file, **answers)  # type: ignore[arg-type]
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path.parent}: cannot be written to: {error.strerror or error}") from error

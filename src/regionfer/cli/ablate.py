@@ -16,6 +16,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise click.BadParameter(f"{text!r}: expected whole numbers, such as 0,1,2") from error
+    if min(seeds) < 0:
+        raise click.BadParameter(f"{text!r}: a seed is 0 or above")
     if len(set(seeds)) < len(seeds):
         raise click.BadParameter(f"{text!r}: a seed stands twice")
     return seeds

@@ -50,7 +50,9 @@ import click
 @click.option("--limits", default="not stated", metavar="TEXT", help="Where the model fails, for the card.")
 @click.option("--flip", is_flag=True, help="Answer with the mean over face and mirror image, at twice the cost.")
 @click.option("--half", is_flag=True, help="Store the weights in half precision: half the size, the same speed.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     checkpoint: str,
     model: str,
     data: str | None,
@@ -72,11 +74,25 @@ def command(
     The graph is compared with the network before the file is put in place. With --data the graph itself is measured on
     the split that the epoch was chosen on, beside the baseline if one is given.
     """
-    from regionfer.cli import check_data, counted, tell_failures
+    from regionfer.cli import check_data, counted, is_given, tell_failures
     from regionfer.cli.train import describe_score
     from regionfer.errors import CheckpointError
     from regionfer.onnx_model import ExpressionModel
 
+    of_faces = {
+        "baseline": "--baseline",
+        "calibrate": "--[no-]calibrate",
+        "rare_classes": "--rare-classes",
+        "risk": "--risk",
+        "seen": "--seen",
+    }
+    given = ", ".join(option for name, option in of_faces.items() if is_given(ctx, name))
+    if given and data is None:
+        raise click.UsageError(f"{given}: measured on faces; give --data, too")
+    if given and measured is not None:
+        raise click.UsageError(f"{given}: with --measured, figures and calibration are that model's")
+    if rare_classes is not None and not calibrate:
+        raise click.UsageError("--rare-classes is part of the calibration; leave out --no-calibrate")
     if not Path(checkpoint).is_file():
         raise CheckpointError(f"{checkpoint}: no such checkpoint")
     if data is not None:
@@ -93,10 +109,8 @@ def command(
     loaded = load_checkpoint(checkpoint)
     recipe = parse_recipe(dict(loaded.recipe), checkpoint)
     if seen is not None:
-        if data is None or not recipe.attributes.heads:
-            raise click.UsageError("--seen needs --data, and a checkpoint that estimates what covers a face")
-        if measured is not None:
-            raise click.UsageError("--seen fits when a face counts as covered; with --measured it is that model's")
+        if not recipe.attributes.heads:
+            raise click.UsageError("--seen needs a checkpoint that estimates what covers a face")
         recipe = recipe.model_copy(update={"attributes": recipe.attributes.model_copy(update={"seen": seen})})
     held_out = None
     if data is not None:
@@ -138,5 +152,7 @@ def command(
         click.echo(f"faces count as covered from a probability of {made.card.occlusion_threshold:g}")
     for metric in made.card.metrics:
         if note := metric.get("note"):
-            click.echo(f"warning: {note}: the model marks no answer as uncertain, and its card says so", err=True)
-        click.echo(f"{metric['dataset']} {metric['split']}: {describe_score(metric)}")
+            marks = "" if made.card.uncertainty else ": the model marks no answer as uncertain, and its card says so"
+            click.echo(f"warning: {note}{marks}", err=True)
+        whose = f", by {metric['measured_on']}" if "measured_on" in metric else ""
+        click.echo(f"{metric['dataset']} {metric['split']}{whose}: {describe_score(metric)}")

@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +24,7 @@ def command(model: str | None, as_json: bool) -> None:
     from regionfer.onnx_model import ExpressionModel
     from regionfer.runtime import load_onnxruntime
 
-    system = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
+    system = {package: _version(package) for package in PACKAGES} | {"python": platform.python_version()}
     system["providers"] = ", ".join(load_onnxruntime().get_available_providers())
     if not as_json:  # before the model, which may be what is wrong
         _print_table(system)
@@ -34,6 +34,13 @@ def command(model: str | None, as_json: bool) -> None:
         return
     click.echo()
     _print_table(_describe(loaded) | _readable(loaded.card))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # onnxruntime-gpu and opencv-python have the same modules
+        return "not installed under this name"
 
 
 def _describe(model: "ExpressionModel") -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """``regionfer predict``: photos to a table of faces, and pictures with the faces drawn."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, counted, min_confidence_option
+from regionfer.cli import check_detecting, counted, is_given, min_confidence_option
+from regionfer.cli.figures import check_writable
 from regionfer.cli.models import batch_size_option, model_option, open_recognizer, weights_option
+from regionfer.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -74,33 +76,51 @@ def command(
     Exit code: 0 if all inputs were read, 1 if some failed, 2 if the command line is wrong.
     """
     from regionfer.images import find_images
-    from regionfer.output import PictureFolder, check_table, open_table
+    from regionfer.output import PictureFolder, check_table, is_drawing, open_table
 
     check_detecting(ctx, not no_detect)
-    if output is not None and check_table(output):
-        click.echo(f"{output}: is there already, and is replaced", err=True)
-    recognizer = open_recognizer(model, weights, max_risk=max_risk)
+    if no_detect and is_given(ctx, "on_no_face"):
+        raise click.UsageError("--on-no-face is about faces that are looked for, and here each image is one face")
     found = find_images(inputs, recursive=recursive)
+    recognizer = open_recognizer(model, weights, max_risk=max_risk)
+    if output is not None:
+        there = check_table(output)
+        check_writable(output)
+        if not found.paths:
+            output = None  # of no image: what is there already stays as it is
+        elif there:
+            click.echo(f"{output}: is there already, and is replaced", err=True)
+    screen = _ScreenTable()
     with ExitStack() as stack:
-        pictures = None if draw is None else PictureFolder(draw, found.paths)
-        screen = _ScreenTable()
+        stack.callback(screen.print)  # whatever happens: what was computed is not lost
+        paths = [path for path in found.paths if draw is None or not is_drawing(path, draw)]
+        pictures = None if draw is None else PictureFolder(draw, paths)
+        if drawn := len(found.paths) - len(paths):
+            click.echo(f"{draw}: {counted(drawn, 'picture')} drawn here before, passed over", err=True)
         table = screen if output is None else stack.enter_context(open_table(output, recognizer.model.card.labels))
-        progress = stack.enter_context(_progress(len(found.paths)))
+        progress = stack.enter_context(_progress(len(paths)))
         run = _Run(table, pictures, on_no_face, lambda line: progress.console.print(line, soft_wrap=True))
         for error in found.errors:
             run.images += 1
             run.fail(str(error))
         outcomes = recognizer.stream(
-            found.paths,
+            paths,
             detect=not no_detect,
             min_confidence=min_confidence,
             batch_size=batch_size,
             keep_images=draw is not None,
         )
         code = _follow(run, outcomes, progress)
-    screen.print()
+    _tell_unread(found.unread)
     click.echo(run.summary(interrupted=code == 130), err=True)
     ctx.exit(code)
+
+
+def _tell_unread(unread: Mapping[str, int]) -> None:
+    """Pictures in folders that were passed over."""
+    if unread:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in unread.items())
+        click.echo(f"passed over, for regionfer does not read them: {kinds}; convert them to JPEG or PNG", err=True)
 
 
 @dataclass
@@ -149,7 +169,10 @@ class _Run:
         assert outcome.result is not None
         assert outcome.image is not None
         assert outcome.source is not None
-        self.pictures.save(outcome.source, draw(outcome.image, outcome.result))
+        try:
+            self.pictures.save(outcome.source, draw(outcome.image, outcome.result))
+        except OutputError as error:
+            self.fail(f"{outcome.source}: not drawn: {error}")
 
     def summary(self, *, interrupted: bool) -> str:
         seconds = time.perf_counter() - self.started

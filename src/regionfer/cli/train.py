@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from regionfer.errors import DatasetError
+from regionfer.errors import CheckpointError, DatasetError
 
 
 @click.command("train")
@@ -24,7 +24,7 @@ from regionfer.errors import DatasetError
 )
 @click.option("--out", metavar="DIR", help="Folder for checkpoints and logs; runs/NAME of the recipe if not given.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder, where there is one.")
-@click.option("--seed", type=int, metavar="N", help="Use this seed instead of the recipe's.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Use this seed instead of the recipe's.")
 @click.option("--strict", is_flag=True, help="Do not train if an image is absent or cannot be read.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Faces a step, instead of the recipe's.")
 @click.option("--precision", type=click.Choice(["bf16", "fp32"]), help="Use this instead of the recipe's.")
@@ -55,7 +55,12 @@ def command(
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     # All at once, and before the faces are decoded. A run that goes on, or starts from a model, needs no pretraining.
     folder = Path(out or f"runs/{settings.name}")
-    goes_on = resume and (folder / LAST).is_file()
+    begun = (folder / LAST).is_file()
+    if begun and not resume:
+        raise CheckpointError(f"{folder}: holds a run already; give --resume to go on with it, or another folder")
+    goes_on = begun and resume
+    if not goes_on and start is not None and start != "default" and not Path(start).is_file():
+        raise CheckpointError(f"{start}: no such model file or checkpoint to start from")
     require_files(settings, *(() if goes_on or start else ("model",)), "teacher", "attributes")
     check_data(data)
     # Only now: torch takes seconds, which a mistyped path need not cost.

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.datasets.findings import Finding
 from regionfer.errors import DatasetError, ImageError
-from regionfer.images import read_image
+from regionfer.images import area_resize, read_image
 from regionfer.labels import LABELS
 
 SPLITS = ("train", "valid", "test")
@@ -314,12 +313,8 @@ def load_image(manifest: Manifest, row: int) -> NDArray[np.uint8]:
 
 
 def resize_face(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize (H, W, 3) to (size, size, 3), without aliasing when it shrinks."""
-    if image.shape[:2] == (size, size):
-        return image
-    method = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
-    resized: NDArray[np.uint8] = cv2.resize(image, (size, size), interpolation=method).astype(np.uint8, copy=False)
-    return resized
+    """Resize (H, W, 3) to (size, size, 3), as the recogniser does a crop."""
+    return image if image.shape[:2] == (size, size) else area_resize(image, (size, size))
 
 
 def _as_slice(rows: Rows) -> Rows:

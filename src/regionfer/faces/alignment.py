@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.faces.detection import Detections, area_resize, check_image
+from regionfer.faces.detection import Detections, check_image
 from regionfer.faces.pose import Doubles, FaceFit, fit_face, rotation
+from regionfer.images import area_resize
 
 Image = NDArray[np.uint8]
 

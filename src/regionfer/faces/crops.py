@@ -6,11 +6,11 @@ it again once it is aligned. A crop that comes as a face has not been looked at.
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.faces.mtcnn import load_network, run_in_parts
+from regionfer.images import area_resize
 
 SIDE = 48  # pixels that O-Net sees
 
@@ -32,9 +32,7 @@ class CropCheck:
         Args:
             crops: (n, S, S, 3) RGB uint8.
         """
-        way = cv2.INTER_AREA if crops.shape[1] > SIDE else cv2.INTER_LINEAR
-        windows = np.empty((len(crops), SIDE, SIDE, 3), np.uint8)
-        for window, crop in zip(windows, crops, strict=True):
-            cv2.resize(crop, (SIDE, SIDE), window, interpolation=way)
+        resized = [area_resize(crop, (SIDE, SIDE)) for crop in crops]
+        windows = np.stack(resized) if resized else np.empty((0, SIDE, SIDE, 3), np.uint8)
         turns = [np.ascontiguousarray(np.rot90(windows, quarters, (1, 2))) for quarters in range(4)]
         return np.max([run_in_parts(self._onet, ["scores"], each)[0] for each in turns], axis=0)  # type: ignore[no-any-return]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,10 +84,3 @@ def check_image(image: NDArray[np.uint8]) -> None:
         raise ValueError(f"image must be an array (H, W, 3) of uint8 in RGB, got {found}; read files with read_image")
     if image.size == 0:
         raise ValueError(f"image has no pixels, its shape is {image.shape}")
-
-
-def area_resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image at ``size`` (width, height): the mean of the pixels under each new one, or bilinear to enlarge."""
-    smaller = size[0] <= image.shape[1] and size[1] <= image.shape[0]
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return resized.astype(np.uint8, copy=False)

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.faces.detection import Detections, area_resize, check_image
+from regionfer.faces.detection import Detections, check_image
+from regionfer.images import area_resize
 from regionfer.runtime import choose_providers, open_session
 
 Floats = NDArray[np.float32]

@@ -15,7 +15,7 @@ from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.pretraining import load_pretrained, require_pose_head
-from regionfer.training.recipe import AttributesRecipe, ModelRecipe, Recipe, RegionsRecipe, parse_recipe
+from regionfer.training.recipe import ModelRecipe, Recipe, RegionsRecipe, parse_recipe
 
 
 def build_classifier(
@@ -45,7 +45,7 @@ def build_classifier(
             classes,
             crop_stage=recipe.model.crop_stage,
             crop_size=recipe.model.crop_size,
-            heads=_heads(recipe.attributes, backbone),
+            heads=_heads(recipe, backbone),
             head_stage=recipe.attributes.stage,
         )
     except ValueError as error:
@@ -112,14 +112,20 @@ def region_names(recipe: RegionsRecipe) -> tuple[str, ...]:
     return ("face",)
 
 
-def _heads(recipe: AttributesRecipe, backbone: Backbone) -> AttributeHeads | None:
-    if not recipe.heads:
+def _heads(recipe: Recipe, backbone: Backbone) -> AttributeHeads | None:
+    if not recipe.attributes.heads:
         return None
-    if recipe.stage >= len(backbone.stages):
-        raise ValueError(f"attributes.stage must be below {len(backbone.stages)}, got {recipe.stage}")
-    with torch.no_grad():
-        channels = int(backbone(torch.zeros(1, 3, 96, 96), stop=recipe.stage).shape[1])
-    return AttributeHeads(channels, pose=recipe.pose is not None)
+    first, stages = recipe.model.crop_stage, len(backbone.stages)
+    if not first <= recipe.attributes.stage < stages:
+        raise RecipeError(
+            f"recipe {recipe.name}: attributes.stage must be in {first}..{stages - 1}, from model.crop_stage to the "
+            f"last of {recipe.model.backbone}, got {recipe.attributes.stage}"
+        )
+    backbone.eval()  # for batch norms learn from what they see in training
+    with torch.inference_mode():
+        channels = int(backbone(torch.zeros(1, 3, 96, 96), stop=recipe.attributes.stage).shape[1])
+    backbone.train()
+    return AttributeHeads(channels, pose=recipe.attributes.pose is not None)
 
 
 def _aggregation(recipe: ModelRecipe, features: int) -> Aggregation:

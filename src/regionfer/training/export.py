@@ -30,6 +30,7 @@ from regionfer.training.calibration import (
 )
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
+from regionfer.training.origin import pretraining_of
 from regionfer.training.recipe import Recipe, parse_recipe, portable
 
 PARITY = 1e-4
@@ -319,6 +320,7 @@ def _card(
         },
         training={
             **checkpoint.data,
+            "pretraining": pretraining_of(checkpoint.data, checkpoint.recipe),
             "recipe": json.loads(portable(recipe).model_dump_json()),
             "epoch": checkpoint.epoch,
         },

@@ -1,7 +1,6 @@
 """The training loop, in one process or several (started with torchrun or `accelerate launch`)."""
 
 import csv
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,14 +17,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from regionfer.errors import CheckpointError, DatasetError, OutputError, RecipeError
+from regionfer.errors import CheckpointError, DatasetError, RecipeError, writing
 from regionfer.metrics import score
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.progress import ProgressLines
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import (
     Checkpoint,
-    is_checkpoint,
     load_checkpoint,
     optimiser_tensors,
     restore_optimiser,
@@ -34,6 +32,7 @@ from regionfer.training.checkpoint import (
 from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average, set_training
+from regionfer.training.origin import gather_pretraining, learned, learned_by, sources
 from regionfer.training.pretraining import load_model_file, load_whole, require_pose_head
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.run_files import BEST, LAST
@@ -105,19 +104,18 @@ def train(
     if not resumed:
         if start is not None:
             facts["started_from"] = _start(classifier, classes, start, recipe, report)
-        if sources := _sources(recipe, pretrained=start is None):
-            facts["learned_through"] = sources
-        facts["pretraining"] = _pretraining(facts, recipe if start is None else None)
+        if through := sources(recipe, pretrained=start is None):
+            facts["learned_through"] = through
+        facts["pretraining"] = gather_pretraining(facts, recipe if start is None else None)
     run = _Run(accelerator, recipe, classifier, training, classes, facts, progress, report)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot make the folder: {error.strerror}") from error
+        board = SummaryWriter(out) if run.accelerator.is_main_process else None
     run.targets = taught_targets(run.targets, recipe.teacher, accelerator, training, classes, out, report)
-    with SummaryWriter(out) if run.accelerator.is_main_process else nullcontext() as board:
+    with nullcontext() if board is None else board:
         while run.epoch < recipe.optimiser.epochs:
             row = run.train_epoch()
             line = f"epoch {run.epoch}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
@@ -154,50 +152,15 @@ def _start(
     if Path(start).suffix == ".safetensors":
         checkpoint = load_whole(classifier, classes, Path(start), recipe, report)
         theirs = portable(parse_recipe(dict(checkpoint.recipe), str(start)))
-        known = {"name": theirs.name, "epoch": checkpoint.epoch, **_learned(checkpoint.data)}
+        known = {"name": theirs.name, "epoch": checkpoint.epoch, **learned_by(checkpoint)}
         return {**known, "recipe": json.loads(theirs.model_dump_json())}
     card = load_model_file(classifier, classes, None if start == "default" else start, recipe, report)
-    return {"name": card.name, "version": card.version, "licence": card.licence, **_learned(card.training)}
-
-
-def _learned(data: Mapping[str, Any]) -> dict[str, Any]:
-    """From what weights were learned, and those that they started from in their turn: for the card."""
-    facts = {key: data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
-    if isinstance(pretraining := data.get("pretraining"), list) and pretraining:
-        facts["pretraining"] = pretraining
-    if isinstance(earlier := data.get("started_from"), Mapping):
-        facts["started_from"] = _learned(earlier)
-    if through := [_learned(each) for each in data.get("learned_through") or () if isinstance(each, Mapping)]:
-        facts["learned_through"] = through
-    return facts
-
-
-def _sources(recipe: Recipe, *, pretrained: bool) -> list[dict[str, Any]]:
-    """From what teachers, and a network of ours in ``model.pretrained`` if it is taken, learned: for the card."""
-    paths = list(recipe.teacher.checkpoints)
-    if pretrained and (path := recipe.model.pretrained) and is_checkpoint(path):
-        paths.append(path)
-    return [_learned(load_checkpoint(path).data) for path in paths]
-
-
-def _pretraining(facts: dict[str, Any], recipe: Recipe | None) -> list[dict[str, str]]:
-    """Other people's weights that this run began on, and those that its start and teachers did: for the card.
-
-    They do not say what they learned from; the recipe may. Taken out of what ``facts`` says of the start and teachers,
-    so that they are named once, however many runs lie between.
-
-    Args:
-        facts: changed in place.
-        recipe: with the file that the run begins on; None if it begins on a trained network.
-    """
-    found: list[dict[str, str]] = []
-    if recipe is not None and (path := recipe.model.pretrained) and not is_checkpoint(path):
-        weights = path.with_suffix(".bin") if path.suffix == ".json" else path
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        found.append({"file": weights.name, "origin": recipe.model.pretrained_origin or "not stated", "sha256": digest})
-    for earlier in (facts.get("started_from", {}), *facts.get("learned_through", ())):
-        found += [each for each in earlier.pop("pretraining", ()) if each not in found]
-    return found
+    return {
+        "name": card.name,
+        "version": card.version,
+        "licence": card.licence,
+        **learned(card.training, card.training.get("recipe", {})),
+    }
 
 
 class _Run:
@@ -370,7 +333,8 @@ def _keep(run: _Run, out: Path, board: SummaryWriter) -> None:
     if row.get("valid_accuracy", 0) >= max(past.get("valid_accuracy", 0) for past in run.history):
         save_checkpoint(checkpoint, out / BEST)
     save_checkpoint(checkpoint, out / LAST)
-    with (out / "log.csv").open("w", newline="", encoding="utf-8") as file:
+    log = out / "log.csv"
+    with writing(log), log.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(row))
         writer.writeheader()
         writer.writerows(run.history)
@@ -381,7 +345,7 @@ def _keep(run: _Run, out: Path, board: SummaryWriter) -> None:
 
 def _identity(recipe: Recipe, classes: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a run, but for where its files lie, as one flat mapping."""
-    sections = recipe.model_dump(mode="json", exclude={"model": {"pretrained"}})
+    sections = portable(recipe).model_dump(mode="json", exclude={"model": {"pretrained"}})
     values: dict[str, Any] = {}
     for key, value in sections.items():
         values |= {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}

@@ -256,7 +256,9 @@ def load_whole(
 
 
 def _require_architecture(path: Path, found: Mapping[str, Any], recipe: Recipe) -> None:
-    """Raise unless a file holds a network of the recipe's backbone and aggregation."""
+    """Raise unless a file holds a network of the recipe's backbone and aggregation, in single precision."""
+    if "quantization" in found:
+        raise CheckpointError(f"{path}: computes in integers, which cannot be trained on; give the float model")
     wanted = {name: getattr(recipe.model, name) for name in ("backbone", "aggregation")}
     different = [f"{name} is {found[name]}" for name in wanted if found.get(name, wanted[name]) != wanted[name]]
     if different:

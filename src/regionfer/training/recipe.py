@@ -64,7 +64,7 @@ class RegionsRecipe(_Section):
     generator: Literal["fixed", "random", "landmark", "none"] = "fixed"
     count: Count = 5
     """crops a face, for "random" only"""
-    radii: tuple[Positive, ...] = (0.2, 0.3)
+    radii: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (0.2, 0.3)
     """half sides of the squares, shares of the face, for "landmark" only"""
 
 
@@ -216,7 +216,7 @@ class Recipe(_Section):
     """Everything that decides a training run, apart from the data and the machine."""
 
     name: str
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["bf16", "fp32"] = "bf16"
     """"bf16" computes in bfloat16 where that is safe; faster on GPUs and on processors with AMX, not on others"""
     test_time_flip: bool = True

@@ -130,6 +130,11 @@ def load_validation(recipe: Recipe, root: str | Path, classes: tuple[str, ...]) 
         )
     read = load_readable_faces(manifest.split(recipe.data.valid), recipe.input.face_size)
     faces, table = FaceData.of(read), recipe.attributes.seen
+    if recipe.regions.generator == "landmark" and faces.landmarks is None:
+        raise DatasetError(
+            f"{root}: comes without landmarks, which the regions of this network follow; give the prepared dataset "
+            "that it was trained on"
+        )
     if recipe.attributes.heads and table is not None and table.exists():
         faces = replace(faces, seen=_covered_as_seen(table, read.manifest))
     return faces, read.failures

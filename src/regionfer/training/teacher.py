@@ -70,7 +70,7 @@ def taught_targets(
     faces = sha256(looked_at.faces.numpy().tobytes()).hexdigest()
     answers = []
     for path in recipe.checkpoints:
-        teacher = _teacher(path, classes).to(accelerator.device)
+        teacher = _teacher(path, classes, training.landmarks is not None).to(accelerator.device)
         key = f"{sha256(path.read_bytes()).hexdigest()} {faces}"
         if key not in known:
             report(f"{path}: looks at {len(rows):,} training faces")
@@ -115,8 +115,13 @@ def averaged_targets(
     return (1 - weight) * targets + weight * targets.sum(1, keepdim=True) * answers
 
 
-def _teacher(path: Path, classes: tuple[str, ...]) -> ExpressionClassifier:
+def _teacher(path: Path, classes: tuple[str, ...], has_landmarks: bool) -> ExpressionClassifier:
     checkpoint = load_checkpoint(path)
+    if not has_landmarks and dict(checkpoint.recipe).get("regions", {}).get("generator") == "landmark":
+        raise CheckpointError(
+            f"{path}: this teacher's regions follow landmarks, which the training faces lack; find them with "
+            "'regionfer data prepare', and train on what it writes"
+        )
     if checkpoint.classes != classes:
         raise CheckpointError(
             f"{path}: expected a teacher of {', '.join(classes)}, found one of {', '.join(checkpoint.classes)}"

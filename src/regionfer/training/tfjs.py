@@ -45,6 +45,16 @@ def read_tfjs(path: str | Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
+def shard_files(path: str | Path) -> list[Path]:
+    """The files that hold the weights of a graph model or manifest, in its order.
+
+    Raises:
+        CheckpointError: the JSON is missing, or neither.
+    """
+    path = Path(path)
+    return list(dict.fromkeys(path.parent / name for group in _manifest(path) for name in group["paths"]))
+
+
 def backbone_state(path: str | Path) -> dict[str, torch.Tensor]:
     """Read one of two face recognition networks that are published in this form, as the state of its backbone.
 

@@ -38,9 +38,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+    if not tensors:
+        raise CheckpointError(f"{path}: expected tensors by name, found none")
+    return tensors
 
 
 def _unpickle(path: Path) -> Any:
