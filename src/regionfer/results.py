@@ -265,7 +265,7 @@ class Expressions:
             detector gives none.
         aligned: (n, 4, 2) float32, corners of the aligned face in pixels of the image: x y of its top left,
             top right, bottom right and bottom left; None where the faces were not aligned.
-        image_size: width, height in pixels; None of crops, each of which is an image of its own.
+        image_size: width, height in pixels; None of several crops, each of which is an image of its own.
         source: name of the image, as given; None for an image from memory.
         visibility: (n, R) float32 in 0..1, how visible each region is; None where the model does not say, NaN for
             faces of which nothing can be said: too small, without contrast, or none at all.
