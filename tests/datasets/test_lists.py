@@ -247,7 +247,7 @@ class TestIssues:
     def test_unreadable(self, ferplus, write, line, text):
         subset = read_subset(write(f"3/fer0030003.jpg\n{line}\n"), ferplus)
         assert subset.rows.tolist() == [3]
-        assert (subset.entries, subset.count("unreadable")) == (2, 1)
+        assert (subset.entries, [issue.kind for issue in subset.issues].count("unreadable")) == (2, 1)
         assert subset.issues[0].text.startswith(text)
         assert subset.issues[0].line == 2
 

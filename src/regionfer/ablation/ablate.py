@@ -222,7 +222,8 @@ def _landmarks(
 def _kept_landmarks(path: Path) -> dict[str, NDArray[np.float32]]:
     """Landmarks by a hash of their faces; none where there are none, or the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for numpy leaves a damaged file open.
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, EOFError, ValueError, BadZipFile):
         return {}

@@ -217,7 +217,8 @@ def load_answers(folder: Path, name: str = ANSWERS) -> dict[str, NDArray[np.floa
     """
     path = folder / name
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for numpy leaves a damaged file open.
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}; delete it to have the run measured again") from error

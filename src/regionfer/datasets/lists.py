@@ -58,12 +58,6 @@ class Subset:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def count(self, kind: str) -> int:
-        """Number of issues of a kind: "duplicate", "unknown", "ambiguous", "label", "unreadable", "code",
-        "coding", "count".
-        """
-        return sum(issue.kind == kind for issue in self.issues)
-
     def summary(self) -> str:
         """One line: what the list has, what was found, and how many issues of each kind."""
         published = "" if self.published is None else f" ({self.published:,} published)"
