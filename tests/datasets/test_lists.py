@@ -267,8 +267,8 @@ class TestIssues:
     def test_a_whole_name_is_that_image_alone(self, write):
         names = ["happy/a.jpg", "happy/a.png", "photos/1.jpg", "old/photos/1.jpg"]
         manifest = manifest_of(names, ["fear"] * 4, dataset="mine")
-        subset = read_subset(write("happy/a.png\nphotos\\1.jpg\n./old/photos/1.jpg\n"), manifest)
-        assert subset.rows.tolist() == [1, 2, 3]
+        subset = read_subset(write("happy/a.png\nphotos\\1.jpg\n./happy/a.jpg\n"), manifest)
+        assert subset.rows.tolist() == [1, 2, 0]
         assert not [issue for issue in subset.issues if issue.kind == "ambiguous"]
 
     def test_faces_of_one_image(self, write):

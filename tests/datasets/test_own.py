@@ -140,10 +140,12 @@ class TestTable:
         assert set(manifest.attributes) == {"Who"}
 
     def test_the_faces_of_a_photo_are_held_out_together(self, table):
-        faces = [(f"{number}.jpg", label) for number in range(40) for label in ("ab" if number < 30 else "a")]
+        labels = ["ba"] * 12 + ["ab"] * 18 + ["a"] * 10  # of the faces of each photo
+        faces = [(f"{number}.jpg", label) for number, several in enumerate(labels) for label in several]
         manifest = read_csv(table("image,label\n" + "".join(f"{name},{label}\n" for name, label in faces)))
         held_out = set(manifest.names[manifest.splits == "valid"].tolist())
-        assert len(held_out) == 8
+        assert sum(labels[int(name.split(".")[0])] == "ba" for name in held_out) == 2  # of 12
+        assert len(held_out) == 2 + 6  # and of 28, by the first face
         assert not held_out & set(manifest.names[manifest.splits == "train"].tolist())
 
     def test_a_folder_with_one_table(self, table, tmp_path):
