@@ -140,14 +140,14 @@ class TestTable:
         assert set(manifest.attributes) == {"Who"}
 
     def test_the_faces_of_a_photo_are_held_out_together(self, table):
-        labels = ["ba"] * 12 + ["ab"] * 18 + ["a"] * 10  # of the faces of each photo
+        labels = ["ba"] * 8 + ["ab"] * 32  # of the faces of each photo
         faces = [(f"{number}.jpg", label) for number, several in enumerate(labels) for label in several]
         manifest = read_csv(
             table("image,label\n" + "".join(f"{name},{label}\n" for name, label in faces)), valid_share=0.5
         )
         held_out = set(manifest.names[manifest.splits == "valid"].tolist())
-        assert sum(labels[int(name.split(".")[0])] == "ba" for name in held_out) == 6
-        assert len(held_out) == 6 + 14  # halves of 12 and 28, by the first face
+        assert sum(labels[int(name.split(".")[0])] == "ba" for name in held_out) == 4
+        assert len(held_out) == 4 + 16  # halves of 8 and 32, by the first face
         assert not held_out & set(manifest.names[manifest.splits == "train"].tolist())
 
     def test_a_folder_with_one_table(self, table, tmp_path):
