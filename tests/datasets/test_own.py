@@ -141,10 +141,13 @@ class TestTable:
 
     def test_the_faces_of_a_photo_are_held_out_together(self, table):
         labels = ["ba"] * 8 + ["ab"] * 32  # of the faces of each photo
-        faces = [(f"{number}.jpg", label) for number, several in enumerate(labels) for label in several]
-        manifest = read_csv(
-            table("image,label\n" + "".join(f"{name},{label}\n" for name, label in faces)), valid_share=0.5
-        )
+        faces = [
+            f"{number}.jpg,{label},{10 * face},0,{10 * face + 9},9\n"
+            for number, several in enumerate(labels)
+            for face, label in enumerate(several)
+        ]
+        manifest = read_csv(table("image,label,x1,y1,x2,y2\n" + "".join(faces)), valid_share=0.5)
+        assert len(manifest) == 80
         held_out = set(manifest.names[manifest.splits == "valid"].tolist())
         assert sum(labels[int(name.split(".")[0])] == "ba" for name in held_out) == 4
         assert len(held_out) == 4 + 16  # halves of 8 and 32, by the first face
