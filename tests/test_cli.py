@@ -200,8 +200,11 @@ class TestPredict:
     def test_pictures_drawn_before_are_no_photos(self, run, album):
         run(album, "-r", "--draw", album / "drawn")
         second = run(album, "-r", "--draw", album / "drawn")
-        assert f"{album / 'drawn'}: 3 pictures drawn here before, passed over" in second.stderr
-        assert last_line(second).startswith("4 images, 3 faces, 0 failed")
+        assert f"{album / 'drawn'}: holds 3 pictures drawn before that may be replaced" in second.stderr
+        for again in (second, run(album, "-r"), run(album / "**" / "*.*")):
+            assert "passed over: 3 pictures that --draw wrote; name one to have it read" in again.stderr
+            assert last_line(again).startswith("4 images, 3 faces, 0 failed")
+        assert last_line(run(album / "drawn" / "b.jpg", "--no-detect")).startswith("1 image, 1 face")
         assert sorted(path.name for path in (album / "drawn").iterdir()) == ["a.jpg", "b.jpg", "below_a.jpg"]
 
     def test_pictures_of_unread_kinds_are_told_of(self, run, album):
@@ -236,7 +239,8 @@ class TestPredict:
         monkeypatch.setattr(Recognizer, "stream", interrupted)
         result = run(album, "-o", tmp_path / "faces.csv")
         assert result.exit_code == 130
-        assert last_line(result).startswith("interrupted after 1 image, 1 face")
+        assert result.stderr.splitlines()[-2].startswith("interrupted after 1 image, 1 face")
+        assert last_line(result) == f"{tmp_path / 'faces.csv'}: holds what was done till then"
         assert len(read_csv(tmp_path / "faces.csv")) == 1
 
     def test_several_models_are_fused(self, run, save_model, tiny_path, tmp_path):
@@ -308,11 +312,38 @@ class TestBadInput:
         assert "Traceback" not in result.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
-    def test_a_mistyped_photo_does_not_empty_the_table(self, run, tmp_path):
-        (tmp_path / "faces.csv").write_text("from an earlier run")
-        result = run(tmp_path / "typo.jpg", "-o", tmp_path / "faces.csv")
-        assert (result.exit_code, "replaced" in result.stderr) == (1, False)
-        assert (tmp_path / "faces.csv").read_text() == "from an earlier run"
+    def test_a_table_stays_where_there_is_nothing_to_write(self, run, album, tmp_path, monkeypatch):
+        table = tmp_path / "faces.csv"
+        table.write_text("from an earlier run")
+        (tmp_path / "damaged.jpg").write_bytes(b"no image")
+        for photo in ("typo.jpg", "damaged.jpg"):
+            assert run(tmp_path / photo, "-o", table).exit_code == 1
+            assert table.read_text() == "from an earlier run"
+        own = run(table, "-o", table)
+        assert (own.exit_code, "is among the images" in own.stderr) == (2, True)
+        with monkeypatch.context() as patch:
+            patch.setattr(Recognizer, "stream", Mock(side_effect=KeyboardInterrupt))
+            assert run(album, "-o", table).exit_code == 130
+        assert table.read_text() == "from an earlier run"
+        assert run(album / "c.png", "--on-no-face", "skip", "-o", table).exit_code == 0
+        assert table.read_text() == ",".join(row_columns()) + "\n"
+
+    @pytest.mark.parametrize("arguments", [[""], ["a.jpg", "-o", ""], ["a.jpg", "--draw", ""]])
+    def test_empty_names(self, run, album, monkeypatch, arguments):
+        monkeypatch.chdir(album)
+        result = run(*arguments)
+        assert result.exit_code in (1, 2)
+        assert re.search("'': is empty|is empty; expected a name", result.stderr)
+        assert "1 face" not in result.stderr
+
+    def test_a_table_whose_name_is_too_long(self, run, album):
+        result = run(album, "-o", "a" * 300 + ".csv")
+        assert (result.exit_code, "cannot be written: File name too long" in result.stderr) == (2, True)
+
+    def test_folders_below_are_told_of(self, run, album):
+        line = "not looked into: 1 folder below; --recursive does"
+        assert line in run(album).stderr.splitlines()
+        assert line not in run(album, "-r").stderr.splitlines()
 
     def test_a_wrong_model_does_not_empty_the_table(self, run, tmp_path):
         (tmp_path / "faces.csv").write_text("from an earlier run")

@@ -143,13 +143,13 @@ class TestPictures:
             folder = PictureFolder(tmp_path, images)
             assert [folder.save(image, PICTURE).name for image in images] == ["x_a.jpg", "x_b.jpg", "x_c.jpg"]
         assert (tmp_path / "a.jpg").read_bytes() == photo
-        assert [is_drawing(tmp_path / name, tmp_path) for name in ("a.jpg", "x_a.jpg", "b.jpg", "none.jpg")] == [
+        assert [is_drawing(tmp_path / name) for name in ("a.jpg", "x_a.jpg", "b.jpg", "none.jpg")] == [
             False,
             True,
             False,
             False,
         ]
-        assert not is_drawing(tmp_path / "x_a.jpg", tmp_path / "b.jpg")
+        assert PictureFolder(tmp_path, [*images, "x/d.png"]).replaced == 3
 
     def test_picture_that_cannot_be_written(self, tmp_path):
         name = "a" * 252  # which has no room for a suffix

@@ -101,6 +101,7 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
         RGB uint8, (H, W, 3) without cards and larger with them.
 
     Raises:
+        TypeError: the image is no array.
         ValueError: the image has another form, or another size than the one the expressions are of.
     """
     _check(image, expressions)
@@ -134,6 +135,8 @@ def draw(image: NDArray[np.uint8], expressions: Expressions, *, cards: bool = Tr
 
 
 def _check(image: NDArray[np.uint8], expressions: Expressions) -> None:
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"expected an array, got {type(image).__name__}; regionfer.read_image makes one of any image")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"image must be RGB uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
     size = (image.shape[1], image.shape[0])

@@ -279,6 +279,7 @@ class FoundImages:
     Attributes:
         paths: files in the order of the inputs, those of a folder sorted by name, each file once.
         unread: how many files of folders are pictures of a kind that is not read, such as .heic, by suffix.
+        below: how many folders lie in a folder, but were not looked into.
         errors: one for each input that is missing, empty or unreadable, and for each unreadable folder below
             one; its message is one line that begins with the input. They are returned, not raised, so that a
             batch reads what is there and reports the rest at its end.
@@ -287,6 +288,7 @@ class FoundImages:
     paths: tuple[Path, ...]
     errors: tuple[ImageError, ...]
     unread: Mapping[str, int] = field(default_factory=dict)
+    below: int = 0
 
 
 def find_images(inputs: str | Path | Iterable[str | Path], *, recursive: bool = False) -> FoundImages:
@@ -304,20 +306,24 @@ def find_images(inputs: str | Path | Iterable[str | Path], *, recursive: bool = 
     paths: dict[str, Path] = {}  # by real path, so that a file reached in two ways is read once
     errors: list[ImageError] = []
     unread: set[str] = set()
+    below: set[str] = set()
     for item in given:
+        if not str(item):  # which Path would take for the current folder
+            errors.append(ImageError("'': is empty; expected the name of a file or folder"))
+            continue
         for found in _expand(Path(item), recursive):
             if isinstance(found, ImageError):
                 errors.append(found)
             elif isinstance(found, _Unread):
-                unread.add(os.path.realpath(found.path))
+                (below if found.path.is_dir() else unread).add(os.path.realpath(found.path))
             else:
                 paths.setdefault(os.path.realpath(found), found)
     kinds = Counter(Path(path).suffix.lower() for path in sorted(unread))
-    return FoundImages(tuple(paths.values()), tuple(errors), kinds)
+    return FoundImages(tuple(paths.values()), tuple(errors), kinds, len(below))
 
 
 class _Unread(NamedTuple):
-    """A picture of a kind that is not read."""
+    """A picture of a kind that is not read, or a folder that is not looked into."""
 
     path: Path
 
@@ -350,7 +356,10 @@ def _images_in(folder: Path, recursive: bool) -> Iterator[Path | ImageError | _U
         yield from (_Unread(Path(parent, name)) for name in files if Path(name).suffix.lower() in UNREAD_SUFFIXES)
         empty = empty and not images
         # os.walk goes on in what is left in this list, in its order
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if not recursive:
+            yield from (_Unread(Path(parent, name)) for name in folders)
+            folders.clear()
     yield from (ImageError(f"{error.filename}: cannot be read: {_one_line(error)}") for error in unreadable)
     if empty and not unreadable:
         depth = (

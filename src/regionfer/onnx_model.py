@@ -503,7 +503,7 @@ def _read(source: Path) -> bytes:
     except FileNotFoundError as error:
         if source.parent == WEIGHTS:
             raise ModelError(f"{source}: the {source.stem} model is missing; install regionfer again") from error
-        raise ModelError(f"{source}: no such model file") from error
+        raise ModelError(f"{source}: no such model file; {' and '.join(SHIPPED)} come with regionfer") from error
     except OSError as error:
         raise ModelError(f"{source}: cannot be read as a model file ({error.strerror})") from error
 

@@ -81,7 +81,8 @@ def check_table(path: str | Path) -> bool:
         raise OutputError(
             f"{path}: unknown kind of table {suffix!r}; expected a name that ends in {' or '.join(TABLE_SUFFIXES)}"
         )
-    return str(path) != "-" and Path(path).is_file() and Path(path).stat().st_size > 0
+    with writing(Path(path)):
+        return str(path) != "-" and Path(path).is_file() and Path(path).stat().st_size > 0
 
 
 @contextmanager
@@ -125,9 +126,13 @@ class _NamedWriter:
             self._writer.write(result)
 
 
-def is_drawing(image: Path, folder: str | Path) -> bool:
-    """Whether a file is a picture that `PictureFolder` wrote into a folder."""
-    return os.path.realpath(image.parent) == os.path.realpath(folder) and _is_drawn(image)
+def is_drawing(path: Path) -> bool:
+    """Whether a file is a picture that `PictureFolder` wrote: it carries its mark."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("comment") == _MARK
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 class PictureFolder:
@@ -151,6 +156,11 @@ class PictureFolder:
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot be written to; check its permissions")
         self._names = _choose_names(self.folder, [Path(image) for image in images])
+
+    @property
+    def replaced(self) -> int:
+        """How many pictures that were drawn before have names which those to come may take."""
+        return sum(os.path.lexists(self.folder / name) for name in self._names.values())
 
     def save(self, image: str | Path, picture: NDArray[np.uint8]) -> Path:
         """Write the picture (H, W, 3) RGB uint8 of an image as JPEG, and return its path.
@@ -177,20 +187,11 @@ _LONGEST = 65_500
 _MARK = b"drawn by regionfer"
 
 
-def _is_drawn(path: Path) -> bool:
-    """Whether a file carries the mark of `PictureFolder`."""
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get("comment") == _MARK
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-
-
 def _choose_names(folder: Path, images: Sequence[Path]) -> dict[Path, str]:
     originals = {os.path.realpath(image) for image in images}
 
     def is_free(path: Path) -> bool:
-        return os.path.realpath(path) not in originals and (not os.path.lexists(path) or _is_drawn(path))
+        return os.path.realpath(path) not in originals and (not os.path.lexists(path) or is_drawing(path))
 
     taken: set[str] = set()
     names: dict[Path, str] = {}

@@ -329,6 +329,7 @@ class Recognizer:
         come slowly, as from a camera, are better recognised one at a time.
 
         Raises:
+            TypeError: a single path or file is given, or, when it is its turn, what is no image at all.
             ModelError: ``detect`` is False, and the model's regions follow landmarks, which crops lack.
         """
         if not detect and self.model.needs_landmarks:
@@ -336,6 +337,8 @@ class Recognizer:
                 f"{self.model}: its regions follow the landmarks, which are found in photos only; "
                 "give photos, or choose a model with fixed regions"
             )
+        if isinstance(images, str | bytes | Path):
+            raise TypeError(f"expected images one after the other, such as a list of paths, got {images!r}")
         options = _Options(channel_order, min_confidence, detect, keep_images)
         return self._stream(images, options, batch_size, group_size)
 

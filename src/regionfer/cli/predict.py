@@ -1,9 +1,10 @@
 """``regionfer predict``: photos to a table of faces, and pictures with the faces drawn."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from regionfer.images import FoundImages
     from regionfer.output import PictureFolder, TableWriter
     from regionfer.recognizer import Outcome
     from regionfer.results import Expressions, Face
@@ -81,23 +83,30 @@ def command(
     check_detecting(ctx, not no_detect)
     if no_detect and is_given(ctx, "on_no_face"):
         raise click.UsageError("--on-no-face is about faces that are looked for, and here each image is one face")
+    for option, place in (("--output", output), ("--draw", draw)):
+        if place == "":
+            raise click.UsageError(f"{option} is empty; expected a name")
     found = find_images(inputs, recursive=recursive)
     recognizer = open_recognizer(model, weights, max_risk=max_risk)
+    replaced = output is not None and check_table(output)
     if output is not None:
-        there = check_table(output)
         check_writable(output)
-        if not found.paths:
-            output = None  # of no image: what is there already stays as it is
-        elif there:
-            click.echo(f"{output}: is there already, and is replaced", err=True)
+        if Path(output).absolute() in {path.absolute() for path in found.paths}:
+            raise OutputError(f"{output}: is among the images; give the table another name")
+    named = {Path(name).absolute() for name in inputs}
+    paths = [path for path in found.paths if path.absolute() in named or not is_drawing(path)]
     screen = _ScreenTable()
     with ExitStack() as stack:
         stack.callback(screen.print)  # whatever happens: what was computed is not lost
-        paths = [path for path in found.paths if draw is None or not is_drawing(path, draw)]
         pictures = None if draw is None else PictureFolder(draw, paths)
-        if drawn := len(found.paths) - len(paths):
-            click.echo(f"{draw}: {counted(drawn, 'picture')} drawn here before, passed over", err=True)
-        table = screen if output is None else stack.enter_context(open_table(output, recognizer.model.card.labels))
+        if pictures is not None and (count := pictures.replaced):
+            click.echo(f"{draw}: holds {counted(count, 'picture')} drawn before that may be replaced", err=True)
+        table: TableWriter = screen
+        if output is not None:
+            if replaced:
+                click.echo(f"{output}: is there already, and is replaced", err=True)
+            labels = recognizer.model.card.labels
+            table = _LateTable(lambda: stack.enter_context(open_table(output, labels)))
         progress = stack.enter_context(_progress(len(paths)))
         run = _Run(table, pictures, on_no_face, lambda line: progress.console.print(line, soft_wrap=True))
         for error in found.errors:
@@ -111,16 +120,40 @@ def command(
             keep_images=draw is not None,
         )
         code = _follow(run, outcomes, progress)
-    _tell_unread(found.unread)
+        if isinstance(table, _LateTable) and run.images > run.failures:
+            table.open()  # if it has no row, no photo had a face
+    _tell_passed_over(found, len(found.paths) - len(paths))
     click.echo(run.summary(interrupted=code == 130), err=True)
+    if code == 130 and output is not None and run.images > run.failures:
+        click.echo(f"{output}: holds what was done till then", err=True)
     ctx.exit(code)
 
 
-def _tell_unread(unread: Mapping[str, int]) -> None:
-    """Pictures in folders that were passed over."""
-    if unread:
-        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in unread.items())
+def _tell_passed_over(found: "FoundImages", drawings: int) -> None:
+    """What lies in folders and was not read."""
+    if found.unread:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.unread.items())
         click.echo(f"passed over, for regionfer does not read them: {kinds}; convert them to JPEG or PNG", err=True)
+    if drawings:
+        click.echo(f"passed over: {counted(drawings, 'picture')} that --draw wrote; name one to have it read", err=True)
+    if found.below:
+        click.echo(f"not looked into: {counted(found.below, 'folder')} below; --recursive does", err=True)
+
+
+class _LateTable:
+    """A table that is opened, and what was there replaced, when the first row comes."""
+
+    def __init__(self, make: "Callable[[], TableWriter]") -> None:
+        self._make = make
+        self._table: TableWriter | None = None
+
+    def open(self) -> "TableWriter":
+        if self._table is None:
+            self._table = self._make()
+        return self._table
+
+    def write(self, result: "Expressions") -> None:
+        self.open().write(result)
 
 
 @dataclass
