@@ -32,9 +32,14 @@ if TYPE_CHECKING:
     "-o",
     metavar="FILE",
     help="Write a table: FILE.csv (a row a face), FILE.jsonl (a line an image), or - for CSV on the screen. "
-    "A FILE that is there already is replaced.",
+    "A FILE that is there already is replaced once a photo was read.",
 )
-@click.option("--draw", metavar="DIR", help="Write each photo with faces to DIR, with the faces drawn.")
+@click.option(
+    "--draw",
+    metavar="DIR",
+    help="Write each photo with faces to DIR, with the faces drawn. Of the files there only pictures drawn before are "
+    "replaced.",
+)
 @model_option
 @weights_option
 @click.option("--recursive", "-r", is_flag=True, help="Look in the folders below a folder, too.")
