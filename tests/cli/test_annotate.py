@@ -134,6 +134,14 @@ def test_an_error_speaks_of_what_was_typed(run):
     assert "annotate run" not in told
 
 
+def test_what_is_passed_over_is_told(run, album, tiny_path, tmp_path):
+    (album / "x.HEIC").write_bytes(b"")
+    (album / "below").mkdir()
+    lines = run(album, "--out", tmp_path / "t.csv", "--model", tiny_path).stderr.splitlines()
+    assert "passed over, for regionfer does not read them: 1 .heic; convert them to JPEG or PNG" in lines
+    assert "not looked into: 1 folder below; --recursive does" in lines
+
+
 def test_help_has_both(run):
     told = run("--help").stdout
     for word in ("--out FILE", "--no-detect", "export", "import", "lists", "DIR|TABLE", "COMMAND"):

@@ -65,6 +65,14 @@ def test_no_detect_and_no_pictures(run, album, tmp_path):
     assert "<img" not in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
+def test_what_is_passed_over_is_told(run, album):
+    (album / "x.heic").write_bytes(b"")
+    (album / "below").mkdir()
+    lines = run(album, "--kinds", "blur").stderr.splitlines()
+    assert "passed over, for regionfer does not read them: 1 .heic; convert them to JPEG or PNG" in lines
+    assert "not looked into: 1 folder below; --recursive does" in lines
+
+
 def test_dataset_with_a_baseline(run, own, save_model, make_card):
     other = save_model(make_card(name="other"), seed=3)
     result = run("--dataset", "folder", "--data", own, "--baseline", other, "--limit", 9, "--json", "-")

@@ -1,7 +1,7 @@
 """What is annotated: a folder of photos, a table that lists them, or a dataset that regionfer reads."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +33,7 @@ class Inputs:
         classes: the dataset's classes.
         manifest: the dataset, if it is one.
         unreadable: for each folder that could not be looked into, why.
+        unread, below: as in `regionfer.images.FoundImages`.
     """
 
     dataset: str
@@ -45,6 +46,8 @@ class Inputs:
     classes: tuple[str, ...] = ()
     manifest: Manifest | None = None
     unreadable: tuple[str, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
+    below: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -114,8 +117,18 @@ def read_inputs(
         raise DatasetError(f"{found.errors[0]}{known}")
     names = tuple(path.relative_to(root).as_posix() for path in found.paths)
     none, first = (None,) * len(names), (0,) * len(names)
-    unreadable = tuple(str(error) for error in found.errors)
-    return Inputs(root.resolve().name, PHOTOS, root.resolve(), names, none, none, first, unreadable=unreadable)
+    return Inputs(
+        dataset=root.resolve().name,
+        reader=PHOTOS,
+        root=root.resolve(),
+        names=names,
+        labels=none,
+        splits=none,
+        first_faces=first,
+        unreadable=tuple(map(str, found.errors)),
+        unread=found.unread,
+        below=found.below,
+    )
 
 
 def _from_manifest(place: Path, reader: str, manifest: Manifest) -> Inputs:

@@ -7,7 +7,7 @@ Exit codes: 0 all went well; 1 some inputs failed; 2 nothing was done, because t
 names for all the work (model, output), is wrong; 130 interrupted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,15 @@ def tell_failures(errors: Sequence[str], listed: str) -> None:
         click.echo(error, err=True)
     if len(errors) > SHOWN:
         click.echo(f"... and {len(errors) - SHOWN:,} more, {listed}", err=True)
+
+
+def tell_passed_over(unread: Mapping[str, int], below: int) -> None:
+    """What lies in folders of photos and is not read, as `regionfer.images.FoundImages` has it."""
+    if unread:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in unread.items())
+        click.echo(f"passed over, for regionfer does not read them: {kinds}; convert them to JPEG or PNG", err=True)
+    if below:
+        click.echo(f"not looked into: {counted(below, 'folder')} below; --recursive does", err=True)
 
 
 def where_listed(json_file: str | None, report: str | None) -> str:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, plain, tell_failures, tell_findings
+from regionfer.cli import (
+    check_detecting,
+    counted,
+    is_given,
+    min_confidence_option,
+    plain,
+    tell_failures,
+    tell_findings,
+    tell_passed_over,
+)
 from regionfer.cli.models import model_option, open_recognizer
 
 if TYPE_CHECKING:
@@ -112,6 +121,7 @@ def run(
     check_detecting(ctx, not is_crops(inputs) if detect is None else detect)
     if there:
         click.echo(f"{out}: is there already, and is replaced", err=True)
+    tell_passed_over(inputs.unread, inputs.below)
     if (manifest := inputs.manifest) is not None:
         tell_findings(manifest.findings)
         dropped = manifest.dropped.of_splits(splits) if splits else manifest.dropped

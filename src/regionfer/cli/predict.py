@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, counted, is_given, min_confidence_option
+from regionfer.cli import check_detecting, counted, is_given, min_confidence_option, tell_passed_over
 from regionfer.cli.figures import check_writable
 from regionfer.cli.models import batch_size_option, model_option, open_recognizer, weights_option
 from regionfer.errors import OutputError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from regionfer.images import FoundImages
     from regionfer.output import PictureFolder, TableWriter
     from regionfer.recognizer import Outcome
     from regionfer.results import Expressions, Face
@@ -127,22 +126,13 @@ def command(
         code = _follow(run, outcomes, progress)
         if isinstance(table, _LateTable) and run.images > run.failures:
             table.open()  # if it has no row, no photo had a face
-    _tell_passed_over(found, len(found.paths) - len(paths))
+    tell_passed_over(found.unread, found.below)
+    if drawn := len(found.paths) - len(paths):
+        click.echo(f"passed over: {counted(drawn, 'picture')} that --draw wrote; name one to have it read", err=True)
     click.echo(run.summary(interrupted=code == 130), err=True)
     if code == 130 and output is not None and run.images > run.failures:
         click.echo(f"{output}: holds what was done till then", err=True)
     ctx.exit(code)
-
-
-def _tell_passed_over(found: "FoundImages", drawings: int) -> None:
-    """What lies in folders and was not read."""
-    if found.unread:
-        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.unread.items())
-        click.echo(f"passed over, for regionfer does not read them: {kinds}; convert them to JPEG or PNG", err=True)
-    if drawings:
-        click.echo(f"passed over: {counted(drawings, 'picture')} that --draw wrote; name one to have it read", err=True)
-    if found.below:
-        click.echo(f"not looked into: {counted(found.below, 'folder')} below; --recursive does", err=True)
 
 
 class _LateTable:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures, where_listed
+from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures, tell_passed_over, where_listed
 from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
@@ -189,6 +189,7 @@ def _of_photos(
     found = find_images(map(Path, inputs), recursive=recursive)
     if not found.paths:
         raise found.errors[0]
+    tell_passed_over(found.unread, found.below)
     failures = {str(error).partition(": ")[0]: str(error) for error in found.errors}
     return PhotoFaces(found.paths, detect, min_confidence, limit, seed, failures)
 
