@@ -7,7 +7,6 @@ import re
 import cv2
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from regionfer.faces import MTCNN, head_pose
 from regionfer.faces.pose import rotation
@@ -59,13 +58,6 @@ def test_turning_agrees_with_the_five_landmarks(pose, made, heads):
     for degrees in (-25, 25):
         found = MTCNN().detect(pose.turned(face, degrees)[0])
         assert head_pose(found.landmarks[:1])[0, 2] == pytest.approx(degrees, abs=6)
-
-
-def test_auc_is_scikit_learn_s(pose):
-    rng = np.random.default_rng(0)
-    positive = rng.uniform(size=200) < 0.3
-    scores = (rng.normal(size=200) + positive).round(1)  # with ties
-    assert pose.auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
 
 
 def test_the_whole_turn_is_small_where_a_profile_s_pitch_and_roll_are_confused(pose):
