@@ -151,6 +151,11 @@ class TestPictures:
         ]
         assert PictureFolder(tmp_path, [*images, "x/d.png"]).replaced == 3
 
+    def test_the_mark_is_looked_for_without_a_word_about_large_photos(self, tmp_path, monkeypatch):
+        drawn = PictureFolder(tmp_path, ["a.png"]).save("a.png", PICTURE)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # of which Image.open warns, and the tests fail on warnings
+        assert is_drawing(drawn)
+
     def test_picture_that_cannot_be_written(self, tmp_path):
         name = "a" * 252  # which has no room for a suffix
         with pytest.raises(OutputError, match=r"a\.jpg: cannot be written: File name too long"):

@@ -315,7 +315,7 @@ def find_images(inputs: str | Path | Iterable[str | Path], *, recursive: bool = 
             if isinstance(found, ImageError):
                 errors.append(found)
             elif isinstance(found, _Unread):
-                (below if found.path.is_dir() else unread).add(os.path.realpath(found.path))
+                (below if found.is_folder else unread).add(os.path.realpath(found.path))
             else:
                 paths.setdefault(os.path.realpath(found), found)
     kinds = Counter(Path(path).suffix.lower() for path in sorted(unread))
@@ -326,6 +326,7 @@ class _Unread(NamedTuple):
     """A picture of a kind that is not read, or a folder that is not looked into."""
 
     path: Path
+    is_folder: bool
 
 
 def _expand(item: Path, recursive: bool) -> Iterator[Path | ImageError | _Unread]:
@@ -353,12 +354,13 @@ def _images_in(folder: Path, recursive: bool) -> Iterator[Path | ImageError | _U
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         images = sorted(name for name in files if _counts_as_image(name) and not _is_pipe(Path(parent, name)))
         yield from (Path(parent, name) for name in images)
-        yield from (_Unread(Path(parent, name)) for name in files if Path(name).suffix.lower() in UNREAD_SUFFIXES)
+        unread = (name for name in files if _counts_as_image(name, UNREAD_SUFFIXES))
+        yield from (_Unread(Path(parent, name), is_folder=False) for name in unread)
         empty = empty and not images
         # os.walk goes on in what is left in this list, in its order
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if not recursive:
-            yield from (_Unread(Path(parent, name)) for name in folders)
+            yield from (_Unread(Path(parent, name), is_folder=True) for name in folders)
             folders.clear()
     yield from (ImageError(f"{error.filename}: cannot be read: {_one_line(error)}") for error in unreadable)
     if empty and not unreadable:
@@ -375,5 +377,5 @@ def _is_pipe(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _counts_as_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+def _counts_as_image(name: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> bool:
+    return Path(name).suffix.lower() in suffixes and not name.startswith(".")

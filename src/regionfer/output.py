@@ -14,7 +14,7 @@ from typing import Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from regionfer.errors import OutputError, writing
 from regionfer.labels import LABELS
@@ -129,9 +129,10 @@ class _NamedWriter:
 def is_drawing(path: Path) -> bool:
     """Whether a file is a picture that `PictureFolder` wrote: it carries its mark."""
     try:
-        with Image.open(path) as picture:
+        # The header alone, and as no other format: Image.open tries all, and warns of large photos.
+        with JpegImagePlugin.JpegImageFile(path) as picture:
             return picture.info.get("comment") == _MARK
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError):
         return False
 
 

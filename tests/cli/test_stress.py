@@ -73,6 +73,12 @@ def test_what_is_passed_over_is_told(run, album):
     assert "not looked into: 1 folder below; --recursive does" in lines
 
 
+def test_an_empty_name_is_not_the_current_folder(run, album, monkeypatch):
+    monkeypatch.chdir(album)
+    result = run("")
+    assert (result.exit_code, "'': is empty" in result.stderr) == (2, True)
+
+
 def test_dataset_with_a_baseline(run, own, save_model, make_card):
     other = save_model(make_card(name="other"), seed=3)
     result = run("--dataset", "folder", "--data", own, "--baseline", other, "--limit", 9, "--json", "-")

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +29,15 @@ from regionfer.ablation.runs import (
     claim,
     has_run,
     limited,
+    load_arrays,
     run_identity,
+    save_arrays,
     with_landmarks,
 )
 from regionfer.ablation.table import AblationTable
 from regionfer.errors import CheckpointError, DatasetError, RecipeError, RegionferError, writing
 from regionfer.faces import MTCNN, FaceDetector
 from regionfer.pace import Pace, measure_pace
-from regionfer.training.checkpoint import replace_file
 from regionfer.training.data import FaceData
 from regionfer.training.loop import train
 from regionfer.training.recipe import Recipe, require_files
@@ -214,7 +213,7 @@ def _landmarks(
                 kept[key] = find_landmarks(data.faces.numpy(), detector, workers=settings.workers, advance=advance)
             with writing(settings.out):
                 settings.out.mkdir(parents=True, exist_ok=True)
-            replace_file(path, partial(_save_landmarks, kept))
+            save_arrays(kept, path)
         found.append(kept[key])
     return found
 
@@ -222,16 +221,9 @@ def _landmarks(
 def _kept_landmarks(path: Path) -> dict[str, NDArray[np.float32]]:
     """Landmarks by a hash of their faces; none where there are none, or the file is damaged."""
     try:
-        # Opened here, for numpy leaves a damaged file open.
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, BadZipFile):
+        return load_arrays(path)
+    except CheckpointError:
         return {}
-
-
-def _save_landmarks(landmarks: Mapping[str, NDArray[np.float32]], path: Path) -> None:
-    with path.open("wb") as file:  # given a name, numpy would put its own suffix behind it
-        np.savez(file, **landmarks)  # type: ignore[arg-type]
 
 
 def _common_backbone(recipe: Recipe, corpus: Corpus, settings: Settings, report: Report) -> Path:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from regionfer.errors import CheckpointError, OutputError, RecipeError
 from regionfer.models.classifier import mirror_points
 from regionfer.onnx_model import ExpressionModel
-from regionfer.training.checkpoint import load_checkpoint
+from regionfer.training.checkpoint import load_checkpoint, replace_file
 from regionfer.training.data import FaceData
 from regionfer.training.export import export
 from regionfer.training.loop import train
@@ -123,7 +123,7 @@ class Runs:
         for name, faces in corpus.conditions.items():
             if name not in answers:
                 answers[name] = answer(exported, faces, landmarks, flip=recipe.test_time_flip)
-                _save_answers(answers, folder / UNFINISHED)
+                save_arrays(answers, folder / UNFINISHED)
         (folder / UNFINISHED).replace(folder / ANSWERS)
         return answers
 
@@ -215,23 +215,38 @@ def load_answers(folder: Path, name: str = ANSWERS) -> dict[str, NDArray[np.floa
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    path = folder / name
+    try:
+        return load_arrays(folder / name)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete it to have the run measured again") from error
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    """What `save_arrays` wrote.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
     try:
         # Opened here, for numpy leaves a damaged file open.
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}; delete it to have the run measured again") from error
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
 
 
-def _save_answers(answers: Probabilities, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **answers)  # type: ignore[arg-type]
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path.parent}: cannot be written to: {error.strerror or error}") from error
+def save_arrays(arrays: Mapping[str, NDArray[np.float32]], path: Path) -> None:
+    """Write arrays by name, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:  # given a name, numpy would put its own suffix behind it
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    replace_file(path, write)
 
 
 def limited(data: FaceData, count: int | None) -> FaceData:

@@ -340,9 +340,9 @@ def _print_card(card: "PreparedCard", folder: str) -> None:
 
 
 def _failures(card: "PreparedCard", *, strict: bool) -> int:
-    # A photo in which no face is found was read all the same.
     from regionfer.preparation import FACELESS
 
+    # A photo in which no face is found was read all the same.
     harmless = frozenset[str]() if strict else FACELESS
     return sum(count for reason, count in card.misses.items() if reason not in harmless)
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,13 +107,19 @@ def command(
         if pictures is not None and (count := pictures.replaced):
             click.echo(f"{draw}: holds {counted(count, 'picture')} drawn before that may be replaced", err=True)
         table: TableWriter = screen
-        if output is not None:
-            if replaced:
-                click.echo(f"{output}: is there already, and is replaced", err=True)
-            labels = recognizer.model.card.labels
-            table = _LateTable(lambda: stack.enter_context(open_table(output, labels)))
         progress = stack.enter_context(_progress(len(paths)))
-        run = _Run(table, pictures, on_no_face, lambda line: progress.console.print(line, soft_wrap=True))
+
+        def say(line: str) -> None:
+            progress.console.print(line, soft_wrap=True)
+
+        def make(place: str) -> "TableWriter":
+            if replaced:
+                say(f"{place}: is there already, and is replaced")
+            return stack.enter_context(open_table(place, recognizer.model.card.labels))
+
+        if output is not None:
+            table = _LateTable(partial(make, output))
+        run = _Run(table, pictures, on_no_face, say)
         for error in found.errors:
             run.images += 1
             run.fail(str(error))

@@ -186,7 +186,7 @@ def _of_photos(
     from regionfer.evaluation import PhotoFaces
     from regionfer.images import find_images
 
-    found = find_images(map(Path, inputs), recursive=recursive)
+    found = find_images(inputs, recursive=recursive)
     if not found.paths:
         raise found.errors[0]
     tell_passed_over(found.unread, found.below)

@@ -49,19 +49,16 @@ def command(
     """
     from regionfer.cli import check_data, tell_failures, tell_findings
     from regionfer.training.recipe import load_recipe, require_files
-    from regionfer.training.run_files import BEST, LAST
+    from regionfer.training.run_files import BEST, goes_on
 
     overrides = {"seed": seed, "precision": precision, "data.dataset": dataset, "optimiser.batch": batch}
     settings = load_recipe(recipe, {key: value for key, value in overrides.items() if value is not None})
     # All at once, and before the faces are decoded. A run that goes on, or starts from a model, needs no pretraining.
     folder = Path(out or f"runs/{settings.name}")
-    begun = (folder / LAST).is_file()
-    if begun and not resume:
-        raise CheckpointError(f"{folder}: holds a run already; give --resume to go on with it, or another folder")
-    goes_on = begun and resume
-    if not goes_on and start is not None and start != "default" and not Path(start).is_file():
+    resumed = goes_on(folder, resume=resume)
+    if not resumed and start is not None and start != "default" and not Path(start).is_file():
         raise CheckpointError(f"{start}: no such model file or checkpoint to start from")
-    require_files(settings, *(() if goes_on or start else ("model",)), "teacher", "attributes")
+    require_files(settings, *(() if resumed or start else ("model",)), "teacher", "attributes")
     check_data(data)
     # Only now: torch takes seconds, which a mistyped path need not cost.
     from regionfer.training.loop import leave_processes, train

@@ -35,7 +35,7 @@ from regionfer.training.optimisation import build_optimiser, learning_rate, movi
 from regionfer.training.origin import gather_pretraining, learned, learned_by, sources
 from regionfer.training.pretraining import load_model_file, load_whole, require_pose_head
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
-from regionfer.training.run_files import BEST, LAST
+from regionfer.training.run_files import BEST, LAST, goes_on
 from regionfer.training.step import Losses, Step, draw_step, part_losses
 from regionfer.training.teacher import averaged_targets, taught_targets
 
@@ -92,9 +92,7 @@ def train(
         )
     if validation is not None and not len(validation):
         raise DatasetError("there are no faces to choose the epoch on; give some, or set data.valid to ''")
-    resumed = (out / LAST).is_file()
-    if resumed and not resume:
-        raise CheckpointError(f"{out}: holds a run already; give --resume to go on with it, or another folder")
+    resumed = goes_on(out, resume=resume)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     if not accelerator.is_main_process:
         progress, report = False, lambda line: None
@@ -113,8 +111,9 @@ def train(
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        board = SummaryWriter(out) if run.accelerator.is_main_process else None
     run.targets = taught_targets(run.targets, recipe.teacher, accelerator, training, classes, out, report)
+    with writing(out):
+        board = SummaryWriter(out) if run.accelerator.is_main_process else None
     with nullcontext() if board is None else board:
         while run.epoch < recipe.optimiser.epochs:
             row = run.train_epoch()

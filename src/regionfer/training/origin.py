@@ -41,7 +41,7 @@ def pretraining_of(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[F
         return found
     if isinstance(found, Mapping):
         return [dict(found)]
-    model = recipe.get("model", {})
+    model = recipe.get("model", {}) if isinstance(recipe, Mapping) else {}  # a card may hold anything
     path = model.get("pretrained")
     if not path or data.get("started_from") or data.get("learned_through"):
         return []
