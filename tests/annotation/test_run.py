@@ -340,6 +340,11 @@ class TestBadInput:
         with pytest.raises(DatasetError, match=message):
             read_inputs(tmp_path / place, dataset)
 
+    def test_no_name_is_not_the_current_folder(self, colours, monkeypatch):
+        monkeypatch.chdir(colours(a=RED))
+        with pytest.raises(DatasetError, match="'': is empty"):
+            read_inputs("")
+
     def test_splits_belong_to_a_dataset(self, tmp_path):
         with pytest.raises(DatasetError, match="name it with --dataset"):
             read_inputs(tmp_path, splits=("test",))

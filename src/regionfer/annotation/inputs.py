@@ -101,6 +101,8 @@ def read_inputs(
     Raises:
         DatasetError: there is no image, the table lacks a column, or the folder is not that dataset.
     """
+    if not str(place):  # which Path would take for the current folder
+        raise DatasetError("'': is empty; expected a folder, a photo or a table")
     place = Path(place)
     if recursive and (dataset is not None or place.is_file()):
         raise DatasetError(f"{place}: --recursive looks below a folder of photos; leave it out")

@@ -63,7 +63,7 @@ def cut_trunk(network: nn.Module) -> tuple[list[nn.Module], int]:
     stages = _grouped(layers(network))
     if isinstance(network, models.VGG):
         stages.append(_connected(network))
-    return stages, _channels(stages)
+    return stages, channels_after(stages)
 
 
 def network_names(network: nn.Module, stages: Sequence[nn.Module]) -> dict[str, str]:
@@ -84,8 +84,8 @@ def _grouped(layers: Iterable[nn.Module]) -> list[nn.Module]:
     return [group[0] if len(group) == 1 else nn.Sequential(*group) for group in groups]
 
 
-def _channels(stages: Sequence[nn.Module]) -> int:
-    """Channels of the last map."""
+def channels_after(stages: Iterable[nn.Module]) -> int:
+    """Channels of the map that stages make of a picture; batch norms do not learn from finding out."""
     network = nn.Sequential(*stages).eval()
     weight = next(network.parameters())
     with torch.inference_mode():

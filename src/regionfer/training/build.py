@@ -13,6 +13,7 @@ from regionfer.models.attributes import AttributeHeads
 from regionfer.models.backbones import Backbone, Preprocessing, build_backbone
 from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
+from regionfer.models.trunks import channels_after
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.pretraining import load_pretrained, require_pose_head
 from regionfer.training.recipe import ModelRecipe, Recipe, RegionsRecipe, parse_recipe
@@ -121,10 +122,7 @@ def _heads(recipe: Recipe, backbone: Backbone) -> AttributeHeads | None:
             f"recipe {recipe.name}: attributes.stage must be in {first}..{stages - 1}, from model.crop_stage to the "
             f"last of {recipe.model.backbone}, got {recipe.attributes.stage}"
         )
-    backbone.eval()  # for batch norms learn from what they see in training
-    with torch.inference_mode():
-        channels = int(backbone(torch.zeros(1, 3, 96, 96), stop=recipe.attributes.stage).shape[1])
-    backbone.train()
+    channels = channels_after(backbone.stages[: recipe.attributes.stage])
     return AttributeHeads(channels, pose=recipe.attributes.pose is not None)
 
 
