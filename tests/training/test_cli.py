@@ -312,7 +312,8 @@ def test_progress_in_a_log(own_faces: Path, recipe: Path, tmp_path: Path, monkey
     trained = run("train", recipe, "--data", own_faces, "--out", tmp_path / "run")
     told = [line for line in trained.stderr.splitlines() if line.startswith("epoch 1 of 1: ")]
     assert len(told) == 6  # at the start, and after each of six steps but the last
-    assert told[2].startswith("epoch 1 of 1: 2 of 6 steps (33 %), ")
+    assert told[2].startswith("epoch 1 of 1: 16 of 48 faces (33 %), ")
+    assert "epoch 1, validation: 0 of 12 faces (0 %)" in trained.stderr
 
 
 def test_a_batch_given_by_hand(own_faces: Path, recipe: Path, tmp_path: Path) -> None:

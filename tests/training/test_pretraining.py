@@ -21,7 +21,7 @@ from regionfer.onnx_model import ExpressionModel
 from regionfer.training import pretraining
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import Checkpoint, save_checkpoint
-from regionfer.training.pretraining import load_model_file, load_pretrained
+from regionfer.training.pretraining import load_model_file, load_pretrained, load_trained
 from regionfer.training.recipe import Recipe, load_recipe
 
 RECIPES = sorted(
@@ -313,6 +313,21 @@ def test_a_model_file_does_not_keep_batch_norms(
     monkeypatch.setattr(pretraining, "model_file_state", lambda path: folded)
     with pytest.raises(CheckpointError, match=r"m\.onnx: this network has batch norms, and export folded them"):
         load_model_file(classifier, ("a", "b", "c"), "m.onnx", make_recipe())
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"training": {"recipe": {}}, "architecture": {"quantization": {}}}, "computes in integers"),
+        ({"training": {}, "architecture": {}}, "its card has no recipe"),
+    ],
+)
+def test_a_model_file_that_is_no_trained_network(
+    card: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExpressionModel, "load", lambda path: SimpleNamespace(card=SimpleNamespace(**card)))
+    with pytest.raises(CheckpointError, match=rf"m\.onnx: {message}"):
+        load_trained(Path("m.onnx"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -22,6 +22,7 @@ from regionfer.training import loop, teacher
 from regionfer.training.build import load_classifier
 from regionfer.training.checkpoint import load_checkpoint
 from regionfer.training.data import FaceData
+from regionfer.training.display import Display
 from regionfer.training.export import export
 from regionfer.training.inference import predict, predict_shared
 from regionfer.training.loop import BEST, train
@@ -42,7 +43,7 @@ def taught(
 
     def targets(weight: float, faces: FaceData, names: tuple[str, ...] = classes) -> Tensor:
         recipe = TeacherRecipe(checkpoints=(tmp_path / "teacher" / BEST,), weight=weight)
-        return taught_targets(faces.targets, recipe, Accelerator(cpu=True), faces, names, tmp_path)
+        return taught_targets(faces.targets, recipe, Accelerator(cpu=True), faces, names, tmp_path, Display())
 
     return targets
 
@@ -71,9 +72,9 @@ def test_answers_are_kept_for_a_resumed_run_and_are_those_of_these_faces(
 ) -> None:
     looks = []
 
-    def look(*arguments: object) -> object:
+    def look(*arguments: object, **options: object) -> object:
         looks.append(arguments)
-        return predict_shared(*arguments)  # type: ignore[arg-type]
+        return predict_shared(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(teacher, "predict_shared", look)
     one, two = make_faces(20, seed=3), make_faces(20, seed=4)
@@ -92,6 +93,25 @@ def test_answers_are_kept_for_a_resumed_run_and_are_those_of_these_faces(
 def test_a_teacher_of_other_classes_is_refused(taught: Callable[..., Tensor], make_faces: MakeFaces) -> None:
     with pytest.raises(CheckpointError, match=r"best\.safetensors: expected a teacher of a, b, c, found one of"):
         taught(0.5, make_faces(8), ("a", "b", "c"))
+
+
+def test_a_model_file_teaches_as_the_checkpoint_does_that_it_was_made_of(
+    taught: Callable[..., Tensor], make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces, told = make_faces(20, seed=3), []
+    wanted = taught(1.0, faces)
+    checkpoint = load_checkpoint(tmp_path / "teacher" / BEST)
+    model, _ = export(checkpoint, tmp_path / "t.onnx", name="t", version="1", held_out=make_faces(300), max_loss=0.5)
+    assert model.card.temperature != 1  # which a teacher does not need: it answers as the network in training does
+    recipe = TeacherRecipe(checkpoints=(tmp_path / "t.onnx",), weight=1.0)
+    out = tmp_path / "student"
+    out.mkdir()
+    targets = taught_targets(
+        faces.targets, recipe, Accelerator(cpu=True), faces, classes, out, Display(report=told.append)
+    )
+    assert_close(targets, wanted)
+    assert told[0] == f"{tmp_path / 't.onnx'}: looks at 20 training faces"
+    assert told[-1].startswith(f"{tmp_path / 't.onnx'}: teaches, and answers ")
 
 
 def test_a_run_learns_from_its_teacher(

@@ -15,7 +15,7 @@ from regionfer.models.classifier import ExpressionClassifier, LandmarkRegions
 from regionfer.models.ran import Aggregation, RegionAttentionNetwork
 from regionfer.models.trunks import channels_after
 from regionfer.training.checkpoint import Checkpoint
-from regionfer.training.pretraining import load_pretrained, require_pose_head
+from regionfer.training.pretraining import load_pretrained, require_batch_norms, require_pose_head
 from regionfer.training.recipe import ModelRecipe, Recipe, RegionsRecipe, parse_recipe
 
 
@@ -70,7 +70,9 @@ def load_classifier(checkpoint: Checkpoint, source: str = "checkpoint") -> Expre
     """
     recipe = parse_recipe(dict(checkpoint.recipe), source)
     classifier = build_classifier(recipe, len(checkpoint.classes), pretrained=False)
-    require_pose_head(classifier.state_dict(), checkpoint.averaged, source)
+    wanted = classifier.state_dict()
+    require_batch_norms(wanted, checkpoint.averaged, source)
+    require_pose_head(wanted, checkpoint.averaged, source)
     try:
         classifier.load_state_dict(dict(checkpoint.averaged))
     except RuntimeError as error:

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
@@ -20,7 +18,6 @@ from torch.utils.tensorboard import SummaryWriter
 from regionfer.errors import CheckpointError, DatasetError, RecipeError, writing
 from regionfer.metrics import score
 from regionfer.models.classifier import ExpressionClassifier
-from regionfer.progress import ProgressLines
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import (
     Checkpoint,
@@ -30,6 +27,7 @@ from regionfer.training.checkpoint import (
     save_checkpoint,
 )
 from regionfer.training.data import FaceData, blended_targets, class_weights, epoch_size, mixed_seed, step_rows
+from regionfer.training.display import Display
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average, set_training
 from regionfer.training.origin import gather_pretraining, learned, learned_by, sources
@@ -65,9 +63,9 @@ def train(
         start: a model file, or a checkpoint (.safetensors), whose weights to start from instead of the recipe's
             pretraining; "default" for the model that comes with regionfer.
         resume: go on from ``last.safetensors`` where there is one; the result is that of an uninterrupted run.
-        progress: show a bar on standard error.
-        report: called with a line of text at the start and after each epoch, and without a bar also now and then within
-            one.
+        progress: show bars on standard error.
+        report: called with a line of text at the start and after each epoch, and without bars also now and then within
+            one, and while teachers look at the faces.
 
     Returns:
         The checkpoint of the best epoch, by accuracy on ``validation``.
@@ -105,13 +103,14 @@ def train(
         if through := sources(recipe, pretrained=start is None):
             facts["learned_through"] = through
         facts["pretraining"] = gather_pretraining(facts, recipe if start is None else None)
-    run = _Run(accelerator, recipe, classifier, training, classes, facts, progress, report)
+    display = Display(progress, report)
+    run = _Run(accelerator, recipe, classifier, training, classes, facts, display)
     if resumed:
         run.restore(load_checkpoint(out / LAST), out / LAST)
         report(f"resumed after epoch {run.epoch} of {recipe.optimiser.epochs}")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    run.targets = taught_targets(run.targets, recipe.teacher, accelerator, training, classes, out, report)
+    run.targets = taught_targets(run.targets, recipe.teacher, accelerator, training, classes, out, display)
     with writing(out):
         board = SummaryWriter(out) if run.accelerator.is_main_process else None
     with nullcontext() if board is None else board:
@@ -119,7 +118,8 @@ def train(
             row = run.train_epoch()
             line = f"epoch {run.epoch}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
             if validation is not None:
-                probabilities = predict_shared(run.accelerator, run.evaluated, validation)
+                with display.faces(f"epoch {run.epoch}, validation", len(validation)) as advance:
+                    probabilities = predict_shared(run.accelerator, run.evaluated, validation, advance=advance)
                 result = score(validation.labels, probabilities, classes)
                 run.score = result.to_dict()
                 row |= {f"valid_{name}": run.score[name] for name in ("accuracy", "mean_recall", "nll", "ece")}
@@ -173,11 +173,10 @@ class _Run:
         training: FaceData,
         classes: tuple[str, ...],
         data: dict[str, Any],
-        progress: bool,
-        report: Callable[[str], None],
+        display: Display,
     ) -> None:
         self.recipe, self.training, self.classes, self.data = recipe, training, classes, data
-        self.accelerator, self.progress, self.report = accelerator, progress, report
+        self.accelerator, self.display = accelerator, display
         self.parts = _parts(recipe.optimiser, self.accelerator.num_processes, self.accelerator.process_index)
         self.classifier = classifier.to(self.accelerator.device)
         self.classifier.to(memory_format=torch.channels_last)
@@ -279,24 +278,12 @@ class _Run:
         return averaged_targets(targets, weight, self.evaluated, faces, landmarks, self.recipe.precision)
 
     def _progress(self, rows: Iterator[Tensor]) -> Iterator[Tensor]:
-        columns = (
-            TextColumn(f"epoch {self.epoch + 1}/{self.recipe.optimiser.epochs}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[pace]}"),
-            TimeRemainingColumn(),
-        )
-        tell = (lambda line: None) if self.progress else self.report
-        lines = ProgressLines("steps", tell, f"epoch {self.epoch + 1} of {self.recipe.optimiser.epochs}: ")
-        lines.update(0, self.steps)
-        with Progress(*columns, console=Console(stderr=True), disable=not self.progress) as bar:
-            task = bar.add_task("", total=self.steps, pace="")
-            for number, item in enumerate(rows, 1):
+        what = f"epoch {self.epoch + 1} of {self.recipe.optimiser.epochs}"
+        batch = self.recipe.optimiser.batch
+        with self.display.faces(what, self.steps * batch) as advance:
+            for item in rows:
                 yield item
-                lines.update(number, self.steps)
-                speed = bar.tasks[task].speed
-                pace = f"{speed * self.recipe.optimiser.batch:.0f} faces/s" if speed else ""
-                bar.update(task, advance=1, pace=pace)
+                advance(batch)
 
     def checkpoint(self) -> Checkpoint:
         """The run as it stands."""

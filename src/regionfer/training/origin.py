@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from regionfer.training.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
+from regionfer.training.checkpoint import Checkpoint, is_checkpoint
+from regionfer.training.pretraining import load_trained
 from regionfer.training.recipe import Recipe
 from regionfer.training.tfjs import shard_files
 
@@ -53,7 +54,7 @@ def sources(recipe: Recipe, *, pretrained: bool) -> list[Facts]:
     paths = list(recipe.teacher.checkpoints)
     if pretrained and (path := recipe.model.pretrained) and is_checkpoint(path):
         paths.append(path)
-    return [learned_by(load_checkpoint(path)) for path in paths]
+    return [learned_by(load_trained(path)) for path in paths]
 
 
 def learned_by(checkpoint: Checkpoint) -> Facts:

@@ -151,6 +151,19 @@ def require_pose_head(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor],
         )
 
 
+def require_batch_norms(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str | Path) -> None:
+    """Check that weights have the batch norms of a network, which model files do not keep.
+
+    Raises:
+        CheckpointError: they have not.
+    """
+    if any(name.endswith("running_mean") and name not in found for name in wanted):
+        raise CheckpointError(
+            f"{source}: this network has batch norms, and export folded them into the convolutions; give the "
+            "checkpoint that the model file was made of, such as RUN/best.safetensors"
+        )
+
+
 def _require_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
     """Raise unless both have the same names and shapes."""
     require_pose_head(wanted, found, path)
@@ -211,11 +224,7 @@ def load_model_file(
     state = model_file_state(model.source)
     wanted = classifier.state_dict()
     state = _fitted(wanted, state, recipe, model.source, report, same_classes=model.card.labels == classes)
-    if any(name.endswith("running_mean") and name not in state for name in wanted):
-        raise CheckpointError(
-            f"{model.source}: this network has batch norms, and export folded them into the convolutions; start from "
-            "the checkpoint that the model file was made of (--from RUN/best.safetensors)"
-        )
+    require_batch_norms(wanted, state, model.source)
     _require_fit({name: tensor for name, tensor in wanted.items() if not name.endswith(_COUNTER)}, state, model.source)
     classifier.load_state_dict(wanted | state)
     return model.card
@@ -255,10 +264,45 @@ def load_whole(
     return checkpoint
 
 
+def load_trained(path: Path) -> Checkpoint:
+    """A trained network: a checkpoint, or a model file (.onnx) as a checkpoint that cannot be gone on with.
+
+    A model file keeps the averaged weights alone, and its card says by which recipe they were trained.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or the model file computes in integers or has no recipe.
+        ModelError: the model file is missing or is none.
+    """
+    if path.suffix.lower() != ".onnx":
+        return load_checkpoint(path)
+    card = ExpressionModel.load(path).card
+    _require_floats(path, card.architecture)
+    recipe = card.training.get("recipe")
+    if not isinstance(recipe, Mapping):
+        raise CheckpointError(
+            f"{path}: its card has no recipe, which would say how the network is built; give a checkpoint, or a file "
+            "made by 'regionfer export'"
+        )
+    state = model_file_state(path)
+    return Checkpoint(
+        network=state,
+        averaged=state,
+        optimiser={},
+        recipe=recipe,
+        classes=card.labels,
+        epoch=card.training.get("epoch", 0),
+        data={name: value for name, value in card.training.items() if name not in ("recipe", "epoch")},
+    )
+
+
+def _require_floats(path: Path, architecture: Mapping[str, Any]) -> None:
+    if "quantization" in architecture:
+        raise CheckpointError(f"{path}: computes in integers, which cannot be trained on; give the float model")
+
+
 def _require_architecture(path: Path, found: Mapping[str, Any], recipe: Recipe) -> None:
     """Raise unless a file holds a network of the recipe's backbone and aggregation, in single precision."""
-    if "quantization" in found:
-        raise CheckpointError(f"{path}: computes in integers, which cannot be trained on; give the float model")
+    _require_floats(path, found)
     wanted = {name: getattr(recipe.model, name) for name in ("backbone", "aggregation")}
     different = [f"{name} is {found[name]}" for name in wanted if found.get(name, wanted[name]) != wanted[name]]
     if different:

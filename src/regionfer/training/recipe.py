@@ -145,7 +145,8 @@ class TeacherRecipe(_Section):
     """Networks whose answers to the faces as they are become targets, whatever is then done to the faces."""
 
     checkpoints: tuple[Path, ...] = ()
-    """trained networks, whose answers are averaged; relative to the folder that holds the recipe's folder"""
+    """trained networks, whose answers are averaged: checkpoints, or model files (.onnx) with the same classes; relative
+    to the folder that holds the recipe's folder"""
     weight: Share = 0.5
     """part of their answers in the targets; the rest are the targets of [loss]"""
     average_weight: Share = 0.0

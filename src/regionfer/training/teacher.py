@@ -9,7 +9,6 @@ Sources: knowledge distillation (Hinton et al., 2015, arXiv:1503.02531), mean te
 arXiv:1703.01780).
 """
 
-from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,9 +24,11 @@ from regionfer.errors import CheckpointError
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.models.ran import Prediction
 from regionfer.training.build import load_classifier
-from regionfer.training.checkpoint import load_checkpoint, replace_file
+from regionfer.training.checkpoint import replace_file
 from regionfer.training.data import FaceData
+from regionfer.training.display import Display
 from regionfer.training.inference import predict_shared
+from regionfer.training.pretraining import load_trained
 from regionfer.training.recipe import TeacherRecipe
 
 ANSWERS = "teacher.safetensors"
@@ -41,7 +42,7 @@ def taught_targets(
     training: FaceData,
     classes: tuple[str, ...],
     out: Path,
-    report: Callable[[str], None] = lambda line: None,
+    display: Display,
 ) -> Tensor:
     """Mix what teachers answer into the targets.
 
@@ -53,13 +54,14 @@ def taught_targets(
         classes: C class names, in the order of the labels.
         out: the run's folder, which is there. Answers are kept in it, and taken from it where the same teacher has
             looked at the same faces before.
-        report: called with lines of text.
+        display: where it is told what teachers do.
 
     Returns:
         (n, C), rows sum to what they did; the targets themselves where there is no teacher.
 
     Raises:
-        CheckpointError: a teacher is no checkpoint, or tells other classes apart.
+        CheckpointError: a teacher is no trained network, or tells other classes apart.
+        ModelError: a teacher's model file (.onnx) is none.
         OutputError: the answers cannot be written.
     """
     if not recipe.checkpoints:
@@ -73,13 +75,14 @@ def taught_targets(
         teacher = _teacher(path, classes, training.landmarks is not None).to(accelerator.device)
         key = f"{sha256(path.read_bytes()).hexdigest()} {faces}"
         if key not in known:
-            report(f"{path}: looks at {len(rows):,} training faces")
-            known[key] = torch.from_numpy(predict_shared(accelerator, teacher, looked_at))
+            display.report(f"{path}: looks at {len(rows):,} training faces")
+            with display.faces("teacher", len(rows)) as advance:
+                known[key] = torch.from_numpy(predict_shared(accelerator, teacher, looked_at, advance=advance))
             if accelerator.is_main_process:
                 replace_file(out / ANSWERS, partial(save_file, known))
         answers.append(known[key])
         agreed = (answers[-1].argmax(1) == targets[rows].argmax(1)).float().mean()
-        report(f"{path}: teaches, and answers {agreed:.1%} of the training faces as they are labelled")
+        display.report(f"{path}: teaches, and answers {agreed:.1%} of the training faces as they are labelled")
     taught = targets.clone()
     taught[rows] = (1 - recipe.weight) * targets[rows] + recipe.weight * torch.stack(answers).mean(0)
     return taught
@@ -116,7 +119,7 @@ def averaged_targets(
 
 
 def _teacher(path: Path, classes: tuple[str, ...], has_landmarks: bool) -> ExpressionClassifier:
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_trained(path)
     if not has_landmarks and dict(checkpoint.recipe).get("regions", {}).get("generator") == "landmark":
         raise CheckpointError(
             f"{path}: this teacher's regions follow landmarks, which the training faces lack; find them with "
