@@ -6,7 +6,6 @@ model and the writing of the table count.
 """
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
-from batching import EXAMPLES, seconds
+from batching import EXAMPLES, cores, seconds
 from PIL import Image
 
 from regionfer.annotation import AttributeTable
@@ -29,25 +28,30 @@ SIDE = 112
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=2000, help="how many; 2,000 if not given")
+    parser.add_argument("--faces", type=int, help="how many crops of the examples; 2,000 if not given")
     parser.add_argument("--dataset", help="name of a dataset of crops, instead")
     parser.add_argument("--data", help="its folder")
-    parser.add_argument("--split", default="valid")
+    parser.add_argument("--split", help="its split; valid if not given")
     parser.add_argument("--model", help="model file; the shipped one if not given")
     arguments = parser.parse_args()
+    if (arguments.dataset is None) != (arguments.data is None):
+        parser.error("--dataset and --data belong together")
+    if arguments.dataset is None and arguments.split is not None:
+        parser.error("--split is one of a dataset; give --dataset and --data")
+    if arguments.dataset is not None and arguments.faces is not None:
+        parser.error("--faces is about the crops of the examples; a dataset is taken whole")
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "faces.parquet")
         given = ("--model", arguments.model) if arguments.model else ()
         if arguments.dataset:
-            inputs = (arguments.data, "--dataset", arguments.dataset, "--split", arguments.split)
+            inputs = (arguments.data, "--dataset", arguments.dataset, "--split", arguments.split or "valid")
         else:
-            inputs = (str(make_crops(Path(folder, "crops"), arguments.faces)), "--no-detect")
+            inputs = (str(make_crops(Path(folder, "crops"), arguments.faces or 2000)), "--no-detect")
         taken = seconds(lambda: subprocess.run([*COMMAND, *inputs, "--out", str(table), *given], check=True))
         faces = len(AttributeTable.read(table))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # tells what the work costs where other work runs beside it
     busy = used.ru_utime + used.ru_stime
-    print(f"{faces} crops in {taken:.1f} s on {cores} cores: {faces / taken:.1f} faces/s")
+    print(f"{faces} crops in {taken:.1f} s on {cores()} cores: {faces / taken:.1f} faces/s")
     print(f"{1000 * busy / faces:.1f} ms of processor time a face, peak memory {used.ru_maxrss / 1024:.0f} MiB")
 
 

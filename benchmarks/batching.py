@@ -56,8 +56,9 @@ def main() -> None:
             f"{len(paths) / wall:6.1f} photos/s, {1000 * processor / len(paths):5.1f} ms of processor time a photo"
         )
         print(f"{name:10}  {wall:6.2f} s  {per_photo}")
-    ratio, bound = min(alone)[0] / min(together)[0], cores() * min(alone)[0] / min(each[1] for each in together)
-    print(f"ratio       {ratio:6.2f}, at most {bound:.2f} on {cores()} cores")
+    used = min(arguments.threads or cores(), cores())
+    ratio, bound = min(alone)[0] / min(together)[0], used * min(alone)[0] / min(each[1] for each in together)
+    print(f"ratio       {ratio:6.2f}, at most {bound:.2f} on cores: {used}")
 
 
 def make_photos(folder: Path, count: int) -> list[str]:

@@ -26,14 +26,17 @@ def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figure", type=Path)
-    parser.add_argument("--table", type=Path, help="table.json of an ablation with rows stage-K")
+    parser.add_argument("--table", type=Path, help="table.json of an ablation with rows stage-K, of the same --size")
     parser.add_argument("--size", type=int, default=96, help="side of the networks' input, pixels")
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    costs = measure(arguments.size, arguments.threads, arguments.rounds)
+    import_pyplot()  # what lacks is to show before minutes of measuring
     table = {} if arguments.table is None else json.loads(arguments.table.read_text(encoding="utf-8"))
     accuracies = read_accuracies(table)
+    if arguments.table is not None and not accuracies.keys() & set(STAGES):
+        parser.error(f"{arguments.table}: expected the table of an ablation with rows stage-K, found none")
+    costs = measure(arguments.size, arguments.threads, arguments.rounds)
     for stage, cost in costs.items():
         accuracy = f"{accuracies[stage]['mean']:8.2%}" if stage in accuracies else "       –"
         print(f"stage {stage:2}: {cost:5.2f} times the plain backbone, accuracy {accuracy}")
@@ -67,13 +70,19 @@ def read_facts(table: Mapping[str, Any]) -> str:
     return f"\n{measured_on}; {facts['n']:,} faces to learn from"
 
 
-def draw(costs: dict[int, float], accuracies: dict[int, dict[str, Any]], title: str, path: Path) -> None:
-    """Accuracy with its interval against cost, and below it cost by stage."""
+def import_pyplot() -> Any:
+    """Matplotlib, of the extra `report`, drawing to files."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def draw(costs: dict[int, float], accuracies: dict[int, dict[str, Any]], title: str, path: Path) -> None:
+    """Accuracy with its interval against cost, and below it cost by stage."""
+    pyplot = import_pyplot()
     figure, axes = pyplot.subplots(2 if accuracies else 1, figsize=(6.4, 6.4 if accuracies else 3.2), squeeze=False)
     if accuracies:
         _draw_trade(axes[0, 0], costs, accuracies)

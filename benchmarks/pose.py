@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="face crops of one split")
     parser.add_argument("labels", type=Path, help="pose.csv")
-    parser.add_argument("models", type=Path, nargs="*", help="model files with an output 'pose'")
+    parser.add_argument("models", nargs="*", help="model files with an output 'pose', or those that ship by name")
     parser.add_argument("--split", default="valid", help="rows of pose.csv that are meant")
     parser.add_argument(
         "--faces",
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--mesh", type=Path, help="facemesh.json: check Face Mesh too")
     arguments = parser.parse_args()
     estimators: dict[str, Estimator] = {
-        path.stem: of_model(load_model(path), upright=not arguments.one_look) for path in arguments.models
+        path: of_model(load_model(path), upright=not arguments.one_look) for path in arguments.models
     }
     estimators["five landmarks"] = of_landmarks(MTCNN())
     if arguments.mesh:
@@ -140,7 +140,7 @@ def by_yaw(name: str, poses: Poses, truth: Poses, bins: Sequence[tuple[int, int]
 
 def distances(name: str, poses: Poses, truth: Poses) -> str:
     """How far poses are from the truth, by axis and as a whole."""
-    return spread(name, np.column_stack([poses - truth, turns_between(poses, truth)]))
+    return spread(name, np.column_stack([_differences(poses, truth), turns_between(poses, truth)]))
 
 
 def turns_between(poses: Poses, others: Poses) -> NDArray[np.float64]:
@@ -179,13 +179,18 @@ def turned(faces: Faces, degrees: float) -> Faces:
 
 def mirror_errors(poses: Poses, of_mirrored: Poses) -> Poses:
     """What is left of the answers to mirrored faces less the mirrored answers; 0 where an estimator is consistent."""
-    return of_mirrored - poses * MIRROR
+    return _differences(of_mirrored, poses * MIRROR)
 
 
 def turn_errors(poses: Poses, after: Poses, degrees: float) -> Poses:
     """What is left of the answers to turned faces less the turned answers: roll follows, yaw and pitch stay."""
-    errors = after - poses
-    errors[:, 2] = (errors[:, 2] - degrees + 180) % 360 - 180
+    return _differences(after, poses + (0, 0, degrees))
+
+
+def _differences(poses: Poses, others: Poses) -> Poses:
+    """Poses less others, of each axis; rolls of -179 and 179 degrees are 2 apart."""
+    errors = poses - others
+    errors[:, 2] = (errors[:, 2] + 180) % 360 - 180
     return errors
 
 
@@ -237,8 +242,8 @@ def _read(path: Path) -> Faces:
     return image  # type: ignore[return-value]
 
 
-def load_model(path: Path) -> Classifier:
-    """A model that tells the pose, from a file."""
+def load_model(path: str) -> Classifier:
+    """A model that tells the pose, from a file or by the name of one that ships."""
     model = ExpressionModel.load(path, threads=1)
     if "pose" not in model.heads:
         raise SystemExit(

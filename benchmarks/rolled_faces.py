@@ -24,7 +24,6 @@ from regionfer.metrics import wilson_interval
 from regionfer.onnx_model import Classifier, ModelOutput
 from regionfer.upright import Look, look_at
 
-SHIPPED = Path(__file__).parents[1] / "src/regionfer/weights/default.onnx"
 STEP = 15  # degrees
 FRONTAL, PROFILE = 30, 45  # degrees of |yaw|: up to, and beyond
 OFF = 30  # degrees
@@ -46,7 +45,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="face crops")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="model file; the shipped one if not given")
+    parser.add_argument("--model", default="default", help="model file; the shipped one if not given")
     parser.add_argument("--faces", type=int, default=140, help="how many of either kind, at most")
     arguments = parser.parse_args()
     model = Counted(load_model(arguments.model))

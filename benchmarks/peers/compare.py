@@ -9,6 +9,7 @@ largest of the other seven counts.
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ THEIR_NAMES = {
     "fearful": "fear",
 }
 OURS = "regionfer"
+SCRIPT = "answer.mjs"
 
 
 def main() -> None:
@@ -50,6 +52,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2)
     arguments = parser.parse_args()
     libraries = _libraries(arguments.environments, arguments.model)
+    for name, library in libraries.items():
+        if shutil.which(library.command[0]) is None:
+            parser.error(f"{name}: no {library.command[0]}; benchmarks/peers/setup.sh makes the environments")
+    modules = arguments.environments / "face-api"
+    if not (modules / "node_modules").is_dir():
+        parser.error(f"{modules}: no node_modules; benchmarks/peers/setup.sh makes the environments")
+    shutil.copy(HERE / "face-api" / SCRIPT, modules)  # Node looks for modules beside the script
     valid = None if arguments.data is None else _seven_classes(arguments.data)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -74,10 +83,10 @@ def _libraries(environments: Path, models: list[str]) -> dict[str, Library]:
     fer = [str(environments / "fer/bin/python"), str(HERE / "fer/answer.py")]
     return {
         OURS: Library(ours, []),
-        **{f"{OURS}, {Path(model).name}": Library(ours, [model]) for model in models},
+        **{f"{OURS}, {model}": Library(ours, [model]) for model in models},
         "FER, Haar cascade": Library(fer, []),
         "FER, mtcnn=True": Library(fer, ["mtcnn"]),
-        "face-api.js, WASM": Library(["node", str(environments / "face-api/answer.mjs")], []),
+        "face-api.js, WASM": Library(["node", str(environments / "face-api" / SCRIPT)], []),
     }
 
 
@@ -110,10 +119,10 @@ def _run(
 
 def _print_speed(results: dict[str, dict[str, Any]], photos: int) -> None:
     ours = statistics.median(results[OURS]["seconds"])
-    print(f"{'':28} photos/s   times as long   faces found   first answers after")
+    print(f"{'':28} photos/s   times as long   faces found   first round took")
     for name, result in results.items():
         taken = statistics.median(result["seconds"])
-        print(f"{name:28} {photos / taken:8.1f} {taken / ours:15.2f} {result['found']:13} {result['start']:16.1f} s")
+        print(f"{name:28} {photos / taken:8.1f} {taken / ours:15.2f} {result['found']:13} {result['start']:13.1f} s")
 
 
 def _print_accuracy(results: dict[str, dict[str, Any]], valid: Manifest) -> None:

@@ -12,6 +12,6 @@ pip=("$target/fer/bin/pip" install --quiet --disable-pip-version-check)
 "${pip[@]}" --requirement "$here/fer/requirements.txt"
 "${pip[@]}" --no-deps fer==25.10.3 facenet-pytorch==2.6.0
 
-cp "$here/face-api/package.json" "$here/face-api/answer.mjs" "$target/face-api/"
-npm install --prefix "$target/face-api" --silent --no-audit --no-fund
+cp "$here/face-api/package.json" "$target/face-api/"
+npm install --prefix "$target/face-api" --loglevel=error --no-audit --no-fund
 echo "$target: complete"

@@ -485,7 +485,7 @@ def find_model(path: str | Path | None) -> Path:
     >>> find_model("faces.onnx").name, find_model(None).name, find_model("accurate").name
     ('faces.onnx', 'default.onnx', 'accurate.onnx')
     """
-    name = SHIPPED[0] if path is None else path
+    name = SHIPPED[0] if path is None else str(path)
     return WEIGHTS / f"{name}.onnx" if name in SHIPPED and not Path(name).is_file() else Path(name)
 
 

@@ -43,7 +43,7 @@ def measure_pace(
     Args:
         models: files by name, the reference among them.
         reference: name of the model that costs are multiples of.
-        faces: (n, S, S, 3) uint8 RGB; ``FACES`` of them are used, or ``batch_size`` if that is more.
+        faces: (n, S, S, 3) uint8 RGB; the first ``FACES`` of them are used, or ``batch_size`` if that is more.
         landmarks: (n, 5, 2) in 0..1, for models whose regions follow them.
         threads: CPU threads.
         rounds: turns of each model, after one that does not count.
