@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112, help="side of the networks' input, pixels")
     parser.add_argument("--stage", type=int, default=12, help="stage before which late cropping cuts")
     parser.add_argument("--crop-size", type=int, default=6, help="side of late crops, samples")
-    parser.add_argument("--model", action="append", default=[], help="also this model file, or one of those that ship; may be repeated")
+    parser.add_argument(
+        "--model", action="append", default=[], help="also this model file, or one of those that ship; may be repeated"
+    )
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     given = {path: ExpressionModel.load(path).source for path in arguments.model}

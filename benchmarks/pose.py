@@ -184,7 +184,7 @@ def mirror_errors(poses: Poses, of_mirrored: Poses) -> Poses:
 
 def turn_errors(poses: Poses, after: Poses, degrees: float) -> Poses:
     """What is left of the answers to turned faces less the turned answers: roll follows, yaw and pitch stay."""
-    return _differences(after, poses + (0, 0, degrees))
+    return _differences(after, poses + np.array([0, 0, degrees]))
 
 
 def _differences(poses: Poses, others: Poses) -> Poses:

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from regionfer.errors import ModelError, OutputError
-from regionfer.metrics import Interval, mcnemar_exact, paired_bootstrap, score, telling
+from regionfer.metrics import Interval, difference_interval, mcnemar_exact, score
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard
 from regionfer.runtime import load_quantization
 
@@ -140,7 +140,7 @@ def measure_loss(model: ExpressionModel, original: ExpressionModel, held_out: Fa
         accuracy=float(right.mean()),
         float_accuracy=float(right_beside.mean()),
         difference=float(right.mean() - right_beside.mean()),
-        difference_ci95=telling(paired_bootstrap(right, right_beside), len(right)),
+        difference_ci95=difference_interval(right, right_beside),
         mcnemar_p=mcnemar_exact(right, right_beside),
         agreement=float((answers == beside).mean()),
     )

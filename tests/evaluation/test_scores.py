@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
 from regionfer.evaluation.scores import compare, measure
-from regionfer.metrics import FEW, score
+from regionfer.metrics import FEW, FEW_APART, FEW_OF_CLASS, score
 
 CLASSES = ("calm", "tense", "glad")
 
@@ -63,8 +63,24 @@ class TestMeasure:
     @pytest.mark.parametrize(("n", "known"), [(FEW - 1, False), (FEW, True)])
     def test_of_few_faces_bootstrap_says_nothing(self, n, known):
         labels, probabilities = answers(n)
-        measured = measure(labels, probabilities, CLASSES)
-        assert {interval is not None for interval in measured.intervals.values()} == {known}
+        intervals = measure(labels, probabilities, CLASSES).intervals
+        assert {intervals[name] is not None for name in ("nll", "ece")} == {known}
+
+    @pytest.mark.parametrize(("rare", "known"), [(FEW_OF_CLASS - 1, False), (FEW_OF_CLASS, True)])
+    def test_of_a_class_of_few_faces_bootstrap_says_nothing(self, rare, known):
+        labels = np.repeat([0, 1], [100, rare])
+        shares = np.tile([[0.7, 0.3], [0.6, 0.4], [0.2, 0.8]], (60, 1))[: 100 + rare]
+        intervals = measure(labels, shares, ("often", "rare", "never")[:2]).intervals
+        assert [intervals[name] is not None for name in ("mean_recall", "macro_f1", "nll")] == [known, known, True]
+
+    def test_a_class_without_faces_is_in_the_macro_f1_of_every_resample(self):
+        """One answer in 200 names it: it is absent from 37 % of resamples, whose F1 would be that of the others."""
+        labels = np.repeat([0, 1], 100)
+        shares = np.where(np.arange(3) == labels[:, None], 0.8, 0.1)
+        shares[0] = [0.1, 0.1, 0.8]
+        measured = measure(labels, shares, ("calm", "tense", "neither"))
+        low, high = measured.intervals["macro_f1"]
+        assert low < measured.score.macro_f1 <= high < 0.67
 
     def test_where_all_are_right(self):
         labels = np.array([0, 1] * 50)
@@ -155,6 +171,11 @@ class TestCompare:
         assert compare(right, right).to_dict()["difference_ci95"] is None
         assert (compare(right, ~right).difference_ci95 is None) == (n < FEW)
 
+    @pytest.mark.parametrize(("apart", "known"), [(FEW_APART - 1, False), (FEW_APART, True)])
+    def test_no_interval_where_they_differ_on_few(self, apart, known):
+        """Five that one alone gets right would leave out 0, at p = 0.06."""
+        assert (compare(np.ones(500, bool), np.arange(500) >= apart).difference_ci95 is not None) is known
+
     def test_the_other_way_round(self):
         rng = np.random.default_rng(0)
         a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
@@ -163,12 +184,3 @@ class TestCompare:
         assert there.mcnemar_p == back.mcnemar_p
         assert there.difference_ci95 == pytest.approx([-bound for bound in back.difference_ci95[::-1]], abs=0.011)
         assert json.loads(json.dumps(there.to_dict()))["difference_ci95"] == list(there.difference_ci95)
-
-
-def test_a_class_of_two_faces_stays_in_every_resample():
-    """Were it absent from some, their mean recall would be that of the other class, 1."""
-    labels = np.array([0] * 50 + [1] * 2)
-    probabilities = np.tile(np.array([[0.9, 0.1]]), (52, 1))  # the rare class is never answered
-    probabilities[0] = [0.1, 0.9]
-    low, high = measure(labels, probabilities, ("often", "rare")).intervals["mean_recall"]
-    assert 0.46 < low < high <= 0.5

@@ -43,6 +43,13 @@ def test_roll_follows_over_the_half_turn(pose):
     np.testing.assert_array_equal(pose.turn_errors(ANSWERS, ANSWERS, 20)[:, 2], [-20] * 3)
 
 
+def test_rolls_are_compared_around_the_half_turn(pose):
+    upside_down = np.array([[0.0, 0, 175]])
+    np.testing.assert_array_equal(pose.mirror_errors(upside_down, np.array([[0.0, 0, 178]])), [[0, 0, -7]])
+    roll = re.search(r"roll +([\d.]+)", pose.distances("made", np.array([[0.0, 0, 178]]), np.array([[0.0, 0, -178]])))
+    assert roll[1] == "4.0"
+
+
 def test_faces_are_turned_clockwise(pose):
     """A spot above the middle goes to the right."""
     face = np.zeros((1, 49, 49, 3), np.uint8)

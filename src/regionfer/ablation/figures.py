@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.scores import Comparison, as_list, compare
-from regionfer.metrics import Interval, bootstrap_interval, mean_recall, paired_bootstrap, telling
+from regionfer.metrics import FEW_OF_CLASS, Interval, bootstrap_interval, difference_interval, mean_recall, telling
 from regionfer.pace import Pace
 
 RESAMPLES = 2000
@@ -131,14 +131,15 @@ def recall_figure(labels: NDArray[np.int64], predictions: NDArray[np.int64], cla
     """Mean recall of (seeds, n) predictions; the interval draws faces anew within each class."""
     by_face = (predictions == labels).mean(axis=0)
     rng = np.random.default_rng(0)
-    present = np.unique(labels)
+    present, faces = np.unique(labels, return_counts=True)
     drawn = np.zeros(RESAMPLES)
     for label in present:
         of_class = by_face[labels == label]
         drawn += of_class[rng.integers(0, len(of_class), (RESAMPLES, len(of_class)))].mean(axis=1) / len(present)
     low, high = np.quantile(drawn, [0.025, 0.975])
     by_seed = tuple(mean_recall(labels, row, classes) for row in predictions)
-    return Figure(len(labels), float(np.mean(by_seed)), telling((float(low), float(high)), len(labels)), by_seed)
+    interval = telling((float(low), float(high)), len(labels)) if faces.min() >= FEW_OF_CLASS else None
+    return Figure(len(labels), float(np.mean(by_seed)), interval, by_seed)
 
 
 def compare_rows(
@@ -156,10 +157,10 @@ def compare_rows(
     compared = {}
     for name, right in ours.items():
         beside = theirs[name]
-        interval = paired_bootstrap(right.mean(axis=0), beside.mean(axis=0), n_resamples=RESAMPLES)
+        interval = difference_interval(right.mean(axis=0), beside.mean(axis=0), n_resamples=RESAMPLES)
         compared[name] = SeedsCompared(
             difference=float(right.mean() - beside.mean()),
-            difference_ci95=telling(interval, right.shape[1]),
+            difference_ci95=interval,
             by_seed={seed: compare(a, b) for seed, a, b in zip(seeds, right, beside, strict=True)},
         )
     return compared

@@ -124,7 +124,7 @@ def command(
         click.echo(f"report: {write_report(evaluation, report)}", err=True)
     if json_file != "-":
         _print(evaluation)
-    tell_learned(evaluation.learned)
+    tell_learned(evaluation.learned, evaluation.chosen)
     _tell_misses(evaluation, data)
     _tell_failures(evaluation, where_listed(json_file, report))
     ctx.exit(1 if strict and evaluation.failures else 0)

@@ -64,12 +64,12 @@ def _open_partial(path: str) -> Path:
     return partial
 
 
-def tell_learned(learned: "Sequence[Learned]") -> None:
-    """Warn of figures on images that a model learned from, in one line."""
-    from regionfer.evaluation.learned import learned_text
+def tell_learned(learned: "Sequence[Learned]", chosen: "Sequence[Learned]" = ()) -> None:
+    """Warn of figures on images that a model learned from, or that something of it was chosen on, in a line each."""
+    from regionfer.evaluation.learned import chosen_text, learned_text
 
-    if learned:
-        click.echo(f"warning: {learned_text(learned)}", err=True)
+    for text in filter(None, (learned_text(learned), chosen_text(chosen))):
+        click.echo(f"warning: {text}", err=True)
 
 
 def print_tables(head: Iterable[str], tables: "Iterable[Table]") -> None:

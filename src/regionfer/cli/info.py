@@ -58,9 +58,11 @@ def _readable(card: "ModelCard") -> dict[str, Any]:
 def _uncertainty_line(stored: Mapping[str, Any]) -> str:
     if not stored:
         return "not measured: no answer is marked as uncertain"
+    low, high = stored.get("risk_ci95") or (None, None)
+    interval = "" if low is None else f" (95 % interval {low:.1%} to {high:.1%})"
     return (
-        f"answers below {stored['threshold']:.3f}; of the others at most {stored['risk']:.1%} wrong, "
-        f"coverage {stored['coverage']:.1%}, n = {stored['n']}"
+        f"answers below {stored['threshold']:.3f}; of the others at most {stored['risk']:.1%} wrong{interval}, "
+        f"coverage {stored['coverage']:.1%}, on the n = {stored['n']} faces that it was chosen on"
     )
 
 

@@ -168,7 +168,7 @@ def command(
         if result.baseline is not None:
             head += [f"{who}: {each.name}" for who, each in result.named_models()]
         print_tables((*head, f"protocol: {result.protocol}"), summary_tables(result))
-    tell_learned(result.learned)
+    tell_learned(result.learned, result.chosen)
     _tell(result, where_listed(json_file, report))
     ctx.exit(1 if result.failures else 0)
 

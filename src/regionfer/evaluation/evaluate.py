@@ -21,7 +21,7 @@ from regionfer.evaluation.answers import (
     looks,
     match_classes,
 )
-from regionfer.evaluation.learned import Learned, find_learned
+from regionfer.evaluation.learned import Learned, find_chosen, find_learned
 from regionfer.evaluation.scores import Comparison, Measured, compare, measure
 from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
 from regionfer.recognizer import Recognizer
@@ -103,6 +103,7 @@ class Evaluation:
         comparison: model against baseline on the faces as given, by name of the set; empty without a baseline.
         comparison_photos: the same end to end.
         learned: the models that learned from these images, by their cards.
+        chosen: the models whose threshold, or epoch, was chosen on these images, by their cards.
     """
 
     manifest: Manifest
@@ -113,6 +114,7 @@ class Evaluation:
     comparison: Mapping[str, Comparison]
     comparison_photos: Mapping[str, Comparison]
     learned: tuple[Learned, ...] = ()
+    chosen: tuple[Learned, ...] = ()
 
     @property
     def split(self) -> str:
@@ -183,6 +185,7 @@ class Evaluation:
             **where,
             "models": [dict(model) for model in self.model.models],
             "learned_from": [each.to_dict() for each in self.learned],
+            "chosen_on": [each.to_dict() for each in self.chosen],
             **scores,
             "failures": len(self.failures),
             "failed_images": _failed(self.failures),
@@ -278,6 +281,8 @@ def evaluate(
         ),
         learned=find_learned(recognizer.model, manifest)
         + (() if baseline is None else find_learned(baseline.model, manifest, "baseline")),
+        chosen=find_chosen(recognizer.model, manifest)
+        + (() if baseline is None else find_chosen(baseline.model, manifest, "baseline")),
     )
 
 

@@ -45,10 +45,11 @@ _STYLE: Any = {  # of RcParams, whose keys newer releases of matplotlib type one
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """One set of faces and one model: labels (n,), probabilities (n, C)."""
+    """One set of faces and one model: of those found labels (n,) and probabilities (n, C), and what share was found."""
 
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    found: float
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -99,7 +100,8 @@ def risk_coverage_figure(evaluation: Evaluation) -> str:
                 drawn = risk_coverage_curve(curve.correct, curve.confidence)
                 label = name if len(curves) == 1 else f"{name}, {who}"
                 line = "-" if who == "model" else (0, (4, 2))
-                axes.plot(drawn.coverage, drawn.risk, color=colour, linestyle=line, linewidth=1.6, label=label)
+                coverage = curve.found * drawn.coverage  # what was not found is never answered
+                axes.plot(coverage, drawn.risk, color=colour, linestyle=line, linewidth=1.6, label=label)
         axes.set(xlabel="coverage: share of faces answered, the surest first", ylabel="errors among the answered")
         axes.set(xlim=(0, 1), ylim=(0, None))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -133,7 +135,8 @@ def _curves(evaluation: Evaluation) -> dict[str, dict[str, _Curve]]:
         for who, results in named_results(evaluation):
             answered = rows[results.answers.answered[rows]]
             if len(answered) >= FEW or (name == ALL and len(answered)):
-                curve = _Curve(evaluation.manifest.labels[answered], results.answers.probabilities[answered])
+                found = len(answered) / results.answers.counted[rows].sum()
+                curve = _Curve(evaluation.manifest.labels[answered], results.answers.probabilities[answered], found)
                 curves.setdefault(name, {})[who] = curve
     return curves
 

@@ -1,12 +1,12 @@
-"""Which models learned from the very images they are measured on, as far as their cards say."""
+"""Which models learned from the very images they are measured on, or were fitted to them, as far as their cards say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from regionfer.datasets import Manifest
 from regionfer.datasets.manifest import DIVIDED
-from regionfer.onnx_model import Classifier, FusedModel
+from regionfer.onnx_model import Classifier, FusedModel, ModelCard
 
 _SAME_IMAGES = MappingProxyType(
     {"ferplus-votes": "ferplus", "affectnet-7": "affectnet", "affectnet-8": "affectnet", "sfew 2.0": "sfew"}
@@ -15,13 +15,13 @@ _SAME_IMAGES = MappingProxyType(
 
 
 class Learned(NamedTuple):
-    """A model that learned from images it is asked about.
+    """A model that learned from images it is asked about, or of which something was chosen on them.
 
     Attributes:
         role: "model" or "baseline".
         model: name and version on its card.
         dataset: the dataset that is measured on.
-        splits: those of the splits measured on that it learned from, also in part.
+        splits: those of the splits measured on that it learned from, or that served to choose, also in part.
     """
 
     role: str
@@ -39,10 +39,21 @@ def find_learned(model: Classifier, manifest: Manifest, role: str = "model") -> 
 
     What a model was started from, and what taught it, counts as well, as far as its card tells.
     """
+    return _find(model, manifest, role, lambda card: _splits(card.training, _key(manifest.dataset)))
+
+
+def find_chosen(model: Classifier, manifest: Manifest, role: str = "model") -> tuple[Learned, ...]:
+    """The same for the faces on which the epoch, the calibration and the threshold were chosen."""
+    return _find(model, manifest, role, lambda card: _chosen_splits(card, _key(manifest.dataset)))
+
+
+def _find(
+    model: Classifier, manifest: Manifest, role: str, splits_of: Callable[[ModelCard], Iterable[str]]
+) -> tuple[Learned, ...]:
     asked = dict.fromkeys(split.removesuffix(DIVIDED) for split in dict.fromkeys(manifest.splits.tolist()))
     found = []
     for each in _files(model):
-        seen = set(_splits(each.card.training, _key(manifest.dataset)))
+        seen = set(splits_of(each.card))
         if splits := tuple(split for split in asked if split in seen):
             found.append(Learned(role, f"{each.card.name} {each.card.version}", manifest.dataset, splits))
     return tuple(dict.fromkeys(found))
@@ -54,14 +65,32 @@ def learned_text(learned: Sequence[Learned]) -> str:
     >>> learned_text([Learned("model", "a 1", "SFEW 2.0", ("test",))])
     'a 1 learned from SFEW 2.0 test, as its card says: figures on images that a model has seen flatter it'
     """
-    if not learned:
+    return _sentence(learned, "learned from", "figures on images that a model has seen flatter it")
+
+
+def chosen_text(chosen: Sequence[Learned]) -> str:
+    """One sentence; empty if there is nothing to say.
+
+    >>> chosen_text([Learned("model", "a 1", "SFEW 2.0", ("valid",))]).partition(":")[0]
+    'a 1 was calibrated on SFEW 2.0 valid, as its card says'
+    """
+    return _sentence(
+        chosen,
+        "was calibrated on",
+        "figures on faces that the epoch, the calibration or the threshold was chosen on flatter it, and so few of the "
+        "answers above that threshold are wrong there because it was chosen so",
+    )
+
+
+def _sentence(models: Sequence[Learned], did: str, therefore: str) -> str:
+    if not models:
         return ""
     each = (
-        f"{model}{' (the baseline)' if role == 'baseline' else ''} learned from {dataset} {' and '.join(splits)}"
-        for role, model, dataset, splits in learned
+        f"{model}{' (the baseline)' if role == 'baseline' else ''} {did} {dataset} {' and '.join(splits)}"
+        for role, model, dataset, splits in models
     )
-    card = "its card says" if len(learned) == 1 else "their cards say"
-    return f"{'; '.join(each)}, as {card}: figures on images that a model has seen flatter it"
+    card = "its card says" if len(models) == 1 else "their cards say"
+    return f"{'; '.join(each)}, as {card}: {therefore}"
 
 
 def _files(model: Classifier) -> Iterator[Classifier]:
@@ -79,6 +108,15 @@ def _splits(training: Mapping[str, Any], dataset: str) -> Iterator[str]:
     for earlier in (training.get("started_from"), *(training.get("learned_through") or ())):
         if isinstance(earlier, Mapping):
             yield from _splits(earlier, dataset)
+
+
+def _chosen_splits(card: ModelCard, dataset: str) -> Iterator[str]:
+    """Splits of a dataset that the epoch was chosen on, and those that the threshold was."""
+    if _key(str(card.training.get("dataset"))) == dataset:
+        yield str(card.training.get("valid_split"))
+    for metric in card.metrics:
+        if _key(str(metric["dataset"])) == dataset and metric["n"] == card.uncertainty.get("n"):
+            yield str(metric.get("split"))
 
 
 def _key(dataset: str) -> str:

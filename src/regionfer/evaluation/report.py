@@ -20,7 +20,7 @@ from regionfer.errors import ImageError, OutputError
 from regionfer.evaluation import figures, tables
 from regionfer.evaluation.answers import face_box
 from regionfer.evaluation.evaluate import ALL, Evaluation
-from regionfer.evaluation.learned import learned_text
+from regionfer.evaluation.learned import chosen_text, learned_text
 from regionfer.evaluation.tables import Table
 from regionfer.metrics import FEW
 
@@ -133,6 +133,7 @@ def to_html(evaluation: Evaluation) -> str:
         missed_count=len(missed),
         few=FEW,
         learned=learned_text(evaluation.learned),
+        chosen=chosen_text(evaluation.chosen),
     )
 
 
@@ -145,6 +146,8 @@ def to_markdown(evaluation: Evaluation) -> str:
         head += model_lines("Baseline", evaluation.baseline.models)
     if evaluation.learned:
         head.append(f"- Seen before: {markdown_text(learned_text(evaluation.learned))}")
+    if evaluation.chosen:
+        head.append(f"- Chosen on these faces: {markdown_text(chosen_text(evaluation.chosen))}")
     head.append(f"- Images that could not be read: {len(evaluation.failures):,}")
     return "\n".join(head) + "\n\n" + "\n".join(markdown_table(table) for table in tables.all_tables(evaluation))
 

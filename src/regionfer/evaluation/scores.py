@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from regionfer.metrics import (
     CALIBRATION_BINS,
+    FEW_OF_CLASS,
     ClassScore,
     Interval,
     Score,
     bootstrap_interval,
+    difference_interval,
     mcnemar_exact,
-    paired_bootstrap,
     risk_at_coverage,
     score,
     telling,
@@ -120,8 +121,8 @@ def measure(
     measured = answered if answered is not None and found.all() else _with_missed(answered, missed, classes)
     intervals: dict[str, Interval | None] = dict.fromkeys(("mean_recall", "macro_f1", "nll", "ece"))
     predictions = np.where(found, np.nan_to_num(probabilities).argmax(1), len(classes))
-    intervals["mean_recall"] = _counts_interval(labels, predictions, len(classes), _mean_recall)
-    intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), _macro_f1)
+    intervals["mean_recall"] = _counts_interval(labels, predictions, len(classes), _recall)
+    intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), _f1)
     if answered is not None:
         shares = probabilities[found].astype(np.float64)
         intervals["nll"] = _nll_interval(labels[found], shares)
@@ -150,7 +151,7 @@ class Comparison(NamedTuple):
         baseline_accuracy: of the baseline, 0..1.
         difference: -1..1.
         difference_ci95: 95 % interval of it, paired bootstrap over faces; None where it says nothing,
-            see `regionfer.metrics.telling`.
+            see `regionfer.metrics.difference_interval`.
         mcnemar_p: two-sided p-value of McNemar's exact test.
         only_model: faces that only the model gets right.
         only_baseline: faces that only the baseline gets right.
@@ -185,7 +186,7 @@ def compare(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Comparis
         accuracy=float(correct.mean()),
         baseline_accuracy=float(baseline.mean()),
         difference=float(correct.mean() - baseline.mean()),
-        difference_ci95=telling(paired_bootstrap(correct, baseline, n_resamples=RESAMPLES), len(correct)),
+        difference_ci95=difference_interval(correct, baseline, n_resamples=RESAMPLES),
         mcnemar_p=mcnemar_exact(correct, baseline),
         only_model=int((correct & ~baseline).sum()),
         only_baseline=int((baseline & ~correct).sum()),
@@ -229,36 +230,34 @@ def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(occurs > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(occurs, 1), np.nan)
 
 
-def _mean_recall(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(np.nanmean(_recall(counts), axis=-1))
-
-
-def _macro_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(np.nanmean(_f1(counts), axis=-1))
-
-
 def _counts_interval(
     labels: NDArray[np.int64],
     predictions: NDArray[np.int64],
     size: int,
-    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    of_classes: Callable[[NDArray[np.int64]], NDArray[np.float64]],
 ) -> Interval | None:
-    """Bootstrap interval of a statistic of the counts (C, C + 1) by true class, and by prediction or missed.
+    """Bootstrap interval of the mean, over the classes that have it, of a figure (..., C) of the counts (..., C, C + 1)
+    by true class, and by prediction or missed.
 
-    Faces are drawn again within each class: a class of two faces would else be absent from every seventh resample, and
-    the mean be one of fewer classes. None where it says nothing, see `regionfer.metrics.telling`; nor does it where all
-    faces of each class are answered alike, for then no resample differs in what is right.
+    Faces are drawn again within each class, and the mean is over the classes of the sample, so that no resample is a
+    mean of fewer; a class without faces that is answered in none of a resample has 0 there. None where it says nothing,
+    see `regionfer.metrics.telling` and ``FEW_OF_CLASS``; nor does it where all faces of each class are answered alike,
+    for then no resample differs in what is right.
     """
     cells = size * (size + 1)
     counts = _tally((labels * (size + 1) + predictions)[None], cells).reshape(size, size + 1)
+    faces = counts.sum(1)
+    if faces[faces > 0].min() < FEW_OF_CLASS:
+        return None
+    known = ~np.isnan(of_classes(counts))
     rng = np.random.default_rng(0)
     drawn = np.zeros((RESAMPLES, size, size + 1), dtype=np.int64)
     for true, row in enumerate(counts):
         if row.sum():
             drawn[:, true] = rng.multinomial(row.sum(), row / row.sum(), size=RESAMPLES)
-    recall = _mean_recall(drawn)
-    low, high = np.quantile(statistic(drawn), [0.025, 0.975])
-    return telling((float(low), float(high)), len(labels)) if np.ptp(recall) > 0 else None
+    low, high = np.quantile(np.nan_to_num(of_classes(drawn)[:, known]).mean(1), [0.025, 0.975])
+    is_alike = (np.diagonal(counts)[faces > 0] % faces[faces > 0] == 0).all()
+    return None if is_alike else telling((float(low), float(high)), len(labels))
 
 
 def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval | None:

@@ -27,8 +27,8 @@ from regionfer.evaluation.stress_faces import CHUNK, StressFaces, Taken
 from regionfer.metrics import (
     Interval,
     bootstrap_interval,
+    difference_interval,
     expected_calibration_error,
-    paired_bootstrap,
     telling,
     wilson_interval,
 )
@@ -85,7 +85,7 @@ class Point(NamedTuple):
 
 class Mean(NamedTuple):
     """The mean over the levels of a kind, or over all kinds; intervals by bootstrap over faces, None where they say
-    nothing, see `regionfer.metrics.telling`.
+    nothing, see `regionfer.metrics.telling` and `regionfer.metrics.difference_interval`.
 
     Attributes:
         right: of the model, 0..1.
@@ -156,6 +156,7 @@ class Stress:
         failures: images that could not be read: why, by name.
         left_out: images or faces that could not be used: why, by name.
         learned: the models that learned from these images, by their cards.
+        chosen: the models whose threshold, or epoch, was chosen on these images, by their cards.
     """
 
     title: str
@@ -174,6 +175,7 @@ class Stress:
     failures: Mapping[str, str]
     left_out: Mapping[str, str]
     learned: tuple[Learned, ...] = ()
+    chosen: tuple[Learned, ...] = ()
 
     @property
     def right(self) -> str:
@@ -196,6 +198,7 @@ class Stress:
             "seed": self.seed,
             "classes": list(self.classes),
             "learned_from": [each.to_dict() for each in self.learned],
+            "chosen_on": [each.to_dict() for each in self.chosen],
         }
         for who, each in self.named_models():
             models = [dict(model) for model in each.models]
@@ -289,6 +292,7 @@ def stress(
         failures=failures,
         left_out=left_out,
         learned=faces.learned(recognizers),
+        chosen=faces.chosen(recognizers),
     )
 
 
@@ -430,7 +434,7 @@ def _mean(model: StressedModel, baseline: StressedModel | None, conditions: Sequ
         right_ci95=interval,
         baseline_right=float(other.mean()),
         difference=float(own.mean() - other.mean()),
-        difference_ci95=telling(paired_bootstrap(own, other, n_resamples=RESAMPLES), len(own)),
+        difference_ci95=difference_interval(own, other, n_resamples=RESAMPLES),
     )
 
 

@@ -14,7 +14,7 @@ from regionfer.datasets.manifest import resize_face
 from regionfer.errors import ImageError, ModelError
 from regionfer.evaluation.answers import check_faces, find_columns, load_face, looks, match_classes
 from regionfer.evaluation.evaluate import protocol_of
-from regionfer.evaluation.learned import Learned, find_learned
+from regionfer.evaluation.learned import Learned, find_chosen, find_learned
 from regionfer.faces import Detections
 from regionfer.faces.alignment import align_faces, aligned_landmarks
 from regionfer.images import read_image
@@ -95,6 +95,10 @@ class StressFaces(Protocol):
         """Which of a model and, perhaps, its baseline learned from these images, by their cards."""
         ...
 
+    def chosen(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+        """Of which of them the threshold, or the epoch, was chosen on these images, by their cards."""
+        ...
+
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces, some `CHUNK` at once, of a side in pixels, with landmarks where a model needs them.
 
@@ -154,8 +158,11 @@ class DatasetFaces:
 
     def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
         """As far as the cards name the dataset and its splits."""
-        roles = zip(("model", "baseline"), recognizers, strict=False)
-        return tuple(each for role, one in roles for each in find_learned(one.model, self.manifest, role))
+        return tuple(each for role, one in _roles(recognizers) for each in find_learned(one.model, self.manifest, role))
+
+    def chosen(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+        """As far as the cards name the dataset and its splits."""
+        return tuple(each for role, one in _roles(recognizers) for each in find_chosen(one.model, self.manifest, role))
 
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces in the order of the dataset."""
@@ -250,6 +257,10 @@ class PhotoFaces:
         """None: no card tells of one's own photos."""
         return ()
 
+    def chosen(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+        """None, likewise."""
+        return ()
+
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces in the order in which the photos are read, all of a photo together."""
         left = sys.maxsize if self.limit is None else self.limit - taken.faces
@@ -342,3 +353,7 @@ def _join(batches: Sequence[FaceBatch]) -> FaceBatch:
 def _first(batch: FaceBatch, count: int) -> FaceBatch:
     """The first faces of an unlabelled batch."""
     return replace(batch, names=batch.names[:count], pixels=batch.pixels[:count], landmarks=batch.landmarks[:count])
+
+
+def _roles(recognizers: Sequence[Recognizer]) -> Iterator[tuple[str, Recognizer]]:
+    return zip(("model", "baseline"), recognizers, strict=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regionfer.degradations import DEGRADATIONS, LEVELS, Degradation
 from regionfer.evaluation import figures, tables
-from regionfer.evaluation.learned import learned_text
+from regionfer.evaluation.learned import chosen_text, learned_text
 from regionfer.evaluation.report import (
     HTML,
     MARKDOWN,
@@ -25,7 +25,7 @@ from regionfer.evaluation.report import (
 )
 from regionfer.evaluation.stress import OVERALL, Example, Point, Stress, StressedModel
 from regionfer.evaluation.stress_answers import CLEAN, Condition
-from regionfer.evaluation.tables import NO_BOOTSTRAP, Table, percent
+from regionfer.evaluation.tables import NO_BOOTSTRAP, NO_DIFFERENCE, Table, percent
 from regionfer.metrics import Interval
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def kind_table(result: Stress, kind: str) -> Table:
     note += f"; that of the calibration error by bootstrap, {NO_BOOTSTRAP}." if result.labelled else "."
     if result.comparison:
         note += (
-            f" Difference: model minus baseline in percentage points, paired bootstrap over the faces, {NO_BOOTSTRAP}."
+            f" Difference: model minus baseline in percentage points, paired bootstrap over the faces, {NO_DIFFERENCE}."
         )
     return Table(DEGRADATIONS[kind].title, columns, tuple(rows), note)
 
@@ -300,6 +300,7 @@ def to_html(result: Stress) -> str:
         interval_phrase=tables.interval_phrase,
         signed=tables.signed,
         learned=learned_text(result.learned),
+        chosen=chosen_text(result.chosen),
         version=version("regionfer"),
     )
 
@@ -313,6 +314,8 @@ def to_markdown(result: Stress) -> str:
         head += model_lines("Baseline", result.baseline.models)
     if result.learned:
         head.append(f"- Seen before: {markdown_text(learned_text(result.learned))}")
+    if result.chosen:
+        head.append(f"- Chosen on these faces: {markdown_text(chosen_text(result.chosen))}")
     shown = [*summary_tables(result), *(kind_table(result, kind) for kind in result.kinds)]
     if (left_out := left_out_table(result)) is not None:
         shown.append(left_out)

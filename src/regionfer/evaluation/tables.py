@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from regionfer.evaluation.evaluate import ALL, Evaluation, Results
 from regionfer.evaluation.scores import Comparison, Measured
-from regionfer.metrics import FEW, ClassScore, Interval
+from regionfer.metrics import FEW, FEW_APART, FEW_OF_CLASS, ClassScore, Interval
 
 NO_BOOTSTRAP = f"a dash where there are fewer than {FEW} faces or all are answered alike"
 """Why a bootstrap interval is missing."""
+
+NO_DIFFERENCE = f"a dash where there are fewer than {FEW} faces or the two differ on fewer than {FEW_APART}"
+"""Why a bootstrap interval of a difference is missing."""
 
 SHOWN = 20
 """Findings of a list that are told one by one."""
@@ -53,8 +56,9 @@ def scores_table(evaluation: Evaluation) -> Table:
         rows += [_scores_row(f"{name}, baseline", measured) for name, measured in beside]
     note = (
         f"In brackets 95 % intervals: Wilson's for accuracy, bootstrap over faces for the others, "
-        f"{NO_BOOTSTRAP}. Mean recall is the mean over the classes that have faces. NLL: negative log-likelihood of "
-        "the true class. ECE: expected calibration error, 15 bins of equal mass."
+        f"{NO_BOOTSTRAP}, and for mean recall and macro F1 where a class has fewer than {FEW_OF_CLASS}. Mean recall is "
+        "the mean over the classes that have faces. NLL: negative log-likelihood of the true class. ECE: expected "
+        "calibration error, 15 bins of equal mass."
     )
     return Table("Figures by subset", columns, tuple(rows), note)
 
@@ -74,7 +78,12 @@ def risk_table(evaluation: Evaluation) -> Table:
         note += (
             " Then the model's own threshold, or that of --max-risk: what share of the faces is answered (those that "
             "cannot be judged, such as too small or too covered ones, are not), and how many of these answers are "
-            "wrong, with Wilson's 95 % interval. It was chosen on other faces: in a harder set more are wrong."
+            "wrong, with Wilson's 95 % interval. "
+        )
+        note += (
+            "It was chosen on these very faces, as the card says, so that no more of all of them are wrong."
+            if evaluation.chosen
+            else "It was chosen on other faces: in a harder set more are wrong."
         )
     return Table("Wrong among the surest, %", columns, tuple(rows), note)
 
@@ -285,7 +294,7 @@ def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table
     ]
     note = (
         f"Difference in percentage points, in brackets its 95 % interval by paired bootstrap over the faces, "
-        f"{NO_BOOTSTRAP}; p of McNemar's exact test, two-sided."
+        f"{NO_DIFFERENCE}; p of McNemar's exact test, two-sided."
     )
     return Table(title, columns, tuple(rows), note)
 

@@ -25,6 +25,11 @@ MIN_FACES = 200
 """Faces below which no temperature is fitted: a few faces that all happen to be right would make every answer sure."""
 
 
+MIN_MISTAKES = 10
+"""Wrong answers below which none is fitted either, for the same reason: of faces that are all answered rightly the best
+temperature is the lowest that is tried, and one wrong answer more or less moves it by a factor of six."""
+
+
 def fit_temperature(logits: Tensor, labels: Tensor, prior_shift: Tensor | float = 0.0) -> float:
     """The temperature with the least negative log-likelihood.
 
@@ -102,7 +107,7 @@ def calibrate(
 ) -> Calibration:
     """Fit the temperature of a classifier to faces it did not learn from, set it, and return it.
 
-    With fewer than ``MIN_FACES`` faces it stays as it is.
+    With fewer than ``MIN_FACES`` faces, or ``MIN_MISTAKES`` wrong answers, it stays as it is.
 
     Args:
         classifier: changed in place.
@@ -112,11 +117,15 @@ def calibrate(
     """
     if len(held_out) >= MIN_FACES:
         logits, labels = _logits(classifier, held_out, batch), torch.from_numpy(held_out.labels)
-        if max_loss is None:
-            fitted = Calibration(fit_temperature(logits, labels), (0.0,) * logits.shape[-1])
-        else:
-            fitted = fit_prior_shift(logits, labels, max_loss)
-        set_calibration(classifier, fitted)
+        wrong = int((logits.softmax(-1).mean(0).argmax(1) != labels).sum())
+        if wrong >= MIN_MISTAKES:
+            unshifted = (0.0,) * logits.shape[-1]
+            set_calibration(
+                classifier,
+                Calibration(fit_temperature(logits, labels), unshifted)
+                if max_loss is None
+                else fit_prior_shift(logits, labels, max_loss),
+            )
     return Calibration(float(classifier.temperature), tuple(classifier.prior_shift.tolist()))
 
 
@@ -128,7 +137,7 @@ def fit_occlusion_threshold(probabilities: NDArray[np.floating], covered: NDArra
         covered: (n,) 1 where something does, as seen, 0 where nothing does, NaN where nobody looked.
 
     Returns:
-        None with fewer than ``MIN_FACES`` clear faces, or where no probability below 1 is enough.
+        None with fewer than ``MIN_FACES`` clear faces; 0.999 where more of them count even from there on.
 
     >>> fit_occlusion_threshold(np.arange(200) / 200, np.zeros(200))  # 0.95 to 0.995 count: 10 of 200
     0.946
@@ -138,7 +147,7 @@ def fit_occlusion_threshold(probabilities: NDArray[np.floating], covered: NDArra
         return None
     below = float(clear[int(FALSE_COVERS * len(clear))])  # the surest that may not count
     threshold = (math.floor(below * 1000) + 1) / 1000
-    return threshold if threshold < 1 else None
+    return min(threshold, 0.999)
 
 
 def set_calibration(classifier: ExpressionClassifier, calibration: Calibration) -> None:

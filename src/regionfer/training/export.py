@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from regionfer.errors import CheckpointError, ModelError, OutputError
-from regionfer.metrics import risk_coverage_curve, score, threshold_for_risk
+from regionfer.metrics import risk_coverage_curve, score, threshold_for_risk, wilson_interval
 from regionfer.models.attributes import POSE_SCALE
 from regionfer.models.classifier import Classified, ExpressionClassifier
 from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, ModelOutput, RegionCard
@@ -23,6 +23,7 @@ from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
 from regionfer.training.build import load_classifier, region_names
 from regionfer.training.calibration import (
     MIN_FACES,
+    MIN_MISTAKES,
     Calibration,
     calibrate,
     fit_occlusion_threshold,
@@ -41,6 +42,9 @@ CURVE_POINTS = 101
 
 FEW = f"{{n}} faces are too few to fit a temperature or a threshold of uncertain answers to; {MIN_FACES} are needed"
 """What a card says of a measurement on fewer validation faces than `MIN_FACES`."""
+
+EASY = f"{{wrong}} wrong answers are too few to fit a temperature to; {MIN_MISTAKES} are needed"
+"""What it says where fewer than `MIN_MISTAKES` of them are answered wrongly."""
 
 PROBES = 32
 """Faces on which they are compared."""
@@ -77,7 +81,8 @@ def export(
         held_out: validation faces, on which the written graph is measured for its card, and compared with the network;
             without them it is compared on noise. Where somebody looked at them, the probability from which a face
             counts as covered is fitted to them.
-        calibrated: fit the temperature on the validation faces, where `MIN_FACES` or more are given.
+        calibrated: fit the temperature on the validation faces, where `MIN_FACES` or more are given and `MIN_MISTAKES`
+            or more of them answered wrongly.
         max_loss: accuracy on the validation faces, 0..1, that may be lost to answer rare classes more often; see
             `regionfer.training.calibration.fit_prior_shift`.
         risk: share of wrong answers to keep among those that are not uncertain, 0..1; the threshold for it is fitted to
@@ -207,8 +212,12 @@ def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 def _metric(checkpoint: Checkpoint, probabilities: NDArray[np.float32], held_out: FaceData) -> dict[str, Any]:
     names = {"dataset": "dataset", "split": "valid_split", "protocol": "protocol"}
     where = {name: checkpoint.data.get(key, "not stated") for name, key in names.items()}
-    few = {"note": FEW.format(n=len(held_out))} if len(held_out) < MIN_FACES else {}
-    return {**where, **_figures(probabilities, held_out, checkpoint.classes), **few}
+    wrong, note = int((probabilities.argmax(1) != held_out.labels).sum()), {}
+    if len(held_out) < MIN_FACES:
+        note = {"note": FEW.format(n=len(held_out))}
+    elif wrong < MIN_MISTAKES:
+        note = {"note": EASY.format(wrong=wrong)}
+    return {**where, **_figures(probabilities, held_out, checkpoint.classes), **note}
 
 
 def _figures(probabilities: NDArray[np.float32], held_out: FaceData, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -233,13 +242,21 @@ def _uncertainty(probabilities: NDArray[np.float32], held_out: FaceData, risk: f
         return {}
     correct, confidence = probabilities.argmax(1) == held_out.labels, probabilities.max(1)
     threshold = threshold_for_risk(correct, confidence, risk)
-    if threshold > 1:
+    answered = confidence >= threshold
+    if answered.sum() * risk < 1:  # so small a risk cannot be seen in so few answers, nor in none
         return {}
     curve = risk_coverage_curve(correct, confidence)
     rows = np.unique(np.linspace(0, len(curve.threshold) - 1, CURVE_POINTS).round().astype(int))
     points = {name: [round(float(value), 5) for value in getattr(curve, name)[rows]] for name in curve._fields}
-    coverage = float((confidence >= threshold).mean())
-    return {"threshold": threshold, "risk": risk, "coverage": coverage, "n": len(held_out), "curve": points}
+    kept = wilson_interval(int((answered & ~correct).sum()), int(answered.sum()))
+    return {
+        "threshold": threshold,
+        "risk": risk,
+        "risk_ci95": list(kept),
+        "coverage": float(answered.mean()),
+        "n": len(held_out),
+        "curve": points,
+    }
 
 
 def _with_figures_of(measured: ModelCard, card: ModelCard) -> ModelCard:
