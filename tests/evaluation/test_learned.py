@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regionfer.evaluation import DatasetFaces, PhotoFaces, evaluate, stress
-from regionfer.evaluation.learned import find_learned, learned_text
+from regionfer.evaluation.learned import chosen_text, find_chosen, find_learned, learned_text
 from regionfer.evaluation.report import to_html, to_markdown
 from regionfer.evaluation.stress_report import to_html as stress_html
 from regionfer.evaluation.stress_report import to_markdown as stress_markdown
@@ -95,6 +95,43 @@ def test_an_evaluation_says_so(make_model, make_manifest):
     assert "Seen before" not in to_html(clean) + to_markdown(clean)
 
 
+CURVE = {"threshold": [0.9, 0.2], "coverage": [0.5, 1.0], "risk": [0.0, 0.2]}
+THRESHOLD = {"threshold": 0.2, "risk": 0.2, "coverage": 1.0, "n": 40, "curve": CURVE}
+MEASURED = {"dataset": "FERPlus", "split": "valid", "n": 40, "accuracy": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        pytest.param({"training": {"dataset": "ferplus-votes", "valid_split": "valid"}}, True, id="the epoch"),
+        pytest.param({"training": {"dataset": "own", "valid_split": "valid"}}, False, id="of other faces"),
+        pytest.param({"metrics": (MEASURED,), "uncertainty": THRESHOLD}, True, id="the threshold"),
+        pytest.param({"metrics": ({**MEASURED, "n": 41},), "uncertainty": THRESHOLD}, False, id="measured alone"),
+        pytest.param({"training": {"dataset": "FERPlus", "valid_split": ""}}, False, id="nothing"),
+    ],
+)
+def test_what_was_chosen_on_the_faces(save_model, make_card, make_manifest, card, expected):
+    model = ExpressionModel.load(save_model(make_card(name="fitted", **card)), threads=1)
+    manifest = make_manifest(40, dataset="FERPlus", splits=np.array(["valid"] * 40))
+    assert [each.splits for each in find_chosen(model, manifest)] == [("valid",)] * expected
+    assert find_chosen(model, make_manifest(40, dataset="FERPlus", splits=np.array(["test"] * 40))) == ()
+
+
+def test_an_evaluation_says_on_which_faces_the_threshold_was_chosen(save_model, make_card, make_manifest):
+    fitted = Recognizer(save_model(make_card(name="fitted", metrics=(MEASURED,), uncertainty=THRESHOLD)))
+    for split, here in (("valid", True), ("test", False)):
+        evaluation = evaluate(fitted, make_manifest(40, dataset="FERPlus", splits=np.array([split] * 40)))
+        assert bool(evaluation.to_dict()["chosen_on"]) is here
+        for text in (to_html(evaluation), to_markdown(evaluation)):
+            assert ("chosen on these very faces" in text) is here
+            assert ("chosen on other faces" in text) is not here
+            assert ("fitted 0.0.1 was calibrated on FERPlus valid, as its card says" in text) is here
+    manifest = make_manifest(4, dataset="FERPlus", splits=np.array(["valid"] * 4))
+    result = stress(fitted, DatasetFaces(manifest), kinds=["blur"])
+    for text in (stress_html(result), stress_markdown(result)):
+        assert chosen_text(result.chosen) in text
+
+
 def test_a_stress_test_says_so(make_model, make_manifest, tmp_path):
     manifest = make_manifest(4, dataset="FERPlus", splits=np.array(["valid"] * 4))
     result = stress(Recognizer(make_model(ON_FERPLUS)), DatasetFaces(manifest), kinds=["blur"])
@@ -102,3 +139,4 @@ def test_a_stress_test_says_so(make_model, make_manifest, tmp_path):
     for text in (stress_html(result), stress_markdown(result)):
         assert learned_text(result.learned) in text
     assert PhotoFaces([tmp_path]).learned([Recognizer(make_model(ON_FERPLUS))]) == ()
+    assert PhotoFaces([tmp_path]).chosen([Recognizer(make_model(ON_FERPLUS))]) == ()

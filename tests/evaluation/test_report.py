@@ -2,9 +2,11 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 import regionfer.evaluation.report as report_module
@@ -215,3 +217,31 @@ def test_signs(full):
     compared = full.comparison["all"]._replace(difference=-0.0125, difference_ci95=(-0.02, 0.003))
     assert difference_text(compared) == "−1.25 (−2.0 to +0.3)"
     assert (p_text(1.0), p_text(0.001), p_text(0.0009)) == ("1.000", "0.001", "< 0.001")
+
+
+def test_the_curve_of_risk_ends_where_faces_were_not_found(monkeypatch):
+    """A fifth of them is never answered, so no threshold reaches a coverage of more than 0.8."""
+    found = np.arange(100) % 5 > 0
+    shares = np.where(found[:, None], [[0.9, 0.1]], np.nan)
+    answers = SimpleNamespace(answered=found, counted=np.ones(100, bool), probabilities=shares)
+    evaluation = SimpleNamespace(
+        manifest=Manifest100(),
+        subsets=(),
+        model=SimpleNamespace(faces=SimpleNamespace(answers=answers)),
+        baseline=None,
+    )
+    drawn = []
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda self, *data, **style: (drawn.append(data), plot(self, *data, **style))[1])
+    assert risk_coverage_figure(evaluation)
+    ((coverage, risk),) = drawn
+    assert (coverage.tolist(), risk.tolist()) == ([0.8], [0.0])
+
+
+class Manifest100:
+    """Labels of a hundred faces."""
+
+    labels = np.zeros(100, int)
+
+    def __len__(self):
+        return len(self.labels)

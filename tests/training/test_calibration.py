@@ -10,6 +10,7 @@ from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.calibration import (
     FALSE_COVERS,
     MIN_FACES,
+    MIN_MISTAKES,
     calibrate,
     fit_occlusion_threshold,
     fit_prior_shift,
@@ -77,6 +78,18 @@ def test_a_few_faces_do_not_make_every_answer_sure(
     classifier = build_classifier(make_recipe(), 3).eval()
     assert calibrate(classifier, make_faces(MIN_FACES - 1)).temperature == 1
     assert classifier.temperature.item() == 1
+
+
+def test_easy_faces_do_not_make_every_answer_sure(
+    make_recipe: Callable[..., Recipe], make_faces: Callable[..., FaceData]
+) -> None:
+    classifier, faces = build_classifier(make_recipe(), 3).eval(), make_faces(MIN_FACES)
+    faces.labels[:] = predict(classifier, faces).argmax(1)
+    faces.labels[: MIN_MISTAKES - 1] = (faces.labels[: MIN_MISTAKES - 1] + 1) % 3
+    for max_loss in (None, 0.01):
+        assert calibrate(classifier, faces, max_loss=max_loss).temperature == 1
+    faces.labels[MIN_MISTAKES] = (faces.labels[MIN_MISTAKES] + 1) % 3
+    assert calibrate(classifier, faces).temperature < 1
 
 
 def rare_class(n: int) -> tuple[torch.Tensor, torch.Tensor]:

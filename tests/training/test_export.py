@@ -16,7 +16,7 @@ from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.calibration import MIN_FACES, Calibration, set_calibration
 from regionfer.training.checkpoint import Checkpoint
 from regionfer.training.data import FaceData
-from regionfer.training.export import PARITY, export, parity
+from regionfer.training.export import PARITY, _uncertainty, export, parity
 from regionfer.training.loop import train
 from regionfer.training.pretraining import load_model_file, model_file_state
 from regionfer.training.recipe import Recipe, parse_recipe
@@ -218,3 +218,17 @@ def test_the_shipped_model_says_what_its_network_says(
     assert parity(classifier, model, faces) < PARITY
     right = model.run(faces).probabilities.argmax(1) == held_out.labels
     assert right.mean() > 0.7
+
+
+@pytest.mark.parametrize(("mistakes", "risk", "known"), [(0, 0.01, True), (150, 0.01, False), (150, 0.1, True)])
+def test_no_threshold_for_a_risk_that_too_few_answers_show(mistakes: int, risk: float, known: bool) -> None:
+    """The surest fifty are right: too few to see a risk of 1 % in, and enough for one of 10 %."""
+    shares = np.linspace(0.99, 0.6, 200, dtype=np.float32)
+    labels = np.repeat([0, 1], [200 - mistakes, mistakes])
+    faces = FaceData(torch.zeros(200, 4, 4, 3, dtype=torch.uint8), labels, torch.eye(2)[labels])
+    stored = _uncertainty(np.column_stack([shares, 1 - shares]), faces, risk)
+    assert bool(stored) is known
+    if known:
+        low, high = stored["risk_ci95"]
+        assert low <= risk <= high
+        assert Uncertainty.from_dict(stored).threshold_for(risk) == pytest.approx(stored["threshold"], abs=1e-5)
