@@ -349,10 +349,22 @@ def risk_at_coverage(correct: ArrayLike, confidence: ArrayLike, coverage: float)
     >>> risk_at_coverage([True, True, False, True, False], [0.9, 0.8, 0.7, 0.6, 0.1], coverage=0.8)
     0.25
     """
+    wrong, answered = wrong_at_coverage(correct, confidence, coverage)
+    return wrong / answered
+
+
+def wrong_at_coverage(correct: ArrayLike, confidence: ArrayLike, coverage: float) -> tuple[int, int]:
+    """The same as two numbers: of wrong answers, and of answers.
+
+    >>> wrong_at_coverage([True, True, False, True, False], [0.9, 0.8, 0.7, 0.6, 0.1], coverage=0.8)
+    (1, 4)
+    """
     if not 0 < coverage <= 1:
         raise ValueError(f"coverage must be above 0 and at most 1, got {coverage}")
     curve = risk_coverage_curve(correct, confidence)
-    return float(curve.risk[np.searchsorted(curve.coverage, coverage)])
+    place = np.searchsorted(curve.coverage, coverage)
+    answered = round(float(curve.coverage[place]) * np.size(correct))
+    return round(float(curve.risk[place]) * answered), answered
 
 
 def roc_auc(positive: ArrayLike, scores: ArrayLike) -> float:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
 from regionfer.evaluation.scores import compare, measure
-from regionfer.metrics import FEW, FEW_APART, FEW_OF_CLASS, score
+from regionfer.metrics import FEW, FEW_APART, FEW_OF_CLASS, score, wilson_interval
 
 CLASSES = ("calm", "tense", "glad")
 
@@ -86,7 +86,8 @@ class TestMeasure:
         labels = np.array([0, 1] * 50)
         shares = np.where(np.arange(2) == labels[:, None], 0.9, 0.1)
         intervals = measure(labels, shares, ("calm", "tense")).intervals
-        assert intervals == dict.fromkeys(("mean_recall", "macro_f1", "nll", "ece"))
+        assert [intervals[name] for name in ("mean_recall", "macro_f1", "nll", "ece")] == [None] * 4
+        assert intervals["risk_at_90"][0] == 0 < intervals["risk_at_90"][1] < 0.05
 
     def test_where_each_class_is_answered_alike(self):
         """One class always right, the other always wrong, but not always the same way."""
@@ -129,6 +130,8 @@ class TestRisk:
         figures = measure(self.LABELS, self.SHARES, CLASSES, threshold=0.65).to_dict()
         assert figures["risk_at_80"] == 1 / 4
         assert figures["risk_at_90"] == 2 / 5  # of five faces, 90 % are all
+        assert figures["risk_at_80_ci95"] == list(wilson_interval(1, 4))
+        assert figures["risk_at_90_ci95"] == list(wilson_interval(2, 5))
         selection = figures["selection"]
         assert (selection["threshold"], selection["coverage"], selection["risk"]) == (0.65, 3 / 5, 1 / 3)
         assert selection["risk_ci95"] == pytest.approx([0.0615, 0.7923], abs=1e-3)  # Wilson, 1 of 3

@@ -16,10 +16,10 @@ from regionfer.metrics import (
     bootstrap_interval,
     difference_interval,
     mcnemar_exact,
-    risk_at_coverage,
     score,
     telling,
     wilson_interval,
+    wrong_at_coverage,
 )
 
 RESAMPLES = 2000
@@ -33,7 +33,8 @@ class Measured:
         score: the figures; its n counts missed faces, for which nothing was answered: errors for accuracy and for
             recall, left out of the confusion, of NLL and of ECE.
         intervals: 95 % bootstrap intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where they say
-            nothing, see `regionfer.metrics.telling`. For accuracy see ``score.accuracy_ci95``.
+            nothing, see `regionfer.metrics.telling`; Wilson's of ``risk_at_80`` and ``risk_at_90``. For accuracy see
+            ``score.accuracy_ci95``.
         missed: (C,) faces of each class that were not found.
         risk_at_80: share of wrong answers when the surest 80 % of the faces are answered; those not found come last.
         risk_at_90: the same for 90 %.
@@ -128,12 +129,14 @@ def measure(
         intervals["nll"] = _nll_interval(labels[found], shares)
         intervals["ece"] = ece_interval(labels[found], shares, answered.ece)
     correct, confidence = predictions == labels, np.where(found, np.nan_to_num(probabilities).max(1), -1.0)
+    (wrong_80, of_80), (wrong_90, of_90) = (wrong_at_coverage(correct, confidence, share) for share in (0.8, 0.9))
+    intervals |= {"risk_at_80": wilson_interval(wrong_80, of_80), "risk_at_90": wilson_interval(wrong_90, of_90)}
     return Measured(
         measured,
         intervals,
         missed,
-        risk_at_80=risk_at_coverage(correct, confidence, 0.8),
-        risk_at_90=risk_at_coverage(correct, confidence, 0.9),
+        risk_at_80=wrong_80 / of_80,
+        risk_at_90=wrong_90 / of_90,
         selection=(
             None
             if threshold is None

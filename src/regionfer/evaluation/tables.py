@@ -73,12 +73,15 @@ def risk_table(evaluation: Evaluation) -> Table:
         for who, results in named
         for name, measured in results.measured.items()
     ]
-    note = "Share of wrong answers when only the surest 80 or 90 % of the faces of the set are answered."
+    note = (
+        "Share of wrong answers when only the surest 80 or 90 % of the faces of the set are answered; in brackets "
+        "Wilson's 95 % interval."
+    )
     if chosen:
         note += (
             " Then the model's own threshold, or that of --max-risk: what share of the faces is answered (those that "
             "cannot be judged, such as too small or too covered ones, are not), and how many of these answers are "
-            "wrong, with Wilson's 95 % interval. "
+            "wrong. "
         )
         note += (
             "It was chosen on these very faces, as the card says, so that no more of all of them are wrong."
@@ -313,7 +316,8 @@ def _scores_row(name: str, measured: Measured) -> tuple[str, ...]:
 
 
 def _risk_row(name: str, measured: Measured, chosen: bool) -> tuple[str, ...]:
-    row = (name, f"{measured.score.n:,}", percent(measured.risk_at_80), percent(measured.risk_at_90))
+    risks = (figure_text(getattr(measured, risk), measured.intervals[risk]) for risk in ("risk_at_80", "risk_at_90"))
+    row = (name, f"{measured.score.n:,}", *risks)
     selection = measured.selection
     if selection is None:
         return row + ("–",) * (3 * chosen)
