@@ -2,8 +2,8 @@
 
 The whole loop (drawing, varying and gathering faces, losses, optimiser, moving average) against the bare step of the
 same network on one batch that is already there: forward, cross-entropy, backward, optimiser. The two take turns; the
-figures are faces a second, and the ratio is what the data pipeline and the rest leave of the speed. Teachers, who look
-at the faces before the first step, and the heads of [attributes], which learn from tables, are left out.
+figures are faces a second, and the ratio is what the data pipeline and the rest leave of the speed. Teachers and the
+heads of [attributes] are left out.
 """
 
 import argparse
@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe)
+    if not (recipe.optimiser.backbone_lr or recipe.optimiser.head_lr):
+        parser.error(f"{arguments.recipe}: trains the heads of [attributes] alone, which are left out here")
     optimiser = recipe.optimiser.model_copy(update={"epochs": 1})
     model = recipe.model.model_copy(update={"pretrained": None})
     left_out = {"teacher": TeacherRecipe(), "attributes": AttributesRecipe()}

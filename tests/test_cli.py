@@ -410,6 +410,10 @@ class TestInfo:
         told = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line.strip()}
         expected = "answers below 0.600; of the others at most 10.0% wrong, coverage 80.0%, n = 500"
         assert (told["uncertainty"], told["occlusion_threshold"]) == (expected, "0.4")
+        measured = {"measured_risk": 0.0987, "measured_risk_ci95": [0.08, 0.12]}
+        newer = str(save_model(make_card(uncertainty={**card.uncertainty, **measured})))
+        text = CliRunner().invoke(main, ["info", "--model", newer]).stdout
+        assert "at most 10.0% wrong, measured 9.9% (95 % interval 8.0% to 12.0%), coverage 80.0%" in text
         assert (told["heads"], told["happiness"]) == ("visibility, occlusion, pose", "+0.250")
         stored = json.loads(CliRunner().invoke(main, ["info", "--json", "--model", path]).stdout)["model"]
         assert stored["uncertainty"] == trusted_model.card.uncertainty

@@ -112,7 +112,7 @@ class TestEvaluate:
         assert line.startswith("warning: taught 0.0.1 learned from FERPlus test, as its card says")
         fitted = save_model(make_card(name="fitted", training={"dataset": "FERPlus", "valid_split": "test"}))
         (line,) = [line for line in run("--model", fitted).stderr.splitlines() if line.startswith("warning: ")]
-        assert line.startswith("warning: fitted 0.0.1 was calibrated on FERPlus test, as its card says")
+        assert line.startswith("warning: the epoch of fitted 0.0.1 was chosen on FERPlus test, as its card says")
         assert "warning" not in run().stderr
 
     def test_progress_in_a_log(self, run, monkeypatch):

@@ -204,6 +204,17 @@ class TestCommand:
         assert f"{said}\n" in result.stderr
         assert ExpressionModel.load(out).card.metrics[0]["note"].endswith(said)
 
+    def test_what_the_threshold_was_fitted_to_is_kept(self, corpus, save_model, make_card, trusted_model, tmp_path):
+        """In cards of earlier releases it stands beside the figures, which are not the integers'."""
+        stored = trusted_model.card.uncertainty
+        metric = {"dataset": "FERPlus", "split": "valid", "n": stored["n"], "accuracy": 0.9}
+        model = save_model(make_card(metrics=(metric,), uncertainty=stored), edit=with_convolutions)
+        arguments = ["quantize", model, tmp_path / "int8.onnx", "--dataset", "csv", "--data", corpus]
+        assert CliRunner().invoke(main, list(map(str, arguments))).exit_code == 0
+        card = ExpressionModel.load(tmp_path / "int8.onnx").card
+        assert (card.metrics, card.threshold_faces) == ((), (("FERPlus", "valid"),))
+        assert card.uncertainty == {**stored, "dataset": "FERPlus", "split": "valid"}
+
     def test_an_image_that_is_absent_is_left_out_and_told(self, corpus, original, tmp_path):
         (corpus.parent / "0.png").unlink()
         arguments = ["quantize", original.source, tmp_path / "q.onnx", "--dataset", "csv", "--data", corpus]

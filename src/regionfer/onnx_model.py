@@ -125,7 +125,9 @@ class ModelCard:
         licence: licence of the weights.
         limits: where it is known to fail, and what it is not for.
         uncertainty: from which probability on its answers count: ``threshold``, ``risk``, ``coverage`` and ``n``, and
-            ``curve`` with lists ``threshold``, ``coverage`` and ``risk``; see `Uncertainty`. Empty if not measured.
+            ``curve`` with lists ``threshold``, ``coverage`` and ``risk``; see `Uncertainty`. Where known, also the
+            ``dataset`` and ``split`` it was fitted to, and ``measured_risk`` with ``measured_risk_ci95`` (low, high).
+            Empty if not measured.
         occlusion_threshold: a face counts as covered where the probability of it is at least this.
         prior_shift: C numbers that the graph adds to the logits, for other class frequencies than in training; empty
             if none.
@@ -168,6 +170,16 @@ class ModelCard:
             raise ValueError(f"occlusion_threshold must be between 0 and 1, got {self.occlusion_threshold}")
         if self.prior_shift and len(self.prior_shift) != len(self.labels):
             raise ValueError(f"prior_shift must have {len(self.labels)} numbers or none, got {self.prior_shift}")
+
+    @property
+    def threshold_faces(self) -> tuple[tuple[str, str], ...]:
+        """Dataset and split that the threshold of uncertain answers was fitted to; empty where the card does not say.
+
+        Cards of earlier releases say it only of their figures, which are of the same faces where these are as many.
+        """
+        places = [metric for metric in self.metrics if metric["n"] == self.uncertainty.get("n")]
+        stated = [self.uncertainty] if "dataset" in self.uncertainty else places
+        return tuple((str(each["dataset"]), str(each.get("split"))) for each in stated)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields and the schema version, as JSON-safe values."""

@@ -262,7 +262,10 @@ def _card(model: ExpressionModel, sample: Faces, reduced: bool) -> ModelCard:
         "made_of": {"name": card.name, "version": card.version, "sha256": model.sha256},
     }
     architecture = {**card.architecture, "quantization": quantization}
-    return replace(card, name=f"{card.name}-int8", architecture=architecture, metrics=())
+    # What its threshold was fitted to stands beside the figures in cards of earlier releases, and these go.
+    places = (dict(zip(("dataset", "split"), place, strict=True)) for place in card.threshold_faces[:1])
+    uncertainty = {**card.uncertainty, **next(places, {})}
+    return replace(card, name=f"{card.name}-int8", architecture=architecture, metrics=(), uncertainty=uncertainty)
 
 
 @contextmanager

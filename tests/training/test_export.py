@@ -226,9 +226,10 @@ def test_no_threshold_for_a_risk_that_too_few_answers_show(mistakes: int, risk: 
     shares = np.linspace(0.99, 0.6, 200, dtype=np.float32)
     labels = np.repeat([0, 1], [200 - mistakes, mistakes])
     faces = FaceData(torch.zeros(200, 4, 4, 3, dtype=torch.uint8), labels, torch.eye(2)[labels])
-    stored = _uncertainty(np.column_stack([shares, 1 - shares]), faces, risk)
+    stored = _uncertainty(np.column_stack([shares, 1 - shares]), faces, risk, {"dataset": "made", "split": "valid"})
     assert bool(stored) is known
     if known:
-        low, high = stored["risk_ci95"]
-        assert low <= risk <= high
+        low, high = stored["measured_risk_ci95"]
+        assert low <= stored["measured_risk"] <= risk < high
+        assert (stored["dataset"], stored["split"]) == ("made", "valid")
         assert Uncertainty.from_dict(stored).threshold_for(risk) == pytest.approx(stored["threshold"], abs=1e-5)

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from regionfer.models.backbones import IMAGENET, UNIT, VGGFACE, Backbone, Normal
 from regionfer.models.trunks import cut_trunk, network_names
 from regionfer.onnx_model import ExpressionModel
 from regionfer.training import pretraining
-from regionfer.training.build import build_classifier
+from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.checkpoint import Checkpoint, save_checkpoint
 from regionfer.training.pretraining import load_model_file, load_pretrained, load_trained
 from regionfer.training.recipe import Recipe, load_recipe
@@ -313,6 +314,15 @@ def test_a_model_file_does_not_keep_batch_norms(
     monkeypatch.setattr(pretraining, "model_file_state", lambda path: folded)
     with pytest.raises(CheckpointError, match=r"m\.onnx: this network has batch norms, and export folded them"):
         load_model_file(classifier, ("a", "b", "c"), "m.onnx", make_recipe())
+
+
+def test_a_model_file_with_batch_norms_does_not_teach(make_recipe: Callable[..., Recipe]) -> None:
+    recipe = make_recipe(model={"backbone": "resnet18", "crop_stage": 0})
+    state = build_classifier(recipe, 3).state_dict()
+    folded = {name: value for name, value in state.items() if "running_" not in name}
+    checkpoint = Checkpoint(folded, folded, {}, json.loads(recipe.model_dump_json()), ("a", "b", "c"), 1)
+    with pytest.raises(CheckpointError, match=r"m\.onnx: this network has batch norms, and export folded them"):
+        load_classifier(checkpoint, "m.onnx")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from regionfer.errors import RecipeError
-from regionfer.training.recipe import load_recipe
+from regionfer.onnx_model import find_model
+from regionfer.training.recipe import load_recipe, require_files
 
 RECIPES = sorted(
     path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml") if "[[row]]" not in path.read_text()
@@ -77,6 +78,18 @@ def test_the_pretraining_file_is_looked_for_beside_the_recipes(tmp_path: Path) -
     assert load_recipe(path).model.pretrained == tmp_path / "pretrained" / "a.json"
     path.write_text('name = "x"\n[model]\npretrained = "/elsewhere/a.json"')
     assert load_recipe(path).model.pretrained == Path("/elsewhere/a.json")
+
+
+def test_a_model_that_ships_may_teach(tmp_path: Path) -> None:
+    path = tmp_path / "project" / "recipes" / "r.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text('name = "r"\n[teacher]\ncheckpoints = ["default", "other.onnx"]\n')
+    teachers = load_recipe(path).teacher.checkpoints
+    assert teachers == (find_model("default"), tmp_path / "project" / "other.onnx")
+    with pytest.raises(RecipeError, match=r"other\.onnx, which is not there"):
+        require_files(load_recipe(path), "teacher")
+    (tmp_path / "project" / "default").touch()  # a file of one's own comes first
+    assert load_recipe(path).teacher.checkpoints[0] == tmp_path / "project" / "default"
 
 
 def test_overrides_replace_keys_of_the_file(tmp_path: Path) -> None:

@@ -112,11 +112,11 @@ class AblationTable:
             map(self._cells, self.rows),
         )
         yield (
-            "\nMeans over the seeds; in brackets 95 % intervals over the faces (bootstrap), behind ± the standard "
-            "deviation over the seeds. The columns with the name of a cover are accuracies on the same faces, each "
-            f"covered once; “{TURNED}” is the accuracy on the {TURNED_SHARE:.0%} with the largest yaw. Faces a second: "
-            f"ONNX Runtime, {THREADS} threads, one view; cost: time as a multiple of that of “{self.reference}”, "
-            "all rows in turns."
+            "\nMeans over the seeds; in brackets 95 % intervals over the faces (bootstrap; a dash where it says "
+            "nothing), behind ± the standard deviation over the seeds. The columns with the name of a cover are "
+            f"accuracies on the same faces, each covered once; “{TURNED}” is the accuracy on the {TURNED_SHARE:.0%} of "
+            f"them with the largest known yaw. Faces a second: ONNX Runtime, {THREADS} threads, one view; cost: time as a "
+            f"multiple of that of “{self.reference}”, all rows in turns."
         )
         for (model, baseline), by_condition in self.comparisons.items():
             yield f"\n## {model} against {baseline}\n"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regionfer.cli import counted, photos_option, tell_failures, tell_findings, where_listed
-from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
+from regionfer.cli.figures import check_writable, print_tables, tell_known, write_json
 from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
 from regionfer.errors import DatasetError
@@ -124,7 +124,7 @@ def command(
         click.echo(f"report: {write_report(evaluation, report)}", err=True)
     if json_file != "-":
         _print(evaluation)
-    tell_learned(evaluation.learned, evaluation.chosen)
+    tell_known(evaluation.known)
     _tell_misses(evaluation, data)
     _tell_failures(evaluation, where_listed(json_file, report))
     ctx.exit(1 if strict and evaluation.failures else 0)

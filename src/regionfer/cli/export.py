@@ -14,21 +14,23 @@ import click
     "--calibrate/--no-calibrate",
     default=True,
     show_default=True,
-    help="With --data, and 200 faces or more: fit the temperature of the probabilities on the validation split.",
+    help="With --data, 200 faces or more, and 10 wrong answers: fit the temperature of the probabilities on the "
+    "validation split.",
 )
 @click.option(
     "--rare-classes",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
-    help="With --data, and 200 faces or more: answer rare classes more often, as far as accuracy loses at most this "
-    "many percentage points.",
+    help="With --data, 200 faces or more, and 10 wrong answers: answer rare classes more often, as far as accuracy "
+    "loses at most this many percentage points.",
 )
 @click.option(
     "--risk",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.1,
     show_default=True,
-    help="With --data, and 200 faces or more: share of wrong answers to keep among those not called uncertain.",
+    help="With --data, and 200 faces or more: share of wrong answers to keep among those not called uncertain; with so "
+    "small a share that no wrong answer would be seen there is no threshold.",
 )
 @click.option(
     "--seen",

@@ -10,7 +10,7 @@ import click
 from regionfer.errors import writing
 
 if TYPE_CHECKING:
-    from regionfer.evaluation.learned import Learned
+    from regionfer.evaluation.known import Known
     from regionfer.evaluation.tables import Table
 
 
@@ -64,11 +64,11 @@ def _open_partial(path: str) -> Path:
     return partial
 
 
-def tell_learned(learned: "Sequence[Learned]", chosen: "Sequence[Learned]" = ()) -> None:
-    """Warn of figures on images that a model learned from, or that something of it was chosen on, in a line each."""
-    from regionfer.evaluation.learned import chosen_text, learned_text
+def tell_known(known: "Sequence[Known]") -> None:
+    """Warn of figures on images that a model learned from, or that served to choose something of it, in a line each."""
+    from regionfer.evaluation.known import known_lines
 
-    for text in filter(None, (learned_text(learned), chosen_text(chosen))):
+    for _, text in known_lines(known):
         click.echo(f"warning: {text}", err=True)
 
 

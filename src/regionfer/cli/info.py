@@ -58,11 +58,13 @@ def _readable(card: "ModelCard") -> dict[str, Any]:
 def _uncertainty_line(stored: Mapping[str, Any]) -> str:
     if not stored:
         return "not measured: no answer is marked as uncertain"
-    low, high = stored.get("risk_ci95") or (None, None)
-    interval = "" if low is None else f" (95 % interval {low:.1%} to {high:.1%})"
+    wrong = f"at most {stored['risk']:.1%} wrong"
+    if (interval := stored.get("measured_risk_ci95")) is not None:
+        low, high = interval
+        wrong += f", measured {stored['measured_risk']:.1%} (95 % interval {low:.1%} to {high:.1%})"
     return (
-        f"answers below {stored['threshold']:.3f}; of the others at most {stored['risk']:.1%} wrong{interval}, "
-        f"coverage {stored['coverage']:.1%}, on the n = {stored['n']} faces that it was chosen on"
+        f"answers below {stored['threshold']:.3f}; of the others {wrong}, coverage {stored['coverage']:.1%}, "
+        f"n = {stored['n']}"
     )
 
 

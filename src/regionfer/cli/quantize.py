@@ -40,9 +40,9 @@ def command(
     """
     import numpy as np
 
-    from regionfer.cli.figures import tell_learned
+    from regionfer.cli.figures import tell_known
     from regionfer.datasets import read_dataset
-    from regionfer.evaluation.learned import find_learned, learned_text
+    from regionfer.evaluation.known import find_known, known_lines
     from regionfer.onnx_model import ExpressionModel
     from regionfer.quantisation import measure_loss, quantise
 
@@ -55,10 +55,10 @@ def command(
     if valid is not None:
         measured_on = manifest.split(valid)
         held_out = _faces(measured_on, original, valid)
-        learned = find_learned(original, measured_on)
-        tell_learned(learned)
-        if learned:
-            held_out = held_out._replace(facts={**held_out.facts, "note": learned_text(learned)})
+        learned = [each for each in find_known([original], measured_on) if each.how == "learned"]
+        tell_known(learned)
+        for _, text in known_lines(learned):
+            held_out = held_out._replace(facts={**held_out.facts, "note": text})
     click.echo(
         f"ranges of values from {len(sample.faces):,} of {len(known):,} faces of {known.dataset}, {split}", err=True
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures, tell_passed_over, where_listed
-from regionfer.cli.figures import check_writable, print_tables, tell_learned, write_json
+from regionfer.cli.figures import check_writable, print_tables, tell_known, write_json
 from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
 
@@ -168,7 +168,7 @@ def command(
         if result.baseline is not None:
             head += [f"{who}: {each.name}" for who, each in result.named_models()]
         print_tables((*head, f"protocol: {result.protocol}"), summary_tables(result))
-    tell_learned(result.learned, result.chosen)
+    tell_known(result.known)
     _tell(result, where_listed(json_file, report))
     ctx.exit(1 if result.failures else 0)
 

@@ -21,7 +21,7 @@ from regionfer.evaluation.answers import (
     looks,
     match_classes,
 )
-from regionfer.evaluation.learned import Learned, find_chosen, find_learned
+from regionfer.evaluation.known import Known, find_known, known_dict
 from regionfer.evaluation.scores import Comparison, Measured, compare, measure
 from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
 from regionfer.recognizer import Recognizer
@@ -102,8 +102,7 @@ class Evaluation:
         baseline: the baseline's results, or None.
         comparison: model against baseline on the faces as given, by name of the set; empty without a baseline.
         comparison_photos: the same end to end.
-        learned: the models that learned from these images, by their cards.
-        chosen: the models whose threshold, or epoch, was chosen on these images, by their cards.
+        known: the models that learned from these images, or were chosen or fitted on them, by their cards.
     """
 
     manifest: Manifest
@@ -113,8 +112,7 @@ class Evaluation:
     baseline: ModelResults | None
     comparison: Mapping[str, Comparison]
     comparison_photos: Mapping[str, Comparison]
-    learned: tuple[Learned, ...] = ()
-    chosen: tuple[Learned, ...] = ()
+    known: tuple[Known, ...] = ()
 
     @property
     def split(self) -> str:
@@ -184,8 +182,7 @@ class Evaluation:
             "regionfer": version("regionfer"),
             **where,
             "models": [dict(model) for model in self.model.models],
-            "learned_from": [each.to_dict() for each in self.learned],
-            "chosen_on": [each.to_dict() for each in self.chosen],
+            **known_dict(self.known),
             **scores,
             "failures": len(self.failures),
             "failed_images": _failed(self.failures),
@@ -279,10 +276,7 @@ def evaluate(
             if other is None or other.photos is None or model.photos is None
             else _compare(model.photos, other.photos, manifest, subsets)
         ),
-        learned=find_learned(recognizer.model, manifest)
-        + (() if baseline is None else find_learned(baseline.model, manifest, "baseline")),
-        chosen=find_chosen(recognizer.model, manifest)
-        + (() if baseline is None else find_chosen(baseline.model, manifest, "baseline")),
+        known=find_known([each.model for each in (recognizer, baseline) if each is not None], manifest),
     )
 
 

@@ -20,7 +20,7 @@ from regionfer.errors import ImageError, OutputError
 from regionfer.evaluation import figures, tables
 from regionfer.evaluation.answers import face_box
 from regionfer.evaluation.evaluate import ALL, Evaluation
-from regionfer.evaluation.learned import chosen_text, learned_text
+from regionfer.evaluation.known import known_lines
 from regionfer.evaluation.tables import Table
 from regionfer.metrics import FEW
 
@@ -132,8 +132,7 @@ def to_html(evaluation: Evaluation) -> str:
         missed=[_picture(evaluation, int(row), ()) for row in missed[:NOT_FOUND]],
         missed_count=len(missed),
         few=FEW,
-        learned=learned_text(evaluation.learned),
-        chosen=chosen_text(evaluation.chosen),
+        known=known_lines(evaluation.known),
     )
 
 
@@ -144,10 +143,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     head += model_lines("Model", evaluation.model.models)
     if evaluation.baseline is not None:
         head += model_lines("Baseline", evaluation.baseline.models)
-    if evaluation.learned:
-        head.append(f"- Seen before: {markdown_text(learned_text(evaluation.learned))}")
-    if evaluation.chosen:
-        head.append(f"- Chosen on these faces: {markdown_text(chosen_text(evaluation.chosen))}")
+    head += [f"- {heading}: {markdown_text(text)}" for heading, text in known_lines(evaluation.known)]
     head.append(f"- Images that could not be read: {len(evaluation.failures):,}")
     return "\n".join(head) + "\n\n" + "\n".join(markdown_table(table) for table in tables.all_tables(evaluation))
 

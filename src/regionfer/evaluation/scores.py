@@ -32,9 +32,9 @@ class Measured:
     Attributes:
         score: the figures; its n counts missed faces, for which nothing was answered: errors for accuracy and for
             recall, left out of the confusion, of NLL and of ECE.
-        intervals: 95 % bootstrap intervals of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``; None where they say
-            nothing, see `regionfer.metrics.telling`; Wilson's of ``risk_at_80`` and ``risk_at_90``. For accuracy see
-            ``score.accuracy_ci95``.
+        intervals: 95 % intervals. By bootstrap of ``mean_recall``, ``macro_f1``, ``nll`` and ``ece``, None where they
+            say nothing, see `regionfer.metrics.telling` and, of the first two, ``FEW_OF_CLASS`` there; Wilson's of
+            ``risk_at_80`` and ``risk_at_90``. For accuracy see ``score.accuracy_ci95``.
         missed: (C,) faces of each class that were not found.
         risk_at_80: share of wrong answers when the surest 80 % of the faces are answered; those not found come last.
         risk_at_90: the same for 90 %.

@@ -12,7 +12,7 @@ from regionfer.degradations import DEGRADATIONS, LEVELS
 from regionfer.errors import NoFaceError
 from regionfer.evaluation.answers import Advance, looking_alike
 from regionfer.evaluation.evaluate import describe, full_name
-from regionfer.evaluation.learned import Learned
+from regionfer.evaluation.known import Known, known_dict
 from regionfer.evaluation.scores import (
     RESAMPLES,
     Comparison,
@@ -155,8 +155,7 @@ class Stress:
         examples: of the first faces, by their names: pictures by condition.
         failures: images that could not be read: why, by name.
         left_out: images or faces that could not be used: why, by name.
-        learned: the models that learned from these images, by their cards.
-        chosen: the models whose threshold, or epoch, was chosen on these images, by their cards.
+        known: the models that learned from these images, or were chosen or fitted on them, by their cards.
     """
 
     title: str
@@ -174,8 +173,7 @@ class Stress:
     examples: Mapping[str, Mapping[Condition, Example]]
     failures: Mapping[str, str]
     left_out: Mapping[str, str]
-    learned: tuple[Learned, ...] = ()
-    chosen: tuple[Learned, ...] = ()
+    known: tuple[Known, ...] = ()
 
     @property
     def right(self) -> str:
@@ -197,8 +195,7 @@ class Stress:
             "n": len(self.names),
             "seed": self.seed,
             "classes": list(self.classes),
-            "learned_from": [each.to_dict() for each in self.learned],
-            "chosen_on": [each.to_dict() for each in self.chosen],
+            **known_dict(self.known),
         }
         for who, each in self.named_models():
             models = [dict(model) for model in each.models]
@@ -291,8 +288,7 @@ def stress(
         examples=whole.examples(classes, [each.threshold for each in recognizers]),
         failures=failures,
         left_out=left_out,
-        learned=faces.learned(recognizers),
-        chosen=faces.chosen(recognizers),
+        known=faces.known(recognizers),
     )
 
 

@@ -14,7 +14,7 @@ from regionfer.datasets.manifest import resize_face
 from regionfer.errors import ImageError, ModelError
 from regionfer.evaluation.answers import check_faces, find_columns, load_face, looks, match_classes
 from regionfer.evaluation.evaluate import protocol_of
-from regionfer.evaluation.learned import Learned, find_chosen, find_learned
+from regionfer.evaluation.known import Known, find_known
 from regionfer.faces import Detections
 from regionfer.faces.alignment import align_faces, aligned_landmarks
 from regionfer.images import read_image
@@ -91,12 +91,8 @@ class StressFaces(Protocol):
         """How faces and labels came about."""
         ...
 
-    def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
-        """Which of a model and, perhaps, its baseline learned from these images, by their cards."""
-        ...
-
-    def chosen(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
-        """Of which of them the threshold, or the epoch, was chosen on these images, by their cards."""
+    def known(self, recognizers: Sequence[Recognizer]) -> tuple[Known, ...]:
+        """Which of a model and, perhaps, its baseline know these images, by their cards."""
         ...
 
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
@@ -156,13 +152,9 @@ class DatasetFaces:
         whole = len(self.rows) == len(self.manifest)
         return protocol_of(recognizer, self.manifest) + ("" if whole else drawn)
 
-    def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+    def known(self, recognizers: Sequence[Recognizer]) -> tuple[Known, ...]:
         """As far as the cards name the dataset and its splits."""
-        return tuple(each for role, one in _roles(recognizers) for each in find_learned(one.model, self.manifest, role))
-
-    def chosen(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
-        """As far as the cards name the dataset and its splits."""
-        return tuple(each for role, one in _roles(recognizers) for each in find_chosen(one.model, self.manifest, role))
+        return find_known([each.model for each in recognizers], self.manifest)
 
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
         """The faces in the order of the dataset."""
@@ -253,12 +245,8 @@ class PhotoFaces:
         rule = f"{way}, then degraded; an answer agrees if it is the model's own to the clean face{drawn}"
         return f"{rule}; {looks(recognizer)}"
 
-    def learned(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
+    def known(self, recognizers: Sequence[Recognizer]) -> tuple[Known, ...]:
         """None: no card tells of one's own photos."""
-        return ()
-
-    def chosen(self, recognizers: Sequence[Recognizer]) -> tuple[Learned, ...]:
-        """None, likewise."""
         return ()
 
     def batches(self, recognizers: Sequence[Recognizer], side: int, taken: Taken) -> Iterator[FaceBatch]:
@@ -353,7 +341,3 @@ def _join(batches: Sequence[FaceBatch]) -> FaceBatch:
 def _first(batch: FaceBatch, count: int) -> FaceBatch:
     """The first faces of an unlabelled batch."""
     return replace(batch, names=batch.names[:count], pixels=batch.pixels[:count], landmarks=batch.landmarks[:count])
-
-
-def _roles(recognizers: Sequence[Recognizer]) -> Iterator[tuple[str, Recognizer]]:
-    return zip(("model", "baseline"), recognizers, strict=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regionfer.degradations import DEGRADATIONS, LEVELS, Degradation
 from regionfer.evaluation import figures, tables
-from regionfer.evaluation.learned import chosen_text, learned_text
+from regionfer.evaluation.known import known_lines
 from regionfer.evaluation.report import (
     HTML,
     MARKDOWN,
@@ -299,8 +299,7 @@ def to_html(result: Stress) -> str:
         percent=percent,
         interval_phrase=tables.interval_phrase,
         signed=tables.signed,
-        learned=learned_text(result.learned),
-        chosen=chosen_text(result.chosen),
+        known=known_lines(result.known),
         version=version("regionfer"),
     )
 
@@ -312,10 +311,7 @@ def to_markdown(result: Stress) -> str:
     head += [f"- Faces: {len(result.names):,}", f"- Seed: {result.seed}", *model_lines("Model", result.model.models)]
     if result.baseline is not None:
         head += model_lines("Baseline", result.baseline.models)
-    if result.learned:
-        head.append(f"- Seen before: {markdown_text(learned_text(result.learned))}")
-    if result.chosen:
-        head.append(f"- Chosen on these faces: {markdown_text(chosen_text(result.chosen))}")
+    head += [f"- {heading}: {markdown_text(text)}" for heading, text in known_lines(result.known)]
     shown = [*summary_tables(result), *(kind_table(result, kind) for kind in result.kinds)]
     if (left_out := left_out_table(result)) is not None:
         shown.append(left_out)

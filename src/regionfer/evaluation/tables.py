@@ -84,9 +84,9 @@ def risk_table(evaluation: Evaluation) -> Table:
             "wrong. "
         )
         note += (
-            "It was chosen on these very faces, as the card says, so that no more of all of them are wrong."
-            if evaluation.chosen
-            else "It was chosen on other faces: in a harder set more are wrong."
+            "It was fitted to this very split, so that few are wrong here says little of other faces."
+            if any((each.how, each.role) == ("threshold", "model") for each in evaluation.known)
+            else "In a set that is harder than the faces it was fitted to more are wrong."
         )
     return Table("Wrong among the surest, %", columns, tuple(rows), note)
 

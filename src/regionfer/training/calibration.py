@@ -104,10 +104,10 @@ def fit_prior_shift(logits: Tensor, labels: Tensor, max_loss: float) -> Calibrat
 
 def calibrate(
     classifier: ExpressionClassifier, held_out: FaceData, *, max_loss: float | None = None, batch: int = 128
-) -> Calibration:
+) -> Calibration | None:
     """Fit the temperature of a classifier to faces it did not learn from, set it, and return it.
 
-    With fewer than ``MIN_FACES`` faces, or ``MIN_MISTAKES`` wrong answers, it stays as it is.
+    With fewer than ``MIN_FACES`` faces, or ``MIN_MISTAKES`` wrong answers, it stays as it is, and there is none.
 
     Args:
         classifier: changed in place.
@@ -115,22 +115,22 @@ def calibrate(
         max_loss: accuracy, in 0..1, that may be lost for the mean recall; see `fit_prior_shift`. None shifts nothing.
         batch: faces in a run.
     """
-    if len(held_out) >= MIN_FACES:
-        logits, labels = _logits(classifier, held_out, batch), torch.from_numpy(held_out.labels)
-        wrong = int((logits.softmax(-1).mean(0).argmax(1) != labels).sum())
-        if wrong >= MIN_MISTAKES:
-            unshifted = (0.0,) * logits.shape[-1]
-            set_calibration(
-                classifier,
-                Calibration(fit_temperature(logits, labels), unshifted)
-                if max_loss is None
-                else fit_prior_shift(logits, labels, max_loss),
-            )
-    return Calibration(float(classifier.temperature), tuple(classifier.prior_shift.tolist()))
+    if len(held_out) < MIN_FACES:
+        return None
+    logits, labels = _logits(classifier, held_out, batch), torch.from_numpy(held_out.labels)
+    if (logits.softmax(-1).mean(0).argmax(1) != labels).sum() < MIN_MISTAKES:
+        return None
+    if max_loss is None:
+        fitted = Calibration(fit_temperature(logits, labels), (0.0,) * logits.shape[-1])
+    else:
+        fitted = fit_prior_shift(logits, labels, max_loss)
+    set_calibration(classifier, fitted)
+    return fitted
 
 
 def fit_occlusion_threshold(probabilities: NDArray[np.floating], covered: NDArray[np.floating]) -> float | None:
-    """The least probability, in thousandths, from which at most ``FALSE_COVERS`` of the clear faces count as covered.
+    """The least probability, in thousandths below 1, from which at most ``FALSE_COVERS`` of the clear faces count as
+    covered, if there is one.
 
     Args:
         probabilities: (n,) that something covers each face, of faces that the network did not learn from.

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -43,8 +43,11 @@ CURVE_POINTS = 101
 FEW = f"{{n}} faces are too few to fit a temperature or a threshold of uncertain answers to; {MIN_FACES} are needed"
 """What a card says of a measurement on fewer validation faces than `MIN_FACES`."""
 
-EASY = f"{{wrong}} wrong answers are too few to fit a temperature to; {MIN_MISTAKES} are needed"
-"""What it says where fewer than `MIN_MISTAKES` of them are answered wrongly."""
+EASY = f"fewer than {MIN_MISTAKES} of {{n}} faces were answered wrongly, too few to fit a temperature or a shift to"
+"""What it says where so few of them are answered wrongly, and it was to be fitted."""
+
+UNSEEN = "no threshold is seen to keep a risk of {risk:g} on {n} faces"
+"""What it says where too many answers are wrong at any threshold, or too few are left to see a risk that small."""
 
 PROBES = 32
 """Faces on which they are compared."""
@@ -86,7 +89,7 @@ def export(
         max_loss: accuracy on the validation faces, 0..1, that may be lost to answer rare classes more often; see
             `regionfer.training.calibration.fit_prior_shift`.
         risk: share of wrong answers to keep among those that are not uncertain, 0..1; the threshold for it is fitted to
-            `MIN_FACES` validation faces or more.
+            `MIN_FACES` validation faces or more, and left out where too few answers, ``1 / risk``, would be left.
         measured: card of a model of the same recipe that did not learn from the validation faces. Temperature, prior
             shift, uncertainty, the threshold of covered faces, and figures are taken
             from it: for final weights that learned from all faces there are.
@@ -116,8 +119,9 @@ def export(
     if measured is not None:
         shift = measured.prior_shift or (0.0,) * len(measured.labels)
         set_calibration(classifier, Calibration(measured.temperature, shift))
-    elif calibrated and held_out is not None:
-        calibrate(classifier, held_out, max_loss=max_loss)
+    is_easy = False
+    if measured is None and calibrated and held_out is not None:
+        is_easy = calibrate(classifier, held_out, max_loss=max_loss) is None and len(held_out) >= MIN_FACES
     card = _card(checkpoint, recipe, classifier, name=name, version=version, licence=licence, limits=limits)
     if measured is not None:
         card = _with_figures_of(measured, card)
@@ -135,10 +139,16 @@ def export(
         if held_out is not None and measured is None:
             output = _run(model, held_out)
             metric = _metric(checkpoint, output.probabilities, held_out)
+            uncertainty = _uncertainty(output.probabilities, held_out, risk, metric)
+            notes = [EASY.format(n=len(held_out))] if is_easy else []
+            if not uncertainty:
+                few = len(held_out) < MIN_FACES
+                notes.append(FEW.format(n=len(held_out)) if few else UNSEEN.format(risk=risk, n=len(held_out)))
+            if notes:
+                metric["note"] = "; ".join(notes)
             if baseline is not None:
                 figures = _figures(_run(baseline, held_out).probabilities, held_out, checkpoint.classes)
                 metric["baseline"] = {"name": baseline.card.name, **figures}
-            uncertainty = _uncertainty(output.probabilities, held_out, risk)
             card = replace(card, occlusion_threshold=_occlusion_threshold(output, held_out, card.occlusion_threshold))
             _write(proto, replace(card, metrics=(metric,), uncertainty=uncertainty), partial)
         partial.replace(path)
@@ -212,12 +222,7 @@ def _write(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 def _metric(checkpoint: Checkpoint, probabilities: NDArray[np.float32], held_out: FaceData) -> dict[str, Any]:
     names = {"dataset": "dataset", "split": "valid_split", "protocol": "protocol"}
     where = {name: checkpoint.data.get(key, "not stated") for name, key in names.items()}
-    wrong, note = int((probabilities.argmax(1) != held_out.labels).sum()), {}
-    if len(held_out) < MIN_FACES:
-        note = {"note": FEW.format(n=len(held_out))}
-    elif wrong < MIN_MISTAKES:
-        note = {"note": EASY.format(wrong=wrong)}
-    return {**where, **_figures(probabilities, held_out, checkpoint.classes), **note}
+    return {**where, **_figures(probabilities, held_out, checkpoint.classes)}
 
 
 def _figures(probabilities: NDArray[np.float32], held_out: FaceData, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -236,24 +241,33 @@ def _occlusion_threshold(output: ModelOutput, held_out: FaceData, otherwise: flo
     return fit_occlusion_threshold(output.occlusion[:, 0], held_out.seen.numpy()) or otherwise
 
 
-def _uncertainty(probabilities: NDArray[np.float32], held_out: FaceData, risk: float) -> dict[str, Any]:
-    """The form that `regionfer.uncertainty.Uncertainty` reads; empty where no threshold keeps it, or of few faces."""
+def _uncertainty(
+    probabilities: NDArray[np.float32], held_out: FaceData, risk: float, where: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The form that `regionfer.uncertainty.Uncertainty` reads, with the dataset and split of ``where``.
+
+    Empty of fewer than ``MIN_FACES`` faces, and where no threshold keeps the risk with so many answers, ``1 / risk``,
+    that it can be seen.
+    """
     if len(held_out) < MIN_FACES:
         return {}
     correct, confidence = probabilities.argmax(1) == held_out.labels, probabilities.max(1)
     threshold = threshold_for_risk(correct, confidence, risk)
     answered = confidence >= threshold
-    if answered.sum() * risk < 1:  # so small a risk cannot be seen in so few answers, nor in none
+    if answered.sum() * risk < 1:
         return {}
     curve = risk_coverage_curve(correct, confidence)
     rows = np.unique(np.linspace(0, len(curve.threshold) - 1, CURVE_POINTS).round().astype(int))
     points = {name: [round(float(value), 5) for value in getattr(curve, name)[rows]] for name in curve._fields}
-    kept = wilson_interval(int((answered & ~correct).sum()), int(answered.sum()))
+    wrong, answers = int((answered & ~correct).sum()), int(answered.sum())
     return {
+        "dataset": where["dataset"],
+        "split": where["split"],
         "threshold": threshold,
         "risk": risk,
-        "risk_ci95": list(kept),
-        "coverage": float(answered.mean()),
+        "measured_risk": wrong / answers,
+        "measured_risk_ci95": list(wilson_interval(wrong, answers)),
+        "coverage": answers / len(held_out),
         "n": len(held_out),
         "curve": points,
     }

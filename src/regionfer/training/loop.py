@@ -71,7 +71,8 @@ def train(
         The checkpoint of the best epoch, by accuracy on ``validation``.
 
     Raises:
-        CheckpointError: the folder holds another run, or the pretraining file does not fit.
+        CheckpointError: the folder holds another run, or the pretraining file or a teacher does not fit.
+        ModelError: a model file that is a teacher, or to start from, is none.
         DatasetError: there are no validation faces.
         OutputError: the folder cannot be written to.
         RecipeError: the recipe asks for what the data or the network does not have.

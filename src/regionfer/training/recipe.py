@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from regionfer.errors import RecipeError
 from regionfer.models.squash import Squash
 from regionfer.occluders import KINDS
+from regionfer.onnx_model import SHIPPED, find_model
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -145,8 +146,8 @@ class TeacherRecipe(_Section):
     """Networks whose answers to the faces as they are become targets, whatever is then done to the faces."""
 
     checkpoints: tuple[Path, ...] = ()
-    """trained networks, whose answers are averaged: checkpoints, or model files (.onnx) with the same classes; relative
-    to the folder that holds the recipe's folder"""
+    """trained networks with the same classes, whose answers are averaged: checkpoints, or model files (.onnx); relative
+    to the folder that holds the recipe's folder; "default" is the model that comes with regionfer"""
     weight: Share = 0.5
     """part of their answers in the targets; the rest are the targets of [loss]"""
     average_weight: Share = 0.0
@@ -302,16 +303,23 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] = MappingProxyTyp
 
 
 def resolve_files(values: dict[str, Any], path: Path) -> None:
-    """Make the paths of `FILES` in a recipe's values ones from the parent of the folder of ``path``, the recipe."""
+    """Make the paths of `FILES` in a recipe's values ones from the parent of the folder of ``path``, the recipe.
+
+    A name of a model that comes with regionfer, where no such file lies there, is that model.
+    """
     folder = path.resolve().parent.parent
+
+    def resolved(name: str) -> Path:
+        return find_model(name) if name in SHIPPED and not (folder / name).exists() else folder / name
+
     for section, key in FILES:
         place = values.get(section)
         if isinstance(place, dict):
             match place.get(key):
                 case str(name):
-                    place[key] = folder / name
+                    place[key] = resolved(name)
                 case [*names]:
-                    place[key] = [folder / name if isinstance(name, str) else name for name in names]
+                    place[key] = [resolved(name) if isinstance(name, str) else name for name in names]
 
 
 def require_files(recipe: Recipe, *sections: str) -> None:
