@@ -115,8 +115,9 @@ class AblationTable:
             "\nMeans over the seeds; in brackets 95 % intervals over the faces (bootstrap; a dash where it says "
             "nothing), behind ± the standard deviation over the seeds. The columns with the name of a cover are "
             f"accuracies on the same faces, each covered once; “{TURNED}” is the accuracy on the {TURNED_SHARE:.0%} of "
-            f"them with the largest known yaw. Faces a second: ONNX Runtime, {THREADS} threads, one view; cost: time as a "
-            f"multiple of that of “{self.reference}”, all rows in turns."
+            "them with the largest known yaw. "
+            f"Faces a second: ONNX Runtime, {THREADS} threads, one view; cost: time as a multiple of that of "
+            f"“{self.reference}”, all rows in turns."
         )
         for (model, baseline), by_condition in self.comparisons.items():
             yield f"\n## {model} against {baseline}\n"
