@@ -156,7 +156,7 @@ def scripted(*accuracies: float) -> Callable[..., np.ndarray]:
     """Stands for `predict_shared`: answers with these accuracies, epoch by epoch."""
     shares = iter(accuracies)
 
-    def answer(accelerator: object, classifier: object, data: FaceData) -> np.ndarray:
+    def answer(accelerator: object, classifier: object, data: FaceData, **options: object) -> np.ndarray:
         right = np.arange(len(data)) < next(shares) * len(data)
         return np.eye(3, dtype=np.float32)[np.where(right, data.labels, (data.labels + 1) % 3)] * 0.98 + 0.006666667
 
@@ -177,7 +177,7 @@ def test_the_best_epoch_is_the_one_with_the_best_accuracy(
 def test_what_is_evaluated_and_kept_is_the_average(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def answer(accelerator: object, classifier: ExpressionClassifier, data: FaceData) -> np.ndarray:
+    def answer(accelerator: object, classifier: ExpressionClassifier, data: FaceData, **options: object) -> np.ndarray:
         seen.append({name: value.clone() for name, value in classifier.state_dict().items()})
         return scripted(1.0)(accelerator, classifier, data)
 
