@@ -206,9 +206,11 @@ def difference_interval(
     >>> difference_interval(right, other) is None
     True
     """
-    interval = paired_bootstrap(values_a, values_b, n_resamples=n_resamples, level=level, seed=seed)
-    apart = int((np.asarray(values_a) != np.asarray(values_b)).sum())
-    return telling(interval, len(np.asarray(values_a))) if apart >= FEW_APART else None
+    a, b = _reals(values_a, "values_a"), _reals(values_b, "values_b")
+    _same_length(a, b, "values_a", "values_b")
+    if (a != b).sum() < FEW_APART:
+        return None
+    return telling(paired_bootstrap(a, b, n_resamples=n_resamples, level=level, seed=seed), len(a))
 
 
 def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
