@@ -18,7 +18,6 @@ allows 3.4.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from regionfer import Recognizer
+from regionfer.ahead import cores
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -85,11 +85,6 @@ def measured(work: Callable[[], object]) -> tuple[float, float]:
 def seconds(work: Callable[[], object]) -> float:
     """Wall time of a call."""
     return measured(work)[0]
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from regionfer.faces import Detections
-from regionfer.onnx_model import HEADS, METADATA_KEY, ExpressionModel, ModelCard, RegionCard
+from regionfer.model_card import ModelCard, RegionCard
+from regionfer.onnx_model import HEADS, METADATA_KEY, ExpressionModel
 from regionfer.recognizer import Recognizer
 from regionfer.regions import FIXED_REGIONS, LANDMARKS, WHOLE_FACE
 
@@ -197,9 +198,9 @@ def squares(*colours: Colour, height: int = 90) -> NDArray[np.uint8]:
 @pytest.fixture
 def plain_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let faces of one colour be judged, which the tiny models are to tell apart by it."""
-    monkeypatch.setattr("regionfer.recognizer.MIN_CONTRAST", 0.0)
-    monkeypatch.setattr("regionfer.recognizer.MIN_SPREAD", 0.0)
-    monkeypatch.setattr("regionfer.recognizer.NO_FACE", 0.0)
+    monkeypatch.setattr("regionfer.readability.MIN_CONTRAST", 0.0)
+    monkeypatch.setattr("regionfer.readability.MIN_SPREAD", 0.0)
+    monkeypatch.setattr("regionfer.readability.NO_FACE", 0.0)
 
 
 @pytest.fixture

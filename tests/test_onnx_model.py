@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 
 from regionfer import onnx_model
 from regionfer.errors import ModelError
+from regionfer.fusion import FusedModel
 from regionfer.labels import LABELS
-from regionfer.onnx_model import HEADS, ExpressionModel, FusedModel, ModelCard, RegionCard
-from regionfer.regions import fixed_regions, landmark_regions
+from regionfer.onnx_model import HEADS, ExpressionModel
 
 
 def some_faces(count, side=12, seed=0):
@@ -293,12 +293,6 @@ class TestLoad:
         assert model.with_threads(1) is model
         assert not FusedModel([model]).concurrent
 
-    def test_other_threads_a_run_of_several_models(self, save_model):
-        fused = FusedModel([ExpressionModel.load(save_model(seed=seed), threads=2) for seed in (1, 2)], [3, 1])
-        alone = fused.with_threads(1)
-        assert [model._session.get_session_options().intra_op_num_threads for model in alone.models] == [1, 1]
-        assert alone.weights == (0.75, 0.25)
-
     def test_threads_are_counted_from_one(self, tiny_path):
         with pytest.raises(ValueError, match="threads must be at least 1"):
             ExpressionModel.load(tiny_path, threads=0)
@@ -338,125 +332,6 @@ class TestShippedModel:
         shipped.unlink()
         with pytest.raises(ModelError, match="the default model is missing; install regionfer again"):
             ExpressionModel.load()
-
-
-class TestRegionCard:
-    def test_fixed_boxes(self, make_card):
-        boxes = make_card().regions.place(faces=4)
-        np.testing.assert_array_equal(boxes[0], [0, 0, 1, 1])
-        np.testing.assert_array_equal(boxes[1:], fixed_regions())
-
-    def test_landmark_boxes(self, make_card):
-        regions = make_card(landmarks=True).regions
-        landmarks = np.random.default_rng(0).random((4, 5, 2), dtype=np.float32)
-        boxes = regions.place(4, landmarks)
-        assert boxes.shape == (4, 6, 4)
-        np.testing.assert_array_equal(boxes[:, 0], [[0, 0, 1, 1]] * 4)
-        np.testing.assert_array_equal(boxes[:, 1:], landmark_regions(landmarks, (0.25,)))
-        with pytest.raises(ValueError, match="landmarks must be given"):
-            regions.place(4)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            pytest.param(("fixed", ("nose",), ((0, 0, 1, 1),)), "begin with 'face'", id="whole face is not first"),
-            pytest.param(("fixed", ("face", "face"), ((0, 0, 1, 1),) * 2), "distinct", id="same name twice"),
-            pytest.param(("fixed", ("face", "nose"), ((0, 0, 1, 1),)), "for each of 2 names", id="a box too few"),
-            pytest.param(("fixed", ("face",), ((0, 0, 1),)), "box of four numbers", id="three numbers"),
-            pytest.param(("landmark", ("face", "nose"), None, (0.2,)), "do not fit 1 radii", id="radii"),
-        ],
-    )
-    def test_refuses(self, arguments, message):
-        with pytest.raises(ValueError, match=message):
-            RegionCard(*arguments)
-
-
-def test_card_survives_json(make_card, trusted_model):
-    shifted = make_card(occlusion_threshold=0.4, prior_shift=(0.1,) * 8, uncertainty=trusted_model.card.uncertainty)
-    for card in (make_card(), make_card(landmarks=True), make_card(labels=("calm", "tense"), temperature=1.5), shifted):
-        assert ModelCard.from_json(card.to_json()) == card
-
-
-def test_a_card_of_before_the_heads(make_card):
-    new = ("uncertainty", "occlusion_threshold", "prior_shift")
-    old = {key: value for key, value in make_card().to_dict().items() if key not in new}
-    assert ModelCard.from_json(json.dumps(old)) == make_card()
-
-
-def swap_colours(model):
-    """Let the heads take red for blue and blue for red."""
-    for tensor in model.graph.initializer:
-        if tensor.name in ("to_occlusion", "to_pose", "to_visibility"):
-            turned = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor)[::-1])
-            tensor.CopyFrom(onnx.numpy_helper.from_array(turned, tensor.name))
-
-
-EDITS = (None, swap_colours)
-
-
-class TestFusedModel:
-    @pytest.mark.parametrize(("weights", "share"), [(None, 0.5), ([3, 1], 0.75), ([0, 2], 0.0)])
-    def test_mean_of_probabilities(self, save_model, weights, share):
-        models = [ExpressionModel.load(save_model(seed=seed)) for seed in (1, 2)]
-        first, second = (model.run(some_faces(3)) for model in models)
-        fused = FusedModel(models, weights).run(some_faces(3))
-        expected = share * first.probabilities + (1 - share) * second.probabilities
-        np.testing.assert_allclose(fused.probabilities, expected, rtol=1e-6)
-        np.testing.assert_array_equal(fused.attention, first.attention)
-        assert fused.probabilities.dtype == np.float32
-
-    def test_heads_are_the_mean_of_those_that_have_them(self, save_model, make_card, tiny_model):
-        cards = [make_card(occlusion_threshold=value) for value in (0.4, 0.6)]
-        models = [
-            ExpressionModel.load(save_model(card, heads=HEADS, edit=swap))
-            for card, swap in zip(cards, EDITS, strict=True)
-        ]
-        first, second = (model.run(some_faces(5)) for model in models)
-        fused = FusedModel([tiny_model, *models], [2, 3, 1])
-        output = fused.run(some_faces(5), batch_size=2)
-        for name in HEADS:
-            expected = 0.75 * getattr(first, name) + 0.25 * getattr(second, name)
-            np.testing.assert_allclose(getattr(output, name), expected, atol=1e-5)
-        assert np.abs(first.pose - second.pose).max() > 5
-        assert fused.card.occlusion_threshold == pytest.approx(0.45)
-        assert fused.run(some_faces(0)).pose.shape == (0, 3)
-
-    def test_visibility_is_of_the_first_model_s_regions(self, save_model, make_card, trusted_model):
-        landmarks = np.full((4, 5, 2), 0.5, dtype=np.float32)
-        other = ExpressionModel.load(save_model(make_card(landmarks=True), heads=HEADS))
-        fused = FusedModel([trusted_model, other])
-        assert fused.needs_landmarks
-        visibility = fused.run(some_faces(4), landmarks).visibility
-        np.testing.assert_array_equal(visibility, trusted_model.run(some_faces(4)).visibility)
-        blind = ExpressionModel.load(save_model())
-        assert FusedModel([blind, other]).run(some_faces(4), landmarks).visibility is None
-
-    def test_heads_of_a_model_without_weight_do_not_count(self, tiny_model, trusted_model):
-        fused = FusedModel([trusted_model, tiny_model], [0, 1])
-        assert fused.heads == ()
-        assert fused.run(some_faces(2)).occlusion is None
-
-    def test_no_threshold_in_common(self, trusted_model):
-        assert FusedModel([trusted_model, trusted_model]).card.uncertainty == {}
-        assert FusedModel([trusted_model]).card == trusted_model.card
-
-    def test_faces_are_as_large_as_the_largest_wants(self, save_model, make_card):
-        models = [ExpressionModel.load(save_model(make_card(face_size=size))) for size in (12, 20)]
-        assert FusedModel(models).card.face_size == 20
-
-    def test_refuses_other_labels(self, save_model, make_card, tiny_model):
-        other = ExpressionModel.load(save_model(make_card(labels=("calm", "tense"))))
-        with pytest.raises(ModelError, match=r"has the labels calm, tense, the first model has neutral"):
-            FusedModel([tiny_model, other])
-
-    @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [float("nan"), 1]])
-    def test_refuses_weights(self, tiny_model, weights):
-        with pytest.raises(ValueError, match="weights must be 2 numbers"):
-            FusedModel([tiny_model, tiny_model], weights)
-
-    def test_refuses_no_model(self):
-        with pytest.raises(ValueError, match="one model or more"):
-            FusedModel([])
 
 
 def assert_one_line(caught, path):

@@ -17,8 +17,9 @@ from regionfer.degradations import LEVELS, degrade
 from regionfer.errors import ImageError, ModelError
 from regionfer.faces import MTCNN, Detections, align_faces, aligned_landmarks
 from regionfer.faces.crops import CropCheck
-from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel, ModelOutput
-from regionfer.recognizer import Recognizer, unfit_reasons
+from regionfer.fusion import FusedModel
+from regionfer.onnx_model import Classifier, ExpressionModel
+from regionfer.recognizer import Recognizer
 from regionfer.regions import landmark_regions
 from regionfer.results import covered_text
 
@@ -536,33 +537,6 @@ class TestCropsThatCannotBeJudged:
         noticed = [face for face in result if face.uncertain_reason == "no face"]
         assert len(noticed) >= 16
         assert {(face.uncertain, face.pose, face.occlusion) for face in noticed} == {(True, None, None)}
-
-    def test_the_rules(self):
-        """How sure of a face; the most probable expression; its probability; by how much it was turned; the reason."""
-        cases = [
-            (0.1, 0.4, 0, "no face"),
-            (0.1, 0.7, 0, ""),
-            (0.3, 0.4, 0, ""),
-            (np.nan, 0.2, 0, ""),
-            (0.9, 0.9, 121, "upside down"),
-            (0.9, 0.9, -121, "upside down"),
-            (0.9, 0.9, 119, ""),
-            (0.1, 0.4, 170, "no face"),
-        ]
-        n, nothing = len(cases), np.zeros((len(cases), 1), np.float32)
-        scores, probable, roll = np.float32([case[:3] for case in cases]).T
-        output = ModelOutput(np.column_stack([probable, 0 * probable]), nothing, nothing, nothing)
-        found = unfit_reasons(np.full(n, 48), np.ones(n, bool), output, roll, scores)
-        assert found.tolist() == [case[3] for case in cases]
-
-    @pytest.mark.parametrize(
-        ("roll", "score", "reason"), [(0, 0.9, "covered"), (0, 0.1, "no face"), (170, 0.9, "upside down")]
-    )
-    def test_what_is_said_of_a_covered_face(self, roll, score, reason):
-        row, nothing = np.full((1, 6), 0.8, np.float32), np.zeros((1, 1), np.float32)
-        output = ModelOutput(np.float32([[0.6, 0.4]]), nothing, nothing, nothing, None, row)
-        found = unfit_reasons(np.array([48]), np.array([True]), output, np.array([roll]), np.array([score]))
-        assert found.tolist() == [reason]
 
     def test_only_suspect_crops_are_looked_at_again(self, trusting, draw_squares, monkeypatch):
         looked = []

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from regionfer.faces import Detections as Detections
     from regionfer.faces import FaceDetector as FaceDetector
     from regionfer.faces import YuNet as YuNet
+    from regionfer.fusion import FusedModel as FusedModel
     from regionfer.images import read_image as read_image
     from regionfer.labels import LABELS as LABELS
+    from regionfer.model_card import ModelCard as ModelCard
     from regionfer.onnx_model import ExpressionModel as ExpressionModel
-    from regionfer.onnx_model import FusedModel as FusedModel
-    from regionfer.onnx_model import ModelCard as ModelCard
     from regionfer.recognizer import Recognizer as Recognizer
     from regionfer.results import Expressions as Expressions
     from regionfer.results import Face as Face
@@ -35,9 +35,11 @@ _HOMES = {
     "regionfer.drawing": ("draw",),
     "regionfer.errors": ("ImageError", "ModelError", "NoFaceError", "OutputError", "RegionferError"),
     "regionfer.faces": ("MTCNN", "Detections", "FaceDetector", "YuNet"),
+    "regionfer.fusion": ("FusedModel",),
     "regionfer.images": ("read_image",),
     "regionfer.labels": ("LABELS",),
-    "regionfer.onnx_model": ("ExpressionModel", "FusedModel", "ModelCard"),
+    "regionfer.model_card": ("ModelCard",),
+    "regionfer.onnx_model": ("ExpressionModel",),
     "regionfer.recognizer": ("Recognizer",),
     "regionfer.results": ("Expressions", "Face"),
 }

@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.ahead import cores
 from regionfer.datasets.manifest import Manifest, load_image, missing_images, resize_face
 from regionfer.datasets.meant import meant_face
 from regionfer.datasets.prepared import (
@@ -147,7 +148,7 @@ def prepare(
             shutil.rmtree(folder / WORK, ignore_errors=True)
     with writing(folder), _Work.open(folder, settings, len(manifest), size) as work:
         finder = _Finder(manifest, source, size, detector, min_confidence)
-        _find_all(finder, work, workers or os.cpu_count() or 1, progress)
+        _find_all(finder, work, workers or cores(), progress)
         return _finish(manifest, work, settings)
 
 

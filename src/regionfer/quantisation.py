@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from regionfer.errors import ModelError, OutputError
 from regionfer.metrics import Interval, difference_interval, mcnemar_exact, score
-from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard
+from regionfer.model_card import ModelCard
+from regionfer.onnx_model import METADATA_KEY, ExpressionModel
 from regionfer.runtime import load_quantization
 
 CALIBRATION_BATCH = 16

@@ -7,28 +7,27 @@
 """
 
 import copy
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Literal, NamedTuple, Self, TypeVar, cast, overload
+from typing import Literal, NamedTuple, Self, cast, overload
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.ahead import Remaining, cores, map_ahead
 from regionfer.errors import ImageError, ModelError
-from regionfer.faces import MTCNN, Detections, FaceDetector
-from regionfer.faces.alignment import crop_frames, cut_frames, place_in_frames, turn_frames
+from regionfer.faces import MTCNN, FaceDetector
+from regionfer.faces.alignment import cut_frames, frame_corners, frame_roll, place_in_frames, turn_frames
 from regionfer.faces.crops import CropCheck
-from regionfer.faces.pose import fit_face
+from regionfer.fusion import FusedModel
 from regionfer.images import ImageSource, area_resize, read_image
-from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, FusedModel, ModelOutput
-from regionfer.results import MAX_COVERED, Expressions
+from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, ModelOutput
+from regionfer.photos import Photo, fill_place, find_places, join_places, pose_in_image, size_of
+from regionfer.readability import mostly_covered, unfit_reasons
+from regionfer.results import Expressions
 from regionfer.uncertainty import Uncertainty
 from regionfer.upright import SUSPECT, look_at
 
@@ -41,49 +40,12 @@ MIN_CONFIDENCE = 0.9
 AHEAD = 4
 """Images a thread that are searched ahead, lest threads wait for work while the network runs; 2 if images are kept."""
 
-MIN_FACE_SIDE = 16
-"""A face whose box is less wide or high than this, in pixels, is not judged: it is uncertain, and how it is turned and
-covered is unknown.
-
-Measured with the model that ships on half of FERPlus Valid, made smaller and enlarged again: of the answers with a
-probability of 0.65 or more, 8 % are wrong at 48 pixels, 15 % at 24, 29 % at 16, 45 % at 12, 57 % at 8. No threshold of
-the probability can be trusted there.
-"""
-
-MIN_CONTRAST = 0.04
-"""A face whose grey values spread less than this share of their mean, or less than `MIN_SPREAD`, is not judged either.
-
-The spread is the standard deviation among 16 x 16 means over the face's box. The least of FERPlus Valid is 0.078 of the
-mean; darkness scales mean and spread alike. A wall with the noise of a camera has 0.02 or less.
-"""
-
-MIN_SPREAD = 1.0
-"""Grey levels, of 255; in the darkest photos, where rounding alone is a share of the mean. Faces darkened by seven
-stops, of which nobody sees much, have 4."""
-
-MAX_ROLL = 120.0
-"""Degrees from which a face counts as upside down: it was turned upright and answered, but the answer is uncertain.
-
-In a photo it may be no face, or its landmarks lie; of crops six to twelve in a hundred get another answer than upright.
-"""
-
-NO_FACE, NO_FACE_ANSWER = 0.2, 0.65
-"""A face of which a share of `SUSPECT` or more is found covered is none if `CropCheck` is less sure of one than the
-first number, any way up, and the most probable expression has less than the second.
-
-So are 0.2 % of FERPlus Valid, most of them behind a hand, and all of 900 pictures of noise and patterns that the model
-does not call covered.
-"""
-
 MOST_RUNS = 8
 """Runs of the network at once, at most, of a stream of images; more threads than that are shared out among the runs. A
 run of 8 faces takes 40 MB."""
 
 HELD_PIXELS = 50_000_000
 """Pixels of images kept for the caller while their faces wait for runs of the network (150 MB), and an image a run."""
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +112,7 @@ class Recognizer:
             _check_detector(detector)
         self._providers = providers
         self._threads = threads
-        self._workers = threads or _cores()
+        self._workers = threads or cores()
         self._detector = detector
         self._crop_check: CropCheck | None = None
         self._shared_out: tuple[Classifier, Classifier] | None = None  # a model, and the same with fewer threads a run
@@ -294,7 +256,7 @@ class Recognizer:
         several = _as_list(faces)
         crops = [cast(ImageSource, faces)] if several is None else several
         options = _Options(channel_order)
-        photos = list(_map_ahead(lambda crop: self._take_crop(crop, options), crops, self._workers))
+        photos = list(map_ahead(lambda crop: self._take_crop(crop, options), crops, self._workers, AHEAD))
         result = self._classify(photos, batch_size, landmarks)
         return replace(result, image_size=photos[0].size) if len(photos) == 1 else result
 
@@ -354,7 +316,7 @@ class Recognizer:
             if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}")
 
-        def prepare(source: ImageSource) -> _Photo | Outcome:
+        def prepare(source: ImageSource) -> Photo | Outcome:
             try:
                 return self._find_faces(source, options) if options.detect else self._take_crop(source, options)
             except ImageError as error:
@@ -373,8 +335,8 @@ class Recognizer:
         threads = self._workers // runs
         held = HELD_PIXELS // (runs + 2)  # one batch being gathered, one handed over, the others between
         with (
-            closing(_map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD)) as items,
-            closing(_map_ahead(classify, _gather(items, batch_size, held, group_size), runs, ahead=1)) as batches,
+            closing(map_ahead(prepare, images, self._workers, ahead=2 if options.keep_image else AHEAD)) as items,
+            closing(map_ahead(classify, _gather(items, batch_size, held, group_size), runs, ahead=1)) as batches,
         ):
             for outcomes in batches:
                 yield from outcomes
@@ -387,31 +349,30 @@ class Recognizer:
                 self._shared_out = model, model.with_threads(threads)
             return self._shared_out[1]
 
-    def _outcomes(self, batch: "Sequence[_Photo | Outcome]", batch_size: int, network: Classifier) -> list[Outcome]:
-        photos = [item for item in batch if isinstance(item, _Photo)]
+    def _outcomes(self, batch: Sequence[Photo | Outcome], batch_size: int, network: Classifier) -> list[Outcome]:
+        photos = [item for item in batch if isinstance(item, Photo)]
         results = iter(_split(self._classify(photos, batch_size, network=network), photos) if photos else ())
         return [
-            Outcome(item.source, next(results), image=item.image) if isinstance(item, _Photo) else item
-            for item in batch
+            Outcome(item.source, next(results), image=item.image) if isinstance(item, Photo) else item for item in batch
         ]
 
-    def _find_faces(self, source: ImageSource, options: "_Options") -> "_Photo":
+    def _find_faces(self, source: ImageSource, options: "_Options") -> Photo:
         image = read_image(source, channel_order=options.channel_order)
         found = self.detector.detect(image)
-        places = _find_places(image, found[found.scores >= options.min_confidence])
+        places = find_places(image, found[found.scores >= options.min_confidence])
         faces = cut_frames(image, places.frames, self.model.card.face_size)
-        return _Photo(_name(source), _size(image), faces, places, image if options.keep_image else None)
+        return Photo(_name(source), size_of(image), faces, places, image if options.keep_image else None)
 
-    def _take_crop(self, source: ImageSource, options: "_Options") -> "_Photo":
+    def _take_crop(self, source: ImageSource, options: "_Options") -> Photo:
         image = read_image(source, channel_order=options.channel_order)
         side = self.model.card.face_size
         faces = area_resize(image, (side, side))[None]
-        places = _fill_place(image)
-        return _Photo(_name(source), _size(image), faces, places, image if options.keep_image else None)
+        places = fill_place(image)
+        return Photo(_name(source), size_of(image), faces, places, image if options.keep_image else None)
 
     def _classify(
         self,
-        photos: "Sequence[_Photo]",
+        photos: Sequence[Photo],
         batch_size: int,
         points: NDArray[np.float32] | None = None,
         network: Classifier | None = None,
@@ -420,24 +381,24 @@ class Recognizer:
         network = network or self.model
         card = network.card
         faces = np.concatenate([np.empty((0, card.face_size, card.face_size, 3), np.uint8), *(p.faces for p in photos)])
-        places = _join([photo.places for photo in photos])
+        places = join_places([photo.places for photo in photos])
         if points is None and places.landmarks is not None and network.needs_landmarks:
             points = place_in_frames(places.landmarks, places.frames)
         look = look_at(network, faces, points, batch_size=batch_size, upright=self.upright)
         output, frames = look.output, turn_frames(places.frames, look.turned)
         sides = (places.boxes[:, 2:] - places.boxes[:, :2]).min(axis=1)
         scores = self.check_crops(look.faces, output)
-        unfit = unfit_reasons(sides, places.contrasted, output, _roll(frames), scores)
+        unfit = unfit_reasons(sides, places.contrasted, output, frame_roll(frames), scores)
         seen = ~np.isin(unfit, ("too small", "no contrast", "no face"))
         return Expressions(
             boxes=places.boxes,
             scores=places.scores,
             landmarks=places.landmarks,
-            aligned=_corners(frames),
+            aligned=frame_corners(frames),
             **(
                 output._asdict()
                 | {
-                    "pose": _known(_pose(places, look.pose), seen & ~_mostly_covered(output)),
+                    "pose": _known(pose_in_image(places, look.pose), seen & ~mostly_covered(output)),
                     "occlusion": None if output.occlusion is None else _known(output.occlusion, seen),
                     "visibility": None if output.visibility is None else _known(output.visibility, seen),
                 }
@@ -463,125 +424,6 @@ class _Options:
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
             raise ValueError(f"min_confidence must be in 0..1, got {self.min_confidence}")
-
-
-@dataclass(frozen=True, eq=False)
-class _Photo:
-    """An image whose n faces are ready for the network.
-
-    Attributes:
-        source: its name, if it has one.
-        size: width, height in pixels.
-        faces: (n, S, S, 3) uint8 RGB, aligned.
-        places: where the faces are.
-        image: the image itself, if the caller wants it back.
-    """
-
-    source: str | None
-    size: tuple[int, int]
-    faces: NDArray[np.uint8]
-    places: "_Places"
-    image: NDArray[np.uint8] | None
-
-
-class _Places(NamedTuple):
-    """Where n faces are; fields as in `Expressions`, but for the frames."""
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    pose: NDArray[np.float32]
-    frames: NDArray[np.float64]  # (n, 3, 2), see `crop_frames`
-    landmarks: NDArray[np.float32] | None
-    contrasted: NDArray[np.bool_]  # (n,), whether there is anything to see within the box
-
-
-def _find_places(image: NDArray[np.uint8], found: Detections) -> _Places:
-    fit = fit_face(found.landmarks)
-    contrasted = np.array([has_contrast(image, box) for box in found.boxes], bool)
-    return _Places(found.boxes, found.scores, fit.pose, crop_frames(found, fit), found.landmarks, contrasted)
-
-
-def _fill_place(image: NDArray[np.uint8]) -> _Places:
-    """Place of a face that fills its image."""
-    width, height = _size(image)
-    unknown = np.full((1, 3), np.nan, dtype=np.float32)
-    box = np.array([[0, 0, width, height]], dtype=np.float32)
-    frame = np.array([[(0, 0), (width, 0), (0, height)]], dtype=np.float64)
-    return _Places(box, unknown[:, 0], unknown, frame, None, np.array([has_contrast(image, box[0])]))
-
-
-def _join(places: Sequence[_Places]) -> _Places:
-    """The faces of several images in a row, all with landmarks or all without."""
-    if not places:
-        return _find_places(np.empty((0, 0, 3), np.uint8), Detections.empty())._replace(landmarks=None)
-    landmarks = [each.landmarks for each in places if each.landmarks is not None]
-    return _Places(
-        boxes=np.concatenate([each.boxes for each in places]),
-        scores=np.concatenate([each.scores for each in places]),
-        pose=np.concatenate([each.pose for each in places]),
-        frames=np.concatenate([each.frames for each in places]),
-        landmarks=np.concatenate(landmarks) if landmarks else None,
-        contrasted=np.concatenate([each.contrasted for each in places]),
-    )
-
-
-def unfit_reasons(
-    sides: NDArray[np.floating],
-    contrasted: NDArray[np.bool_],
-    output: ModelOutput,
-    roll: NDArray[np.floating],
-    scores: NDArray[np.floating],
-) -> NDArray[np.str_]:
-    """Why each of n faces cannot be judged, as in `Expressions.unfit`; "" for those that can.
-
-    Args:
-        sides: (n,) shorter side of each face in its image, pixels.
-        contrasted: (n,) what `has_contrast` says of each.
-        output: what the model says of them.
-        roll: (n,) degrees by which each was turned upright, by its landmarks and by what the model said.
-        scores: (n,) what `Recognizer.check_crops` says of each.
-    """
-    found = {  # the first that holds is said
-        "too small": sides < MIN_FACE_SIDE,
-        "no contrast": ~contrasted,
-        "no face": (scores < NO_FACE) & (output.probabilities.max(axis=1, initial=0) < NO_FACE_ANSWER),
-        "upside down": np.abs(roll) > MAX_ROLL,
-        "covered": _mostly_covered(output),
-    }
-    return np.select([*found.values()], [np.array(reason) for reason in found], np.array("")).astype(np.str_)
-
-
-def _mostly_covered(output: ModelOutput) -> NDArray[np.bool_]:
-    """Which of n faces, (n,), are covered by more than `MAX_COVERED`."""
-    if output.occlusion is None:
-        return np.zeros(len(output.probabilities), bool)
-    return np.asarray(output.occlusion[:, 1] > MAX_COVERED)
-
-
-def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
-    """Whether the pixels within a box differ enough to show anything."""
-    left, top = np.maximum(np.floor(box[:2]), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(box[2:]), _size(image)).astype(int)
-    if right <= left or bottom <= top:
-        return False
-    # Means of a few pixels each, lest noise be taken for contrast.
-    means = cv2.resize(image[top:bottom, left:right], (16, 16), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(means, cv2.COLOR_RGB2GRAY)
-    return bool(grey.std() >= max(MIN_SPREAD, MIN_CONTRAST * grey.mean()))
-
-
-def _pose(places: _Places, of_model: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Yaw, pitch and roll (n, 3) in the image: the model's, which it tells in the crop; if none, the landmarks'."""
-    if of_model is None:
-        return places.pose
-    roll = _roll(turn_frames(places.frames, of_model[:, 2]))
-    return np.column_stack([of_model[:, :2], roll]).astype(np.float32)
-
-
-def _roll(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By how many degrees the upper edge of each frame (n, 3, 2) is rolled, (n,) in -180..180."""
-    across = frames[:, 1]
-    return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
 
 
 def _known(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -613,13 +455,7 @@ def _threshold(model: Classifier, max_risk: float | None) -> float | None:
         raise ModelError(f"{model}: {error}") from error
 
 
-def _corners(frames: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Corners of crops, (n, 4, 2), clockwise from the top left."""
-    corner, across, down = frames[:, 0], frames[:, 1], frames[:, 2]
-    return np.stack([corner, corner + across, corner + across + down, corner + down], axis=1).astype(np.float32)
-
-
-def _split(joint: Expressions, photos: Sequence[_Photo]) -> list[Expressions]:
+def _split(joint: Expressions, photos: Sequence[Photo]) -> list[Expressions]:
     """Give each photo its own faces."""
     results, start = [], 0
     for photo in photos:
@@ -652,20 +488,14 @@ def _name(source: ImageSource) -> str | None:
     return str(source) if isinstance(source, str | Path) else None
 
 
-def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]
-
-
 class _Batch(NamedTuple):
     """Images whose faces go through the network together; whether they are the first of a group."""
 
-    items: "list[_Photo | Outcome]"
+    items: "list[Photo | Outcome]"
     first: bool
 
 
-def _gather(
-    items: "Iterable[_Photo | Outcome]", batch_size: int, held: int, group_size: int | None
-) -> Iterator[_Batch]:
+def _gather(items: Iterable[Photo | Outcome], batch_size: int, held: int, group_size: int | None) -> Iterator[_Batch]:
     """Batches with faces enough for a run, or images enough that the caller should not wait longer.
 
     Args:
@@ -675,10 +505,10 @@ def _gather(
         group_size: after so many images a batch ends; None for no such end.
     """
     batch = _Batch([], first=True)
-    coming = _Remaining(items)
+    coming = Remaining(items)
     for number, item in enumerate(coming, 1):
         batch.items.append(item)
-        faces = sum(len(each.faces) for each in batch.items if isinstance(each, _Photo))
+        faces = sum(len(each.faces) for each in batch.items if isinstance(each, Photo))
         pixels = sum(each.image.size // 3 for each in batch.items if each.image is not None)
         ends = group_size is not None and number % group_size == 0
         if ends or max(faces, len(batch.items)) >= batch_size or pixels >= held:
@@ -687,52 +517,3 @@ def _gather(
     if batch.items:
         yield batch
     coming.raise_error()
-
-
-class _Remaining(Iterator[_Item]):
-    """Items up to the first error, which is kept, lest it overtake what came before."""
-
-    def __init__(self, items: Iterable[_Item]) -> None:
-        self._items = iter(items)
-        self._error: Exception | None = None
-
-    def __next__(self) -> _Item:
-        try:
-            return next(self._items)
-        except StopIteration:
-            raise
-        except Exception as error:
-            self._error = error
-            raise StopIteration from error
-
-    def raise_error(self) -> None:
-        """Raise what was kept, if anything was."""
-        if self._error is not None:
-            raise self._error
-
-
-def _map_ahead(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int = AHEAD
-) -> Generator[_Result, None, None]:
-    """Results in the order of the items, computed by threads, at most ``ahead`` items a thread before their turn.
-
-    What the items raise is raised after the results of those before.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="regionfer")
-    coming: deque[Future[_Result]] = deque()
-    given = _Remaining(items)
-    try:
-        for item in given:
-            coming.append(pool.submit(function, item))
-            if len(coming) > ahead * workers:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-        given.raise_error()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

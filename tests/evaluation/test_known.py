@@ -8,7 +8,8 @@ from regionfer.evaluation.known import find_known, known_lines
 from regionfer.evaluation.report import to_html, to_markdown
 from regionfer.evaluation.stress_report import to_html as stress_html
 from regionfer.evaluation.stress_report import to_markdown as stress_markdown
-from regionfer.onnx_model import ExpressionModel, FusedModel
+from regionfer.fusion import FusedModel
+from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
 
 ON_FERPLUS = {"dataset": "FERPlus", "splits": ["train", "train-divided", "valid"]}

@@ -13,7 +13,6 @@ from regionfer.annotation.inputs import Inputs, is_crops
 from regionfer.annotation.table import AttributeTable, TableCard, check_table_path
 from regionfer.errors import DatasetError, writing
 from regionfer.images import ImageSource
-from regionfer.onnx_model import hash_of
 from regionfer.parts import Parts, digest
 from regionfer.recognizer import MIN_CONFIDENCE, Outcome, Recognizer
 
@@ -224,7 +223,7 @@ def _card(inputs: Inputs, recognizer: Recognizer, detect: bool, min_confidence: 
         classes=inputs.classes,
         labels=model.card.labels,
         model=f"{model.card.name} {model.card.version}",
-        model_sha256=hash_of(model),
+        model_sha256=model.fingerprint,
         detect=detect,
         min_confidence=min_confidence if detect else None,
         threshold=recognizer.threshold,

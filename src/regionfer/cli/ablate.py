@@ -65,11 +65,11 @@ def command(
 
     Exit code: 0 if all runs ended, 1 if some failed, 2 if nothing could be done, 130 if interrupted.
     """
-    import os
     import sys
 
     from regionfer.ablation.ablate import Settings, ablate
     from regionfer.ablation.plan import load_ablation
+    from regionfer.ahead import cores
     from regionfer.cli import tell_failures, tell_findings
     from regionfer.training.sources import load_sources, write_failures
 
@@ -91,7 +91,7 @@ def command(
         backbone=backbone,
         resume=resume,
         progress=terminal,
-        workers=os.cpu_count() or 1,
+        workers=cores(),
     )
     try:
         table = ablate(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from regionfer.onnx_model import ExpressionModel, ModelCard, RegionCard
+    from regionfer.model_card import ModelCard, RegionCard
+    from regionfer.onnx_model import ExpressionModel
 
 PACKAGES = ("regionfer", "onnxruntime", "numpy", "opencv-python-headless", "pillow")
 

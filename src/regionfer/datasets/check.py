@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.ahead import cores
 from regionfer.datasets.findings import EXAMPLES, Finding
 from regionfer.datasets.manifest import DIVIDED, Manifest, files_in, load_image, missing_images
 from regionfer.datasets.official import DERIVED, OFFICIAL, OfficialSplit
@@ -335,7 +336,7 @@ def _read_all(manifest: Manifest, there: NDArray[np.bool_], workers: int | None,
     digests: dict[int, bytes] = {}
     unreadable: dict[int, str] = {}
     sizes: list[tuple[int, int]] = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         # In chunks, so that an interruption has little to wait for.
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.ahead import cores
 from regionfer.datasets.findings import Finding
 from regionfer.errors import DatasetError, ImageError
 from regionfer.images import area_resize, read_image
@@ -293,7 +294,7 @@ def _decode(manifest: Manifest, size: int, failed: Callable[[int, ImageError], N
         except ImageError as error:
             failed(row, error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         # Consuming the results raises here what ``failed`` raised there.
         for _ in pool.map(load, range(len(manifest)), chunksize=64):
             pass

@@ -23,7 +23,8 @@ from regionfer.evaluation.answers import (
 )
 from regionfer.evaluation.known import Known, find_known, known_dict
 from regionfer.evaluation.scores import Comparison, Measured, compare, measure
-from regionfer.onnx_model import Classifier, ExpressionModel, FusedModel
+from regionfer.fusion import FusedModel
+from regionfer.onnx_model import Classifier, ExpressionModel
 from regionfer.recognizer import Recognizer
 
 SCHEMA_VERSION = 1

@@ -6,7 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from regionfer.datasets import Manifest
 from regionfer.datasets.manifest import DIVIDED
-from regionfer.onnx_model import Classifier, FusedModel, ModelCard
+from regionfer.fusion import FusedModel
+from regionfer.model_card import ModelCard
+from regionfer.onnx_model import Classifier
 
 _SAME_IMAGES = MappingProxyType(
     {"ferplus-votes": "ferplus", "affectnet-7": "affectnet", "affectnet-8": "affectnet", "sfew 2.0": "sfew"}

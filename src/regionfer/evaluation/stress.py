@@ -32,7 +32,7 @@ from regionfer.metrics import (
     telling,
     wilson_interval,
 )
-from regionfer.onnx_model import MAX_FACES_PER_RUN, hash_of
+from regionfer.onnx_model import MAX_FACES_PER_RUN
 from regionfer.parts import Parts
 from regionfer.recognizer import Recognizer
 
@@ -316,7 +316,7 @@ def _settings(recognizers: Sequence[Recognizer], faces: StressFaces, asker: Aske
     """What settles the answers; a threshold, which figures follow from, may change."""
     return {
         "faces": faces.settings,
-        "models": [hash_of(each.model) for each in recognizers],
+        "models": [each.model.fingerprint for each in recognizers],
         "upright": recognizers[0].upright,
         "kinds": list(dict.fromkeys(condition.kind for condition in asker.conditions)),
         "seed": asker.seed,

@@ -20,7 +20,8 @@ from regionfer.faces.alignment import align_faces, aligned_landmarks
 from regionfer.images import read_image
 from regionfer.onnx_model import Classifier
 from regionfer.parts import digest
-from regionfer.recognizer import MIN_CONFIDENCE, MIN_FACE_SIDE, Recognizer
+from regionfer.readability import MIN_FACE_SIDE
+from regionfer.recognizer import MIN_CONFIDENCE, Recognizer
 
 CHUNK = 16
 """Faces taken at once, or more where one photo has them: they, and one degradation of them, are all that is in memory.

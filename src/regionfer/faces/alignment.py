@@ -95,6 +95,18 @@ def turn_frames(frames: Doubles, degrees: NDArray[np.floating]) -> Doubles:
     return np.stack([middle - (across + down) / 2, across, down], axis=1)
 
 
+def frame_roll(frames: Doubles) -> Doubles:
+    """By how many degrees the top edge of each frame (n, 3, 2) is rolled, (n,) in -180..180, clockwise above 0."""
+    across = frames[:, 1]
+    return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
+
+
+def frame_corners(frames: Doubles) -> NDArray[np.float32]:
+    """Corners of frames (n, 3, 2), (n, 4, 2) pixels, clockwise from the top left."""
+    corner, across, down = frames[:, 0], frames[:, 1], frames[:, 2]
+    return np.stack([corner, corner + across, corner + across + down, corner + down], axis=1).astype(np.float32)
+
+
 def cut_frames(image: Image, frames: Doubles, size: int) -> Image:
     """The pixels (n, size, size, 3) of the frames (n, 3, 2) of ``crop_frames``; see ``align_faces``."""
     check_image(image)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from regionfer.errors import CheckpointError, ModelError, OutputError
 from regionfer.metrics import risk_coverage_curve, score, threshold_for_risk, wilson_interval
+from regionfer.model_card import ModelCard, RegionCard
 from regionfer.models.attributes import POSE_SCALE
 from regionfer.models.classifier import Classified, ExpressionClassifier
-from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelCard, ModelOutput, RegionCard
+from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelOutput
 from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
 from regionfer.training.build import load_classifier, region_names
 from regionfer.training.calibration import (

@@ -13,9 +13,10 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from regionfer.errors import CheckpointError
+from regionfer.model_card import ModelCard
 from regionfer.models.backbones import VGGFACE, Backbone
 from regionfer.models.classifier import ExpressionClassifier
-from regionfer.onnx_model import ExpressionModel, ModelCard
+from regionfer.onnx_model import ExpressionModel
 from regionfer.training.checkpoint import Checkpoint, load_checkpoint
 from regionfer.training.recipe import Recipe
 from regionfer.training.tfjs import backbone_state

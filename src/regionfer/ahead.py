@@ -1,0 +1,59 @@
+"""Items worked on by several threads ahead of their turn, in order and with bounded memory."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Remaining(Iterator[_Item]):
+    """Items up to the first error, which is kept, lest it overtake what came before."""
+
+    def __init__(self, items: Iterable[_Item]) -> None:
+        self._items = iter(items)
+        self._error: Exception | None = None
+
+    def __next__(self) -> _Item:
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise StopIteration from error
+
+    def raise_error(self) -> None:
+        """Raise what was kept, if anything was."""
+        if self._error is not None:
+            raise self._error
+
+
+def map_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int
+) -> Generator[_Result, None, None]:
+    """Results in the order of the items, computed by threads, at most ``ahead`` items a thread before their turn.
+
+    What the items raise is raised after the results of those before.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="regionfer")
+    coming: deque[Future[_Result]] = deque()
+    given = Remaining(items)
+    try:
+        for item in given:
+            coming.append(pool.submit(function, item))
+            if len(coming) > ahead * workers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+        given.raise_error()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
