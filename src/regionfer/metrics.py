@@ -58,7 +58,7 @@ def recall_per_class(labels: ArrayLike, predictions: ArrayLike, classes: Sequenc
     >>> recall_per_class([0, 0, 1], [0, 1, 1], ("sad", "happy", "angry")).tolist()
     [0.5, 1.0, nan]
     """
-    return _recall(confusion_matrix(labels, predictions, classes))
+    return recall_of_counts(confusion_matrix(labels, predictions, classes))
 
 
 def mean_recall(labels: ArrayLike, predictions: ArrayLike, classes: Sequence[str] = LABELS) -> float:
@@ -76,7 +76,7 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: Sequence[str] =
     >>> macro_f1([0, 0, 1, 1], [0, 1, 1, 1], ("sad", "happy", "angry"))  # mean of 2/3 and 4/5
     0.7333333333333334
     """
-    return float(np.nanmean(_f1(confusion_matrix(labels, predictions, classes))))
+    return float(np.nanmean(f1_of_counts(confusion_matrix(labels, predictions, classes))))
 
 
 def nll(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -471,8 +471,25 @@ def score(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str] = 
     if shares.shape[1] != len(classes):
         raise ValueError(f"probabilities must have {len(classes)} columns, one a class, got {shares.shape[1]}")
     confusion = confusion_matrix(truth, shares.argmax(1), classes)
-    right, n = int(confusion.trace()), len(truth)
-    recall, f1 = _recall(confusion), _f1(confusion)
+    return score_counts(confusion, classes, nll(labels, probabilities), expected_calibration_error(truth, shares))
+
+
+def score_counts(counts: NDArray[np.int64], classes: Sequence[str], nll: float, ece: float) -> Score:
+    """Score a table of counts.
+
+    Args:
+        counts: (C, C) or (C, C + 1), by true class and by prediction; the last column, where there is one more than
+            classes, counts faces without an answer, which are errors.
+        classes: the C names.
+        nll: of the faces that have an answer.
+        ece: of them, too.
+
+    >>> score_counts(np.array([[2, 0, 1], [1, 0, 0]]), ("sad", "happy"), 0.5, 0.1).accuracy
+    0.5
+    """
+    confusion = counts[:, : len(classes)]
+    right, n = int(confusion.trace()), int(counts.sum())
+    recall, f1 = recall_of_counts(counts), f1_of_counts(counts)
     precision = _ratio(confusion.diagonal(), confusion.sum(0))
     return Score(
         n=n,
@@ -480,28 +497,31 @@ def score(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str] = 
         accuracy_ci95=wilson_interval(right, n),
         mean_recall=float(np.nanmean(recall)),
         macro_f1=float(np.nanmean(f1)),
-        nll=nll(labels, probabilities),
-        ece=expected_calibration_error(truth, shares),
+        nll=nll,
+        ece=ece,
         classes=tuple(classes),
         per_class=tuple(
             ClassScore(int(count), float(p), float(r), float(f))
-            for count, p, r, f in zip(confusion.sum(1), precision, recall, f1, strict=True)
+            for count, p, r, f in zip(counts.sum(1), precision, recall, f1, strict=True)
         ),
         confusion=confusion,
     )
 
 
-def _recall(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    return _ratio(confusion.diagonal(), confusion.sum(1))
+def recall_of_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Recall (..., C) from counts (..., C, C) or (..., C, C + 1), see `score_counts`; NaN for a class without faces."""
+    return _ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1))
 
 
-def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    return _ratio(2 * confusion.diagonal(), confusion.sum(0) + confusion.sum(1))
+def f1_of_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 (..., C) from such counts; NaN for a class that is neither a label nor a prediction."""
+    answered = counts[..., : counts.shape[-2]]
+    return _ratio(2 * np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1) + answered.sum(-2))
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     """Divide, NaN where the whole is 0."""
-    quotient = np.full(len(whole), np.nan)
+    quotient = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=quotient, where=whole > 0)
     return quotient
 

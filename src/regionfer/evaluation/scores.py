@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from regionfer.metrics import (
     CALIBRATION_BINS,
     FEW_OF_CLASS,
-    ClassScore,
     Interval,
     Score,
     bootstrap_interval,
     difference_interval,
+    f1_of_counts,
     mcnemar_exact,
+    recall_of_counts,
     score,
+    score_counts,
     telling,
     wilson_interval,
     wrong_at_coverage,
@@ -122,8 +124,8 @@ def measure(
     measured = answered if answered is not None and found.all() else _with_missed(answered, missed, classes)
     intervals: dict[str, Interval | None] = dict.fromkeys(("mean_recall", "macro_f1", "nll", "ece"))
     predictions = np.where(found, np.nan_to_num(probabilities).argmax(1), len(classes))
-    intervals["mean_recall"] = _counts_interval(labels, predictions, len(classes), _recall)
-    intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), _f1)
+    intervals["mean_recall"] = _counts_interval(labels, predictions, len(classes), recall_of_counts)
+    intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), f1_of_counts)
     if answered is not None:
         shares = probabilities[found].astype(np.float64)
         intervals["nll"] = _nll_interval(labels[found], shares)
@@ -200,37 +202,8 @@ def _with_missed(answered: Score | None, missed: NDArray[np.int64], classes: Seq
     """A score in which missed faces are errors."""
     size = len(classes)
     confusion = np.zeros((size, size), np.int64) if answered is None else answered.confusion
-    counts = np.column_stack([confusion, missed])
-    right, n = int(confusion.trace()), int(counts.sum())
-    recall, f1 = _recall(counts), _f1(counts)
-    asked = np.maximum(confusion.sum(0), 1)
-    precision = np.where(confusion.sum(0) > 0, confusion.diagonal() / asked, np.nan)
-    return Score(
-        n=n,
-        accuracy=right / n,
-        accuracy_ci95=wilson_interval(right, n),
-        mean_recall=float(np.nanmean(recall)),
-        macro_f1=float(np.nanmean(f1)),
-        nll=float("nan") if answered is None else answered.nll,
-        ece=float("nan") if answered is None else answered.ece,
-        classes=tuple(classes),
-        per_class=tuple(
-            ClassScore(int(count), float(p), float(r), float(f))
-            for count, p, r, f in zip(counts.sum(1), precision, recall, f1, strict=True)
-        ),
-        confusion=confusion,
-    )
-
-
-def _recall(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Recall (..., C) from counts (..., C, C + 1), the last column the missed; NaN for a class without faces."""
-    faces = counts.sum(-1)
-    return np.where(faces > 0, np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(faces, 1), np.nan)
-
-
-def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    occurs = counts.sum(-1) + counts[..., :-1].sum(-2)
-    return np.where(occurs > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(occurs, 1), np.nan)
+    nll, ece = (float("nan"), float("nan")) if answered is None else (answered.nll, answered.ece)
+    return score_counts(np.column_stack([confusion, missed]), classes, nll, ece)
 
 
 def _counts_interval(
