@@ -28,7 +28,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from regionfer import Recognizer
-from regionfer.ahead import cores
+from regionfer.threads import cores
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -198,9 +198,9 @@ def squares(*colours: Colour, height: int = 90) -> NDArray[np.uint8]:
 @pytest.fixture
 def plain_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let faces of one colour be judged, which the tiny models are to tell apart by it."""
-    monkeypatch.setattr("regionfer.readability.MIN_CONTRAST", 0.0)
-    monkeypatch.setattr("regionfer.readability.MIN_SPREAD", 0.0)
-    monkeypatch.setattr("regionfer.readability.NO_FACE", 0.0)
+    monkeypatch.setattr("regionfer.fitness.MIN_CONTRAST", 0.0)
+    monkeypatch.setattr("regionfer.fitness.MIN_SPREAD", 0.0)
+    monkeypatch.setattr("regionfer.fitness.NO_FACE", 0.0)
 
 
 @pytest.fixture

@@ -96,6 +96,14 @@ class TestFusedModel:
 
     def test_fingerprint(self, save_model):
         models = [ExpressionModel.load(save_model(seed=seed)) for seed in (1, 2)]
-        one, other = (model.fingerprint for model in models)
+        one, other = (model.sha256 for model in models)
         assert FusedModel(models, [3, 1]).fingerprint == f"0.75 x {one} + 0.25 x {other}"
         assert FusedModel(models).fingerprint != FusedModel(models[::-1]).fingerprint
+
+    def test_in_messages_it_is_its_files(self, tiny_model, tiny_path):
+        assert str(FusedModel([tiny_model, tiny_model])) == f"{tiny_path} + {tiny_path}"
+
+    def test_with_one_on_a_gpu_it_is_not_run_several_times_at_once(self, tiny_path, tiny_model, monkeypatch):
+        assert FusedModel([tiny_model, tiny_model]).concurrent
+        monkeypatch.setattr(ExpressionModel, "providers", ("CUDAExecutionProvider", "CPUExecutionProvider"))
+        assert not FusedModel([tiny_model, ExpressionModel.load(tiny_path)]).concurrent

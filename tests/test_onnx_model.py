@@ -12,7 +12,6 @@ from onnx import TensorProto, helper
 
 from regionfer import onnx_model
 from regionfer.errors import ModelError
-from regionfer.fusion import FusedModel
 from regionfer.labels import LABELS
 from regionfer.onnx_model import HEADS, ExpressionModel
 
@@ -161,7 +160,7 @@ class TestLoad:
 
     def test_in_messages_it_is_its_file(self, tiny_model, tiny_path):
         assert str(tiny_model) == str(tiny_path)
-        assert str(FusedModel([tiny_model, tiny_model])) == f"{tiny_path} + {tiny_path}"
+        assert tiny_model.fingerprint == tiny_model.sha256
 
     def test_own_labels(self, save_model, make_card):
         model = ExpressionModel.load(save_model(make_card(labels=("calm", "tense"))))
@@ -291,7 +290,6 @@ class TestLoad:
         model = ExpressionModel.load(tiny_path)
         assert not model.concurrent
         assert model.with_threads(1) is model
-        assert not FusedModel([model]).concurrent
 
     def test_threads_are_counted_from_one(self, tiny_path):
         with pytest.raises(ValueError, match="threads must be at least 1"):

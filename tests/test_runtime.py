@@ -60,6 +60,14 @@ def test_default_provider(monkeypatch):
         assert choose_providers() == expected
 
 
+@pytest.mark.parametrize(("own", "threads"), [(2, 2), (6, 0)], ids=["some of the cores", "all: as ONNX Runtime likes"])
+def test_threads_are_on_the_cores_that_the_process_may_use(tiny_path, monkeypatch, own, threads):
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setattr("regionfer.runtime.cores", lambda: own)
+    session = open_session(tiny_path.read_bytes(), providers=["CPUExecutionProvider"])
+    assert session.get_session_options().intra_op_num_threads == threads
+
+
 def test_threads(tiny_path):
     session = open_session(tiny_path.read_bytes(), providers=["CPUExecutionProvider"], threads=1)
     assert session.get_session_options().intra_op_num_threads == 1

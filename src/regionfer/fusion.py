@@ -21,7 +21,7 @@ class FusedModel(Classifier):
     has no ``uncertainty``.
 
     Args:
-        models: two or more models with the same labels.
+        models: one or more models with the same labels.
         weights: one non-negative weight a model; equal if None. They need not sum to 1.
 
     Raises:

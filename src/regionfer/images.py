@@ -265,6 +265,11 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+def image_size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    """Width and height of an image (H, W, ...), pixels."""
+    return image.shape[1], image.shape[0]
+
+
 def area_resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The image at ``size`` (width, height): the mean of the pixels under each new one, or bilinear to enlarge."""
     smaller = size[0] <= image.shape[1] and size[1] <= image.shape[0]

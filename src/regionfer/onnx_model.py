@@ -126,7 +126,7 @@ class Classifier(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """What tells this model from others that answer otherwise: the hash of its file."""
+        """What tells this model from others, in any process: the hash of its file, or else its ``repr``."""
         return repr(self)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A photo whose faces are cut out and ready for the network, and where in the photo they are."""
+"""A photo whose faces are cut out, or a crop that is one face, ready for the network; and where in it the faces are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,33 @@ from numpy.typing import NDArray
 from regionfer.faces import Detections
 from regionfer.faces.alignment import crop_frames, frame_roll, turn_frames
 from regionfer.faces.pose import fit_face
-from regionfer.readability import has_contrast
+from regionfer.fitness import has_contrast
+from regionfer.images import image_size
 
 
 class Places(NamedTuple):
-    """Where n faces are; fields as in `Expressions`, but for the frames."""
+    """Where n faces are in their image.
+
+    Attributes:
+        boxes: (n, 4) x1 y1 x2 y2, pixels.
+        scores: (n,) how sure the detector is of each, 0..1; NaN where none ran.
+        pose: (n, 3) yaw, pitch and roll by the landmarks alone, degrees; NaN where there are none.
+        frames: (n, 3, 2) what was cut out, pixels, see `crop_frames`.
+        landmarks: (n, 5, 2) x y, pixels; None where no detector ran.
+        contrasted: (n,) whether there is anything to see within the box, see `has_contrast`.
+    """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     pose: NDArray[np.float32]
-    frames: NDArray[np.float64]  # (n, 3, 2), see `crop_frames`
+    frames: NDArray[np.float64]
     landmarks: NDArray[np.float32] | None
-    contrasted: NDArray[np.bool_]  # (n,), whether there is anything to see within the box
+    contrasted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An image whose n faces are ready for the network.
+    """A photo or a crop whose n faces are ready for the network.
 
     Attributes:
         source: its name, if it has one.
@@ -43,16 +53,16 @@ class Photo:
     image: NDArray[np.uint8] | None
 
 
-def find_places(image: NDArray[np.uint8], found: Detections) -> Places:
-    """Places of the faces that a detector found."""
+def places_of(image: NDArray[np.uint8], found: Detections) -> Places:
+    """The places of faces that a detector found in an image."""
     fit = fit_face(found.landmarks)
     contrasted = np.array([has_contrast(image, box) for box in found.boxes], bool)
     return Places(found.boxes, found.scores, fit.pose, crop_frames(found, fit), found.landmarks, contrasted)
 
 
-def fill_place(image: NDArray[np.uint8]) -> Places:
-    """Place of a face that fills its image."""
-    width, height = size_of(image)
+def whole_place(image: NDArray[np.uint8]) -> Places:
+    """The place of a face that fills its image."""
+    width, height = image_size(image)
     unknown = np.full((1, 3), np.nan, dtype=np.float32)
     box = np.array([[0, 0, width, height]], dtype=np.float32)
     frame = np.array([[(0, 0), (width, 0), (0, height)]], dtype=np.float64)
@@ -60,9 +70,9 @@ def fill_place(image: NDArray[np.uint8]) -> Places:
 
 
 def join_places(places: Sequence[Places]) -> Places:
-    """The faces of several images in a row, all with landmarks or all without."""
+    """The places of the faces of several images in a row, all with landmarks or all without."""
     if not places:
-        return find_places(np.empty((0, 0, 3), np.uint8), Detections.empty())._replace(landmarks=None)
+        return places_of(np.empty((0, 0, 3), np.uint8), Detections.empty())._replace(landmarks=None)
     landmarks = [each.landmarks for each in places if each.landmarks is not None]
     return Places(
         boxes=np.concatenate([each.boxes for each in places]),
@@ -80,8 +90,3 @@ def pose_in_image(places: Places, of_model: NDArray[np.float32] | None) -> NDArr
         return places.pose
     roll = frame_roll(turn_frames(places.frames, of_model[:, 2]))
     return np.column_stack([of_model[:, :2], roll]).astype(np.float32)
-
-
-def size_of(image: NDArray[np.uint8]) -> tuple[int, int]:
-    """Width and height, pixels."""
-    return image.shape[1], image.shape[0]

@@ -22,7 +22,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.ahead import cores
 from regionfer.datasets.manifest import Manifest, load_image, missing_images, resize_face
 from regionfer.datasets.meant import meant_face
 from regionfer.datasets.prepared import (
@@ -37,6 +36,7 @@ from regionfer.datasets.prepared import (
 )
 from regionfer.errors import DatasetError, ImageError, writing
 from regionfer.faces import MTCNN, Detections, FaceDetector, align_faces, aligned_landmarks
+from regionfer.threads import cores
 
 __all__ = ["FaceSource", "PreparedCard", "load_prepared", "prepare"]
 
@@ -114,7 +114,7 @@ def prepare(
         size: side of the faces, pixels; by default that of the first image if they are crops, else 112.
         detector: finds faces; used from several threads. MTCNN if not given.
         min_confidence: faces of which the detector is less sure count as not found.
-        workers: threads; by default one a processor.
+        workers: threads; by default one a core.
         progress: told how many images are done.
 
     Returns:

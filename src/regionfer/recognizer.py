@@ -17,17 +17,17 @@ from typing import Literal, NamedTuple, Self, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.ahead import Remaining, cores, map_ahead
 from regionfer.errors import ImageError, ModelError
 from regionfer.faces import MTCNN, FaceDetector
 from regionfer.faces.alignment import cut_frames, frame_corners, frame_roll, place_in_frames, turn_frames
 from regionfer.faces.crops import CropCheck
+from regionfer.fitness import mostly_covered, unfit_reasons
 from regionfer.fusion import FusedModel
-from regionfer.images import ImageSource, area_resize, read_image
+from regionfer.images import ImageSource, area_resize, image_size, read_image
 from regionfer.onnx_model import MAX_FACES_PER_RUN, Classifier, ExpressionModel, ModelOutput
-from regionfer.photos import Photo, fill_place, find_places, join_places, pose_in_image, size_of
-from regionfer.readability import mostly_covered, unfit_reasons
+from regionfer.photos import Photo, join_places, places_of, pose_in_image, whole_place
 from regionfer.results import Expressions
+from regionfer.threads import Remaining, cores, map_ahead
 from regionfer.uncertainty import Uncertainty
 from regionfer.upright import SUSPECT, look_at
 
@@ -154,7 +154,7 @@ class Recognizer:
 
     def check_crops(self, faces: NDArray[np.uint8], output: ModelOutput) -> NDArray[np.float32]:
         """How surely n aligned faces, or crops that came as such, are faces by `CropCheck`, (n,) in 0..1; NaN where the
-        model does not suspect that they are none.
+        model does not suspect that they are none: where it finds less than a share of `SUSPECT` covered.
 
         Args:
             faces: (n, S, S, 3) uint8 RGB.
@@ -359,16 +359,16 @@ class Recognizer:
     def _find_faces(self, source: ImageSource, options: "_Options") -> Photo:
         image = read_image(source, channel_order=options.channel_order)
         found = self.detector.detect(image)
-        places = find_places(image, found[found.scores >= options.min_confidence])
+        places = places_of(image, found[found.scores >= options.min_confidence])
         faces = cut_frames(image, places.frames, self.model.card.face_size)
-        return Photo(_name(source), size_of(image), faces, places, image if options.keep_image else None)
+        return Photo(_name(source), image_size(image), faces, places, image if options.keep_image else None)
 
     def _take_crop(self, source: ImageSource, options: "_Options") -> Photo:
         image = read_image(source, channel_order=options.channel_order)
         side = self.model.card.face_size
         faces = area_resize(image, (side, side))[None]
-        places = fill_place(image)
-        return Photo(_name(source), size_of(image), faces, places, image if options.keep_image else None)
+        places = whole_place(image)
+        return Photo(_name(source), image_size(image), faces, places, image if options.keep_image else None)
 
     def _classify(
         self,

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from regionfer.threads import cores
+
 OPT_OUT = "ORT_DISABLE_TELEMETRY"
 
 
@@ -54,7 +56,7 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     Args:
         content: the bytes of the ONNX file.
         providers: from `choose_providers`.
-        threads: CPU threads of one run, 1 or more; None for one a core.
+        threads: CPU threads of one run, 1 or more; None for one a core that this process may use.
 
     Raises:
         ValueError: ``threads`` is below 1.
@@ -66,6 +68,8 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     # Threads that wait by spinning take their core from those that read and search the next images: the time of a
     # detection on two busy cores is halved without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is None and cores() < (os.cpu_count() or 1):
+        threads = cores()  # ONNX Runtime itself would take all cores of the machine
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")

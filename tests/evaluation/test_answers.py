@@ -29,8 +29,8 @@ class TestFaces:
     def test_crops_that_cannot_be_judged(self, trusted_model, plain_faces, make_manifest, monkeypatch):
         """MTCNN's last network is made to see no face in any suspect crop, however probable its answer."""
         monkeypatch.setattr(CropCheck, "scores", lambda self, crops: np.zeros(len(crops), np.float32))
-        monkeypatch.setattr("regionfer.readability.NO_FACE_ANSWER", 1.1)
-        monkeypatch.setattr("regionfer.readability.NO_FACE", 0.2)
+        monkeypatch.setattr("regionfer.fitness.NO_FACE_ANSWER", 1.1)
+        monkeypatch.setattr("regionfer.fitness.NO_FACE", 0.2)
         faces = np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in (RED, GREEN, BLUE)])
         recognizer = Recognizer(trusted_model)
         alone = recognizer.recognize_crops(faces)

@@ -3,7 +3,7 @@ import pytest
 from skimage.data import astronaut
 
 from regionfer.faces import Detections, align_faces, aligned_landmarks
-from regionfer.faces.alignment import CROP_CENTRE, CROP_SIDE
+from regionfer.faces.alignment import CROP_CENTRE, CROP_SIDE, frame_corners, frame_roll, turn_frames
 from regionfer.faces.pose import FACE_MODEL, rotation
 from regionfer.regions import TYPICAL_LANDMARKS
 
@@ -116,3 +116,14 @@ def test_a_size_of_zero_is_refused():
 
 def test_the_model_is_symmetric():
     np.testing.assert_array_equal(FACE_MODEL[[1, 0, 2, 4, 3]] * [-1, 1, 1], FACE_MODEL)
+
+
+@pytest.mark.parametrize("degrees", [-170, -30, 0, 45, 90])
+def test_roll_and_corners_of_a_turned_frame(degrees):
+    upright = np.array([[(10.0, 20.0), (8.0, 0.0), (0.0, 8.0)]])
+    turned = turn_frames(upright, np.array([degrees]))
+    np.testing.assert_allclose(frame_roll(turned), [degrees], atol=1e-9)
+    corners = frame_corners(turned)[0]
+    np.testing.assert_allclose(corners.mean(axis=0), (14, 24), atol=1e-5)
+    expected = np.array([(-4, -4), (4, -4), (4, 4), (-4, 4)]) @ rotation(np.radians([[0.0, 0.0, degrees]]))[0, :2, :2].T
+    np.testing.assert_allclose(corners - (14, 24), expected, atol=1e-5)

@@ -49,7 +49,7 @@ class TableCard:
         classes: the dataset's classes, in its order; none without labels.
         labels: the expressions that the model knows.
         model: name and version of the model.
-        model_sha256: hash of the model's file.
+        model_sha256: SHA-256 of the model's file; of fused models, of each with its weight.
         detect: faces were looked for; otherwise each image is a face.
         min_confidence: faces of which the detector was less sure were left out; None where none ran.
         threshold: answers less probable than this are uncertain; None where the model has none.

@@ -69,8 +69,8 @@ def command(
 
     from regionfer.ablation.ablate import Settings, ablate
     from regionfer.ablation.plan import load_ablation
-    from regionfer.ahead import cores
     from regionfer.cli import tell_failures, tell_findings
+    from regionfer.threads import cores
     from regionfer.training.sources import load_sources, write_failures
 
     plan = load_ablation(ablation, {} if precision is None else {"precision": precision})

@@ -66,7 +66,7 @@ def _takes_corpus(function: Callable[..., None]) -> Callable[..., None]:
             help="Only this split: train, valid or test; of ferplus-votes also train-divided etc. May be repeated.",
         ),
         photos_option,
-        click.option("--workers", type=click.IntRange(min=1), help="Threads; one a processor if not given."),
+        click.option("--workers", type=click.IntRange(min=1), help="Threads; one a core if not given."),
     )
     command: Callable[..., None] = with_corpus
     for option in reversed(options):

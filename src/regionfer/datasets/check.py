@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.ahead import cores
 from regionfer.datasets.findings import EXAMPLES, Finding
 from regionfer.datasets.manifest import DIVIDED, Manifest, files_in, load_image, missing_images
 from regionfer.datasets.official import DERIVED, OFFICIAL, OfficialSplit
 from regionfer.datasets.own import PROTOCOL as OWN
 from regionfer.errors import ImageError
 from regionfer.images import IMAGE_SUFFIXES, read_image
+from regionfer.threads import cores
 
 CHUNK = 256
 """Images that are read before the next ones are asked for."""
@@ -120,7 +120,7 @@ def check_manifest(
         manifest: all of it that is wanted.
         expected: splits that should be there; by default those with official figures.
         read_images: decode all images, to find those that cannot be read or are there twice.
-        workers: threads; by default one a processor.
+        workers: threads; by default one a core.
         progress: told how many images are done.
     """
     official = OFFICIAL.get(manifest.dataset, {})

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.ahead import cores
 from regionfer.datasets.findings import Finding
 from regionfer.errors import DatasetError, ImageError
 from regionfer.images import area_resize, read_image
 from regionfer.labels import LABELS
+from regionfer.threads import cores
 
 SPLITS = ("train", "valid", "test")
 

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.ahead import cores
 from regionfer.datasets.manifest import Manifest, load_image, resize_face
 from regionfer.datasets.meant import meant_face
 from regionfer.errors import DatasetError, ImageError, ModelError
+from regionfer.fitness import has_contrast, unfit_reasons
 from regionfer.labels import ALIASES
-from regionfer.readability import has_contrast, unfit_reasons
 from regionfer.recognizer import Recognizer
 from regionfer.upright import look_at
 
@@ -34,7 +33,7 @@ class Answers:
         region_names: R names.
         missed: (n,) bool, images that were read and in which the face was not found.
         errors: for each row that could not be read, or has no answer for another reason, why, in one line.
-        judgeable: (n,) bool, False for faces that cannot be judged (`regionfer.readability.unfit_reasons`), whose
+        judgeable: (n,) bool, False for faces that cannot be judged (`regionfer.fitness.unfit_reasons`), whose
             answers are uncertain however probable.
     """
 
@@ -155,7 +154,7 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
     needs_landmarks = model.needs_landmarks
     check_faces(recognizer, manifest)
     sheet = _Sheet(recognizer, manifest)
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor() as pool:
         for start in range(0, len(manifest), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(manifest)))
             loaded = zip(rows, pool.map(lambda row: load_face(manifest, row, size), rows), strict=True)

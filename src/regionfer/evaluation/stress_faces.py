@@ -17,10 +17,10 @@ from regionfer.evaluation.evaluate import protocol_of
 from regionfer.evaluation.known import Known, find_known
 from regionfer.faces import Detections
 from regionfer.faces.alignment import align_faces, aligned_landmarks
+from regionfer.fitness import MIN_FACE_SIDE
 from regionfer.images import read_image
 from regionfer.onnx_model import Classifier
 from regionfer.parts import digest
-from regionfer.readability import MIN_FACE_SIDE
 from regionfer.recognizer import MIN_CONFIDENCE, Recognizer
 
 CHUNK = 16

@@ -1,4 +1,4 @@
-"""Items worked on by several threads ahead of their turn, in order and with bounded memory."""
+"""Work on several threads: how many there may be, and items worked on ahead of their turn, in order."""
 
 import os
 from collections import deque
@@ -8,6 +8,11 @@ from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def cores() -> int:
+    """Cores this process may use; fewer than the machine has under ``taskset`` or in a cpuset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Remaining(Iterator[_Item]):
@@ -52,8 +57,3 @@ def map_ahead(
         given.raise_error()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regionfer.images import image_size
 from regionfer.onnx_model import ModelOutput
 from regionfer.results import MAX_COVERED
 
@@ -78,7 +79,7 @@ def mostly_covered(output: ModelOutput) -> NDArray[np.bool_]:
 def has_contrast(image: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
     """Whether the pixels within a box differ enough to show anything."""
     left, top = np.maximum(np.floor(box[:2]), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(box[2:]), image.shape[1::-1]).astype(int)
+    right, bottom = np.minimum(np.ceil(box[2:]), image_size(image)).astype(int)
     if right <= left or bottom <= top:
         return False
     # Means of a few pixels each, lest noise be taken for contrast.

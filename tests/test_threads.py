@@ -1,11 +1,12 @@
-"""Items worked on ahead of their turn: in order, few at once, errors in their place."""
+"""Cores, and items worked on ahead of their turn: in order, few at once, errors in their place."""
 
+import os
 import threading
 import time
 
 import pytest
 
-from regionfer.ahead import Remaining, map_ahead
+from regionfer.threads import Remaining, cores, map_ahead
 
 
 def counting(stop, taken):
@@ -54,12 +55,32 @@ def test_what_the_work_raises_comes_in_its_turn():
         next(results)
 
 
-def test_the_rest_is_left_when_nobody_asks():
-    taken: list[int] = []
-    results = map_ahead(str, counting(1000, taken), workers=1, ahead=1)
-    next(results)
+def test_what_is_not_begun_is_left_when_nobody_asks():
+    begun, second, closing = [], threading.Event(), threading.Event()
+
+    def work(number):
+        begun.append(number)
+        if number == 1:
+            second.set()
+            closing.wait(10)
+        return number
+
+    results = map_ahead(work, range(100), workers=1, ahead=5)
+    assert next(results) == 0
+    assert second.wait(10)
+    threading.Timer(0.2, closing.set).start()  # while it closes, the second is still at work
     results.close()
-    assert len(taken) == 2
+    assert begun == [0, 1]
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4}, raising=False)
+    assert cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == 6
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
 
 
 def test_remaining_keeps_the_error():
