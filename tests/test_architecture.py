@@ -176,6 +176,12 @@ def test_imports_point_inward(path):
     assert not outward(room_of(path), parse(path))
 
 
+@pytest.mark.parametrize("room", REAL_ROOMS)
+def test_no_room_may_import_more_than_it_does(room):
+    names = {name for path in FILES if room_of(path) == room for name in imported(parse(path))}
+    assert ROOMS[room] <= {name.split(".")[1] for name in names if name.startswith("regionfer.")}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_extras_stay_in_their_rooms(path):
     assert not foreign(room_of(path), parse(path))
