@@ -73,14 +73,43 @@ def test_what_is_not_begun_is_left_when_nobody_asks():
     assert begun == [0, 1]
 
 
-def test_cores_are_those_that_this_process_may_use(monkeypatch):
+@pytest.fixture
+def six_cores(monkeypatch, tmp_path):
+    """A machine of six cores without control groups; what is written to the folder is its control group."""
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr("regionfer.threads.CGROUP", tmp_path)
+    return tmp_path
+
+
+def test_cores_are_those_that_this_process_may_use(six_cores, monkeypatch):
+    assert cores() == 6
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4})
     assert cores() == 2
     monkeypatch.delattr(os, "sched_getaffinity")
     assert cores() == 6
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({"cpu.max": "200000 100000\n"}, 2, id="two"),
+        pytest.param({"cpu.max": "150000 100000\n"}, 2, id="one and a half"),
+        pytest.param({"cpu.max": "5000 100000\n"}, 1, id="a twentieth"),
+        pytest.param({"cpu.max": "900000 100000\n"}, 6, id="more than there are"),
+        pytest.param({"cpu.max": "max 100000\n"}, 6, id="none"),
+        pytest.param({"cpu.max": "what\n"}, 6, id="unknown"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3, id="version 1"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6, id="version 1, none"),
+    ],
+)
+def test_cores_of_a_container_with_a_limit(six_cores, files, expected):
+    for name, content in files.items():
+        (six_cores / name).parent.mkdir(exist_ok=True)
+        (six_cores / name).write_text(content)
+    assert cores() == expected
 
 
 def test_remaining_keeps_the_error():

@@ -1,18 +1,41 @@
 """Work on several threads: how many there may be, and items worked on ahead of their turn, in order."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container on Linux finds its limits
+(https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files)."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def cores() -> int:
-    """Cores this process may use; fewer than the machine has under ``taskset`` or in a cpuset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: fewer than the machine has under ``taskset``, and in a container with a limit.
+
+    A container's limit is the time that it may take of all cores together, and does not show in their number.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = _limit()
+    return own if limit is None else min(own, max(1, math.ceil(limit)))
+
+
+def _limit() -> float | None:
+    """Cores' worth of time that the container may take; None without a limit."""
+    with suppress(OSError, ValueError):
+        quota, period = (CGROUP / "cpu.max").read_text(encoding="ascii").split()
+        return None if quota == "max" else int(quota) / int(period)
+    with suppress(OSError, ValueError):  # version 1 of control groups
+        quota, period = ((CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else None
+    return None
 
 
 class Remaining(Iterator[_Item]):
