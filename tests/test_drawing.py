@@ -8,23 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from regionfer.drawing import (
-    _AXES,
-    _HIDDEN,
-    _INK,
-    _OTHER,
-    _PANEL,
-    _REGION,
-    _VISIBLE,
-    COLOURS,
-    MAX_CARDS,
-    _axes,
-    _notes,
-    _outline_regions,
-    _paste,
-    _place_all,
-    draw,
-)
+from regionfer.drawing import draw
+from regionfer.drawing.cards import HIDDEN, MAX_CARDS, VISIBLE, notes_of
+from regionfer.drawing.photo import axes_of, outline_regions, place_all
+from regionfer.drawing.style import AXES, COLOURS, INK, OTHER, PANEL, REGION, paste
 from regionfer.faces.pose import rotation
 from regionfer.labels import LABELS
 from regionfer.regions import FIXED_REGIONS, WHOLE_FACE
@@ -130,7 +117,7 @@ def test_every_label_has_a_colour_on_which_its_text_can_be_read() -> None:
     assert set(COLOURS) == set(LABELS)
     assert len(set(COLOURS.values())) == len(LABELS)
     for colour in COLOURS.values():
-        assert (luminance(colour) + 0.05) / (luminance(_INK) + 0.05) >= 4.5
+        assert (luminance(colour) + 0.05) / (luminance(INK) + 0.05) >= 4.5
 
 
 # --- attention ----------------------------------------------------------------------------------------------------
@@ -145,7 +132,7 @@ def regions(attention: Sequence[float]) -> list[Region]:
 def test_equal_weights_have_no_outlines(attention: Sequence[float]) -> None:
     image = grey(200, 200)
     square = np.float32([(20, 20), (180, 20), (180, 180), (20, 180)])
-    _outline_regions(image, regions(EVEN)[: len(attention)], square, 2)
+    outline_regions(image, regions(EVEN)[: len(attention)], square, 2)
     assert (image == 128).all()
 
 
@@ -158,7 +145,7 @@ def test_the_strongest_region_has_the_strongest_outline_and_nothing_is_filled(on
     image = grey(400, 400)
     square = np.float32([(0, 0), (400, 0), (400, 400), (0, 400)])
     weights = (0.05, 0.4, 0.2, 0.15, 0.1, 0.1)
-    _outline_regions(image, regions(weights), square, 3, only_strongest=only_strongest)
+    outline_regions(image, regions(weights), square, 3, only_strongest=only_strongest)
     shade = violet(image)
     assert shade[150, 298:302].max() > 80  # right edge of the top left region
     weaker = shade[150, 98:102].max()  # left edge of the top right one
@@ -181,7 +168,7 @@ def test_regions_are_outlined_in_the_aligned_face() -> None:
 def test_the_strongest_region_is_named_below_the_face_if_there_is_room() -> None:
     def named(box: tuple[int, int, int, int], *others: tuple[int, int, int, int]) -> int:
         drawn = draw(grey(1000, 700), expressions([box, *others], attention=TOP_LEFT), cards=False)
-        return run_of(_REGION, drawn[box[3] + 1 : box[3] + 30, box[0] : box[2]])
+        return run_of(REGION, drawn[box[3] + 1 : box[3] + 30, box[0] : box[2]])
 
     assert named((400, 300, 600, 500)) > 500
     assert named((400, 300, 600, 500), (400, 505, 600, 690)) < 100  # would hide the other face
@@ -193,24 +180,24 @@ def test_the_strongest_region_is_named_below_the_face_if_there_is_room() -> None
 )
 def test_axes_are_those_of_the_head(pose: Pose) -> None:
     turned = rotation(np.radians([pose]))[0]  # its columns are where x, y and z go; the head looks along -z
-    np.testing.assert_allclose(_axes(pose), [turned[:2, 0], turned[:2, 1], -turned[:2, 2]], atol=1e-6)
+    np.testing.assert_allclose(axes_of(pose), [turned[:2, 0], turned[:2, 1], -turned[:2, 2]], atol=1e-6)
 
 
 def test_axes_of_a_face_are_drawn_where_there_is_room() -> None:
     pose = np.float32([[30, 0, 0]])
     for box, shown in (((400, 300, 600, 500), True), ((400, 300, 440, 350), False)):
         drawn = draw(grey(1000, 700), replace(expressions([box]), pose=pose), cards=False)
-        assert [run_of(colour, drawn) > 30 for colour in _AXES] == [shown] * 3
-    assert run_of(_AXES[0], draw(grey(1000, 700), expressions(FACE), cards=False)) == 0  # unknown
+        assert [run_of(colour, drawn) > 30 for colour in AXES] == [shown] * 3
+    assert run_of(AXES[0], draw(grey(1000, 700), expressions(FACE), cards=False)) == 0  # unknown
 
 
 def test_a_legend_tells_what_is_drawn() -> None:
     plain, faces = grey(1000, 700), expressions(FACE)
     known = replace(faces, pose=np.float32([[30, 0, 0]]), threshold=0.9)
     bottom = {name: draw(plain, each)[700:] for name, each in (("nothing", faces), ("all", known))}
-    assert run_of(_AXES[1], bottom["all"]) > 20
-    assert run_of(_AXES[1], bottom["nothing"]) == 0
-    assert run_of(_REGION, draw(plain, expressions(FACE, attention=TOP_LEFT))[700:]) > 20
+    assert run_of(AXES[1], bottom["all"]) > 20
+    assert run_of(AXES[1], bottom["nothing"]) == 0
+    assert run_of(REGION, draw(plain, expressions(FACE, attention=TOP_LEFT))[700:]) > 20
     narrow = draw(grey(150, 720), known)
     assert narrow.shape[1] < 800
 
@@ -234,10 +221,10 @@ def test_visibility_of_each_region_has_its_colour_at_any_size(size: tuple[int, i
     text = max(13, round(max(round(width * max(1, 720 / width)), 720) / 64))
     side = round(1.8 * text)
     whole, crop = side * side, (0.75 * side) ** 2
-    assert longest_run(drawn, _VISIBLE) == side  # the whole face
-    assert run_of(_VISIBLE, drawn) == pytest.approx(whole + 2 * crop + (0.9**2 + 0.85**2) * whole, rel=0.1)
-    assert run_of(_HIDDEN, drawn) == pytest.approx(crop, rel=0.1)
-    assert run_of(_HIDDEN, draw(grey(width, height), expressions(box))) == 0
+    assert longest_run(drawn, VISIBLE) == side  # the whole face
+    assert run_of(VISIBLE, drawn) == pytest.approx(whole + 2 * crop + (0.9**2 + 0.85**2) * whole, rel=0.1)
+    assert run_of(HIDDEN, drawn) == pytest.approx(crop, rel=0.1)
+    assert run_of(HIDDEN, draw(grey(width, height), expressions(box))) == 0
 
 
 @pytest.mark.parametrize("regions", [1, 6, 11])
@@ -254,8 +241,8 @@ def test_marks_of_many_regions_stay_in_the_card(regions: int) -> None:
     )
     drawn = draw(grey(720, 480), faces)
     side = round(1.8 * 13)
-    assert run_of(_HIDDEN, drawn) == regions * side * side
-    assert (drawn[:, -5:] == _PANEL).all()
+    assert run_of(HIDDEN, drawn) == regions * side * side
+    assert (drawn[:, -5:] == PANEL).all()
 
 
 def test_an_uncertain_answer_has_a_label_that_says_so_and_open_sides() -> None:
@@ -267,16 +254,16 @@ def test_an_uncertain_answer_has_a_label_that_says_so_and_open_sides() -> None:
     label = {name: run_of(happy, drawn[name][260:295, :]) for name in drawn}
     assert label["unsure"] > 1.3 * label["sure"]
     assert (draw(grey(1000, 700), expressions(FACE), cards=False) == drawn["sure"]).all()  # unknown is not uncertain
-    marked, unmarked = (run_of(_OTHER, draw(grey(1000, 700), faces)) for faces in (unsure, sure))
+    marked, unmarked = (run_of(OTHER, draw(grey(1000, 700), faces)) for faces in (unsure, sure))
     assert marked > unmarked + 1000  # the mark on the card
 
 
 def test_notes_of_a_card() -> None:
     faces = expressions(FACE)
-    assert len(_notes(faces[0])) == 2
+    assert len(notes_of(faces[0])) == 2
     covered = replace(faces, occlusion=COVERED, visibility=np.full((1, 6), 0.5, np.float32))
-    assert _notes(covered[0])[2:] == ["covered: 30% (lower, left)", "how visible each region is:"]
-    assert _notes(replace(covered, occlusion=COVERED / 2)[0])[2] == "how visible each region is:"  # it is not covered
+    assert notes_of(covered[0])[2:] == ["covered: 30% (lower, left)", "how visible each region is:"]
+    assert notes_of(replace(covered, occlusion=COVERED / 2)[0])[2] == "how visible each region is:"  # it is not covered
 
 
 # --- several faces ------------------------------------------------------------------------------------------------
@@ -286,7 +273,7 @@ def test_notes_of_a_card() -> None:
     "box", [(0, 0, 100, 100), (900, 0, 1000, 90), (0, 600, 90, 700), (920, 620, 1000, 700), (0, 0, 1000, 700)]
 )
 def test_labels_stay_in_the_photo(box: tuple[float, ...]) -> None:
-    ((x, y),), _ = _place_all([(90, 20)], [box], (1000, 700), 2)
+    ((x, y),), _ = place_all([(90, 20)], [box], (1000, 700), 2)
     assert 0 <= x <= 910
     assert 0 <= y <= 680
     drawn = draw(grey(1000, 700), expressions([box]), cards=False)
@@ -297,7 +284,7 @@ def test_labels_stay_in_the_photo(box: tuple[float, ...]) -> None:
 @pytest.mark.parametrize("step_y", [110, 55], ids=["room above", "room beside only"])
 def test_labels_hide_no_face(step_y: int) -> None:
     boxes = [(160 * i, step_y * j, 160 * i + 50, step_y * j + 50) for i in range(5) for j in range(3)]
-    corners, hidden = _place_all([(90, 20)] * len(boxes), boxes, (900, 400), 2)
+    corners, hidden = place_all([(90, 20)] * len(boxes), boxes, (900, 400), 2)
     assert hidden == 0
     placed = [(x, y, x + 90, y + 20) for x, y in corners]
     for index, one in enumerate(placed):
@@ -307,7 +294,7 @@ def test_labels_hide_no_face(step_y: int) -> None:
 
 
 def test_what_labels_hide_is_counted() -> None:
-    _, hidden = _place_all([(40, 20), (40, 20)], [(0, 0, 40, 20), (0, 0, 40, 20)], (40, 20), 2)
+    _, hidden = place_all([(40, 20), (40, 20)], [(0, 0, 40, 20), (0, 0, 40, 20)], (40, 20), 2)
     assert hidden == 40 * 20 + 2 * 40 * 20  # the first hides the second face, the second a face and a label
 
 
@@ -384,7 +371,7 @@ def test_a_label_is_blended_by_its_opacity():
     """Whole where it is opaque, nothing where it is clear, in between at its smooth edges."""
     photo, patch = np.full((2, 6, 3), 100, np.uint8), np.full((1, 4, 4), 200, np.uint8)
     patch[0, :, 3] = (255, 204, 51, 0)
-    _paste(photo, Image.fromarray(patch), (1, 1))
+    paste(photo, Image.fromarray(patch), (1, 1))
     assert photo[0].min() == photo[0].max() == 100
     for channel in range(3):
         assert photo[1, :, channel].tolist() == [100, 200, 180, 120, 100, 100]

@@ -1,0 +1,5 @@
+"""Faces, expressions and regions drawn on an image."""
+
+from regionfer.drawing.picture import draw
+
+__all__ = ["draw"]
