@@ -75,7 +75,7 @@ def two_column_mean_ratio(a, b):
 
 @pytest.mark.parametrize("chunk", [1 << 21, 700], ids=["one-chunk", "many-chunks"])
 def test_bootstrap_agrees_with_scipy_on_the_same_draws(monkeypatch, chunk):
-    monkeypatch.setattr(metrics, "_CHUNK_ITEMS", chunk)
+    monkeypatch.setattr("regionfer.metrics.intervals._CHUNK_ITEMS", chunk)
     a, b = np.random.default_rng(1).uniform(1, 2, (2, 60))
     expected = stats.bootstrap(
         (a, b),

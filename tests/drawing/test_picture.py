@@ -17,7 +17,7 @@ from regionfer.labels import LABELS
 from regionfer.regions import FIXED_REGIONS, WHOLE_FACE
 from regionfer.results import Expressions, Pose, Region
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("face", *FIXED_REGIONS)
 REGIONS = np.array([WHOLE_FACE, *FIXED_REGIONS.values()], np.float32)
 EVEN = (1 / 6,) * 6
