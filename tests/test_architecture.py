@@ -80,6 +80,7 @@ ROOMS: dict[str, set[str]] = {
         "parts",
         "fitness",
         "recognizer",
+        "threads",
         "upright",
     },
     "ablation": {

@@ -48,10 +48,12 @@ def test_what_is_said_of_a_covered_face(roll, score, reason):
         pytest.param((0, 0, 20, 40), False, id="beside it"),
         pytest.param((-15, 0, 30, 40), True, id="beyond the left edge"),
         pytest.param((-30, 0, -2, 40), False, id="left of the picture"),
-        pytest.param((45, 0, 80, 40), False, id="right of the picture"),
+        pytest.param((65, 0, 80, 40), False, id="right of the picture"),
+        pytest.param((10, 30, 90, 70), True, id="beyond the right and the lower edge"),
+        pytest.param((0, 45, 60, 80), False, id="below the picture"),
     ],
 )
 def test_contrast_is_looked_for_within_the_box(box, seen):
-    image = np.full((40, 40, 3), 90, np.uint8)
+    image = np.full((40, 60, 3), 90, np.uint8)
     image[:, 20:] = 160
     assert has_contrast(image, np.float32(box)) is seen

@@ -101,7 +101,13 @@ def test_cores_are_those_that_this_process_may_use(six_cores, monkeypatch):
         pytest.param({"cpu.max": "900000 100000\n"}, 6, id="more than there are"),
         pytest.param({"cpu.max": "max 100000\n"}, 6, id="none"),
         pytest.param({"cpu.max": "what\n"}, 6, id="unknown"),
+        pytest.param({"cpu.max": "200000 0\n"}, 6, id="of no time"),
         pytest.param({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3, id="version 1"),
+        pytest.param(
+            {"cpu,cpuacct/cpu.cfs_quota_us": "300000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            3,
+            id="version 1, of two names",
+        ),
         pytest.param({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6, id="version 1, none"),
     ],
 )

@@ -126,7 +126,10 @@ class Classifier(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """What tells this model from others, in any process: the hash of its file, or else its ``repr``."""
+        """What tells this model from others, in every process: the hash of its file.
+
+        Of a class of one's own its ``repr``, which should say what it is.
+        """
         return repr(self)
 
     @abstractmethod

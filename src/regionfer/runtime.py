@@ -56,7 +56,8 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     Args:
         content: the bytes of the ONNX file.
         providers: from `choose_providers`.
-        threads: CPU threads of one run, 1 or more; None for one a core that this process may use.
+        threads: CPU threads of one run, 1 or more; None for one a physical core or, where the process may not use all
+            cores, one a core that it may.
 
     Raises:
         ValueError: ``threads`` is below 1.
@@ -69,7 +70,7 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     # detection on two busy cores is halved without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is None and cores() < (os.cpu_count() or 1):
-        threads = cores()  # ONNX Runtime itself would take all cores of the machine
+        threads = cores()  # ONNX Runtime itself takes the machine's physical cores, and pins threads to them
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where a container on Linux finds its limits
+"""Where a container on Linux finds its own limits, not those of a group around it
 (https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files)."""
 
 _Item = TypeVar("_Item")
@@ -20,7 +20,8 @@ _Result = TypeVar("_Result")
 def cores() -> int:
     """Cores that this process may use: fewer than the machine has under ``taskset``, and in a container with a limit.
 
-    A container's limit is the time that it may take of all cores together, and does not show in their number.
+    A container's limit is the time that it may take of all cores together, and does not show in their number. It is
+    rounded up: two threads can use one and a half cores, one cannot.
     """
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _limit()
@@ -29,12 +30,15 @@ def cores() -> int:
 
 def _limit() -> float | None:
     """Cores' worth of time that the container may take; None without a limit."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (CGROUP / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
-    with suppress(OSError, ValueError):  # version 1 of control groups
-        quota, period = ((CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
-        return int(quota) / int(period) if int(quota) > 0 else None
+    for folder in ("cpu", "cpu,cpuacct"):  # version 1 of control groups
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = (
+                (CGROUP / folder / f"cpu.cfs_{each}_us").read_text("ascii") for each in ("quota", "period")
+            )
+            return int(quota) / int(period) if int(quota) > 0 else None
     return None
 
 

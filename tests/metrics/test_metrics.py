@@ -241,6 +241,25 @@ def test_score_gathers_the_single_metrics(case):
     np.testing.assert_allclose([c.f1 for c in result.per_class], f1)
 
 
+def test_counts_may_be_stacked_and_have_faces_without_an_answer():
+    counts = np.random.default_rng(0).integers(1, 9, (5, 8, 9))
+    counts[1, 3] = 0
+    for of_counts in (metrics.recall_of_counts, metrics.f1_of_counts):
+        np.testing.assert_array_equal(of_counts(counts), [of_counts(table) for table in counts])
+        assert (of_counts(counts[0]) < of_counts(counts[0, :, :8])).all()
+    missed, answered = (metrics.score_counts(table, LABELS, 0.5, 0.1) for table in (counts[0], counts[0, :, :8]))
+    assert missed.n == answered.n + counts[0, :, 8].sum()
+    assert [each.precision for each in missed.per_class] == [each.precision for each in answered.per_class]
+    np.testing.assert_array_equal(missed.confusion, answered.confusion)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (3, 5), (3, 4)])
+def test_counts_that_are_none_are_refused(shape):
+    counts = np.ones(shape, np.int64) * (shape != (3, 4))
+    with pytest.raises(ValueError, match=r"counts must be \(3, 3\) or \(3, 4\), of a face or more"):
+        metrics.score_counts(counts, ABC, 0.5, 0.1)
+
+
 def test_score_as_json_has_stable_keys_and_no_nan():
     labels, probabilities = example(n=60, classes=3, absent=(1,))
     result = metrics.score(labels, probabilities, ABC)

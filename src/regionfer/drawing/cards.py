@@ -30,20 +30,19 @@ from regionfer.results import Face, Region, covered_text, share_text
 MAX_CARDS = 24
 """Cards beside a photo at most. Further faces have their box, label and outlines in the photo only."""
 
-
-BARS = 8
+_BARS = 8
 VISIBLE: Colour = (120, 205, 90)
 HIDDEN: Colour = (120, 40, 40)
-TRACK: Colour = (58, 62, 71)
-BRIGHT: Colour = (244, 246, 249)
-CARD: Colour = (36, 39, 46)
+_TRACK: Colour = (58, 62, 71)
+_BRIGHT: Colour = (244, 246, 249)
+_CARD: Colour = (36, 39, 46)
 
 
 def card_of(
     image: NDArray[np.uint8], face: Face, index: int, corners: NDArray[np.float32], sizes: Sizes, *, named: bool
 ) -> Image.Image:
     """The face enlarged, its bars, pose and region."""
-    shown = sorted(face.probabilities, key=face.probabilities.__getitem__, reverse=True)[:BARS]
+    shown = sorted(face.probabilities, key=face.probabilities.__getitem__, reverse=True)[:_BARS]
     bars = [(name, value) for name, value in face.probabilities.items() if name in shown]
     font, pad, row = font_of(sizes.text), sizes.pad, sizes.row
     name_width = math.ceil(max(font.getlength(name) for name, _ in bars))
@@ -56,7 +55,7 @@ def card_of(
     top = 2 * pad + round(1.3 * sizes.text)
     marks_top = top + side + 2 * pad + len(notes) * row
     marks_rows = _in_rows(marks, width - 4 * pad)
-    card = rounded((width, marks_top + sum(line[0].height + pad for line in marks_rows)), pad, CARD)
+    card = rounded((width, marks_top + sum(line[0].height + pad for line in marks_rows)), pad, _CARD)
     pen = ImageDraw.Draw(card)
 
     title = f"{index}  {face.expression}" if named else face.expression
@@ -70,13 +69,13 @@ def card_of(
     for place, (name, value) in enumerate(bars):
         middle = top + (place + 0.5) * row
         chosen = name == face.expression
-        pen.text((bars_left, middle), name, BRIGHT if chosen else DIM, font, "lm")
+        pen.text((bars_left, middle), name, _BRIGHT if chosen else DIM, font, "lm")
         start, half = bars_left + name_width + pad, 0.3 * sizes.text
-        pen.rectangle((start, middle - half, start + bar_width, middle + half), fill=TRACK)
+        pen.rectangle((start, middle - half, start + bar_width, middle + half), fill=_TRACK)
         if value * bar_width >= 1:
             pen.rectangle((start, middle - half, start + value * bar_width, middle + half), fill=colour_of(name))
         pen.text(
-            (start + bar_width + pad + value_width, middle), share_text(value), BRIGHT if chosen else DIM, font, "rm"
+            (start + bar_width + pad + value_width, middle), share_text(value), _BRIGHT if chosen else DIM, font, "rm"
         )
     for place, text in enumerate(notes):
         pen.text((2 * pad, top + side + pad + (place + 0.5) * row), text, DIM, font, "lm")
@@ -112,7 +111,7 @@ def _region_marks(regions: Sequence[Region], sizes: Sizes) -> list[Image.Image]:
         mark = Image.new("RGBA", size)
         pen = ImageDraw.Draw(mark)
         left = (size[0] - side) // 2
-        pen.rectangle((left, 0, left + side - 1, side - 1), fill=TRACK)
+        pen.rectangle((left, 0, left + side - 1, side - 1), fill=_TRACK)
         x1, y1, x2, y2 = (round(min(max(value, 0.0), 1.0) * side) for value in region.box)
         shown = np.array(HIDDEN) + region.visibility * (np.array(VISIBLE) - HIDDEN)
         tint = tuple(int(value) for value in shown.round())

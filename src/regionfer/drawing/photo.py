@@ -21,10 +21,10 @@ from regionfer.drawing.style import (
 )
 from regionfer.results import Expressions, Face, Pose, Region, share_text
 
-FAINTEST, FULL = 0.15, 0.9  # opacity of the outlines of the least and of the strongest region
-ROOMY = 7  # heights of text that a face must be wide for axes and all outlines, lest they hide it
-AXIS = 0.45  # of the box's shorter side
-CORNER = 0.25  # of its side is drawn at each corner of an uncertain face's box
+_FAINTEST, _FULL = 0.15, 0.9  # opacity of the outlines of the least and of the strongest region
+_ROOMY = 7  # heights of text that a face must be wide for axes and all outlines, lest they hide it
+_AXIS_LENGTH = 0.45  # of the box's shorter side
+_CORNER = 0.25  # of its side is drawn at each corner of an uncertain face's box
 
 
 def draw_faces(
@@ -48,7 +48,7 @@ def draw_faces(
         side = min(box[2] - box[0], box[3] - box[1])
         wide = min(sizes.line, max(2, round(side / 20)))
         _frame(photo, box, colour_of(face.expression), wide, whole=not face.uncertain)
-        roomy = side >= ROOMY * sizes.text
+        roomy = side >= _ROOMY * sizes.text
         thin = min(sizes.line, max(1, round(side / 40)))
         outline_regions(photo, face.regions, square, thin, only_strongest=not roomy)
         if roomy:
@@ -93,7 +93,7 @@ def outline_regions(
         x1, y1, x2, y2 = region.box
         places = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
         outline = corners[0] + places[:, :1] * (corners[1] - corners[0]) + places[:, 1:] * (corners[3] - corners[0])
-        opacity = FAINTEST + strength**2 * (FULL - FAINTEST)  # squared, lest many near the top hide the face
+        opacity = _FAINTEST + strength**2 * (_FULL - _FAINTEST)  # squared, lest many near the top hide the face
         _blend_outline(photo, outline, max(1, round(width * (0.4 + 0.6 * strength))), opacity)
 
 
@@ -134,7 +134,7 @@ def _draw_axes(photo: NDArray[np.uint8], pose: Pose | None, box: Rectangle, widt
     if pose is None:
         return
     x1, y1, x2, y2 = box
-    middle, length = np.array([(x1 + x2) / 2, (y1 + y2) / 2]), AXIS * min(x2 - x1, y2 - y1)
+    middle, length = np.array([(x1 + x2) / 2, (y1 + y2) / 2]), _AXIS_LENGTH * min(x2 - x1, y2 - y1)
     ends = middle + length * axes_of(pose)
     for end, colour in zip(ends, AXES, strict=True):
         for tint, line in ((INK, width + 2), (colour, width)):
@@ -164,7 +164,7 @@ def _frame(photo: NDArray[np.uint8], box: Rectangle, colour: Colour, width: int,
     """Draw a box, or only the corners of one."""
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = x2 - 1, y2 - 1
-    arm_x, arm_y = round((x2 - x1) * CORNER), round((y2 - y1) * CORNER)
+    arm_x, arm_y = round((x2 - x1) * _CORNER), round((y2 - y1) * _CORNER)
     for tint, line in ((INK, width + 2), (colour, width)):
         if whole:
             cv2.rectangle(photo, (x1, y1), (x2, y2), tint, line, cv2.LINE_AA)

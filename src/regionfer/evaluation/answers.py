@@ -14,6 +14,7 @@ from regionfer.errors import DatasetError, ImageError, ModelError
 from regionfer.fitness import has_contrast, unfit_reasons
 from regionfer.labels import ALIASES
 from regionfer.recognizer import Recognizer
+from regionfer.threads import cores
 from regionfer.upright import look_at
 
 _NO_LANDMARKS = np.full((5, 2), np.nan, dtype=np.float32)
@@ -154,7 +155,7 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
     needs_landmarks = model.needs_landmarks
     check_faces(recognizer, manifest)
     sheet = _Sheet(recognizer, manifest)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores() + 4) as pool:  # some wait for the disk
         for start in range(0, len(manifest), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(manifest)))
             loaded = zip(rows, pool.map(lambda row: load_face(manifest, row, size), rows), strict=True)

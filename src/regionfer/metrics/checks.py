@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SUM_TOLERANCE = 1e-2  # probabilities kept in half precision sum to 1 only within this
+_SUM_TOLERANCE = 1e-2  # probabilities kept in half precision sum to 1 only within this
 
 
 def checked_pair(
     labels: ArrayLike, predictions: ArrayLike, classes: int | None = None
 ) -> tuple[NDArray[np.int64], ...]:
     """Labels and predictions, each (n,), checked."""
-    truth, answers = checked_indices(labels, "labels", classes), checked_indices(predictions, "predictions", classes)
+    truth, answers = _indices(labels, "labels", classes), _indices(predictions, "predictions", classes)
     check_same_length(truth, answers, "labels", "predictions")
     return truth, answers
 
@@ -24,14 +24,14 @@ def checked_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[
         raise ValueError(f"probabilities must have shape (n, C), n and C at least 1, got {shares.shape}")
     if not np.isfinite(shares).all():
         raise ValueError("probabilities must be finite, got NaN or infinity")
-    if (shares < 0).any() or (np.abs(shares.sum(1) - 1) > SUM_TOLERANCE).any():
+    if (shares < 0).any() or (np.abs(shares.sum(1) - 1) > _SUM_TOLERANCE).any():
         raise ValueError("probabilities must not be negative and rows must sum to 1; apply softmax to logits first")
-    truth = checked_indices(labels, "labels", shares.shape[1])
+    truth = _indices(labels, "labels", shares.shape[1])
     check_same_length(truth, shares, "labels", "probabilities")
     return truth, shares
 
 
-def checked_indices(values: ArrayLike, name: str, classes: int | None) -> NDArray[np.int64]:
+def _indices(values: ArrayLike, name: str, classes: int | None) -> NDArray[np.int64]:
     """Class indices (n,), below the number of classes if that is given."""
     array = _vector(values, name)
     if array.dtype.kind not in "iu":

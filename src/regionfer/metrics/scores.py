@@ -164,13 +164,21 @@ def score_counts(counts: NDArray[np.int64], classes: Sequence[str], nll: float, 
         counts: (C, C) or (C, C + 1), by true class and by prediction; the last column, where there is one more than
             classes, counts faces without an answer, which are errors.
         classes: the C names.
-        nll: of the faces that have an answer.
-        ece: of them, too.
+        nll: of the faces that have an answer, nats; NaN if none has.
+        ece: of them, too, 0..1.
+
+    Raises:
+        ValueError: counts of another shape, or of no face.
 
     >>> score_counts(np.array([[2, 0, 1], [1, 0, 0]]), ("sad", "happy"), 0.5, 0.1).accuracy
     0.5
     """
-    confusion = counts[:, : len(classes)]
+    size = len(classes)
+    if counts.shape not in ((size, size), (size, size + 1)) or not counts.any():
+        raise ValueError(
+            f"counts must be ({size}, {size}) or ({size}, {size + 1}), of a face or more, got {counts.shape}"
+        )
+    confusion = counts[:, :size]
     right, n = int(confusion.trace()), int(counts.sum())
     recall, f1 = recall_of_counts(counts), f1_of_counts(counts)
     precision = _ratio(confusion.diagonal(), confusion.sum(0))
