@@ -61,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "onnx_model",
         "progress",
         "regions",
+        "threads",
     },
     "pace": {"onnx_model"},
     "progress": set(),

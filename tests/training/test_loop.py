@@ -291,6 +291,20 @@ def test_landmark_regions_need_landmarks(
         train(recipe, bare, None, tmp_path, classes=classes)
 
 
+def test_no_more_threads_than_the_container_may_use(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setattr("regionfer.training.loop.cores", lambda: 2)
+        fit()
+        assert torch.get_num_threads() == 2
+        monkeypatch.setattr("regionfer.training.loop.cores", lambda: 5)
+        fit(resume=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_run_that_diverges_says_so(fit: Fit) -> None:
     with pytest.raises(RecipeError, match=r"the loss is no number any more at step .* of epoch 1; lower"):
         fit({"optimiser": {**SGD, "backbone_lr": 1e30, "warmup_steps": 0}})

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from regionfer.errors import CheckpointError, DatasetError, RecipeError, writing
 from regionfer.metrics import score
 from regionfer.models.classifier import ExpressionClassifier
+from regionfer.threads import cores
 from regionfer.training.build import build_classifier
 from regionfer.training.checkpoint import (
     Checkpoint,
@@ -92,6 +93,7 @@ def train(
     if validation is not None and not len(validation):
         raise DatasetError("there are no faces to choose the epoch on; give some, or set data.valid to ''")
     resumed = goes_on(out, resume=resume)
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch does not see the limit of a container
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     if not accelerator.is_main_process:
         progress, report = False, lambda line: None
