@@ -1,21 +1,18 @@
-"""What the recogniser returns: the faces of one image, their expressions, how they are turned and covered, and why.
-
-An `Expressions` holds arrays for all faces of an image; ``expressions[0]`` is one `Face` with names
-instead of columns. ``to_dict`` and ``to_json`` give the form described in docs/results.md, ``to_rows``
-the lines of a table.
-"""
+"""All faces of an image, as arrays, as faces, as JSON, and as rows of a table."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regionfer.labels import LABELS, canonical_label
+from regionfer.labels import LABELS
 from regionfer.regions import LANDMARKS
+from regionfer.results.face import IMPROBABLE, Box, Face, Pose, Region, find_label
+from regionfer.results.occlusion import Occlusion
 
 _Value = TypeVar("_Value")
 
@@ -24,222 +21,6 @@ _PARTS = 6  # columns of `Expressions.occlusion`
 
 SCHEMA_VERSION = 3
 """Version of the form that ``to_dict``, ``to_json`` and ``to_rows`` give."""
-
-IMPROBABLE = "improbable"
-UNCERTAIN_REASONS = ("too small", "no contrast", "no face", "upside down", "covered", IMPROBABLE)
-"""Why an answer is uncertain. All but the last are said of faces that cannot be judged, whatever the probability; of
-several that hold, the first is named."""
-
-NAMED_SHARE = 0.05
-"""A covered share of a face below this is no more than the error of the estimate; texts for people leave it out."""
-
-UNKNOWN_PLACE = "place unknown"
-"""What such texts say of a face that counts as covered where no half is named: often by fringes, hands or hair."""
-
-MAX_COVERED = 0.5
-"""A face of which the model finds more than this share covered counts as covered, and is not judged as far as its
-expression and pose go.
-
-With cloth drawn over 72 % of the face 200 faces of FERPlus Valid get 50 % right answers, over 82 % 37 %, which is the
-share of the commonest class; 78 and 90 % of them are found to be so covered. Of those with a mask up to the eyes, over
-57 %, 14 % are, of which 46 % get the right answer, the others 62 %. Of 3,191 faces as they are two are.
-"""
-
-COVERED_HALF = 0.1
-"""A half of a face is named as covered if at least this share of it is; see `covered_halves`.
-
-What is drawn over training faces covers more than what nature puts there, and so little is found of the latter: a half
-is named of 35 % of the faces of FERPlus Valid with something over the upper part, of 34 % with glasses, of 7 to 10 %
-with something below or at the sides, and of 5 % of the clear ones.
-"""
-
-
-UNEVEN = 1.5
-"""Times the covered share of one half at which that of the half opposite is told apart from it."""
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels of the image, origin top left; it may reach beyond the image's edge."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-
-    @property
-    def xyxy(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom."""
-        return self.x1, self.y1, self.x2, self.y2
-
-    @property
-    def xywh(self) -> tuple[float, float, float, float]:
-        """Left, top, width, height.
-
-        >>> Box(10, 20, 40, 60).xywh
-        (10, 20, 30, 40)
-        """
-        return self.x1, self.y1, self.x2 - self.x1, self.y2 - self.y1
-
-
-class Pose(NamedTuple):
-    """Direction of a head in degrees, as seen in the image.
-
-    Attributes:
-        yaw: above 0 where the face is turned to the image's right.
-        pitch: above 0 where the face looks up.
-        roll: above 0 where the head is tilted clockwise.
-    """
-
-    yaw: float
-    pitch: float
-    roll: float
-
-
-class Occlusion(NamedTuple):
-    """What of a face is covered; left and right are the viewer's. All values are in 0..1.
-
-    Attributes:
-        probability: that something covers the face.
-        fraction: covered share of the face.
-        upper: covered share of its upper half.
-        lower: covered share of its lower half.
-        left: covered share of its left half.
-        right: covered share of its right half.
-        threshold: probability from which the face counts as covered; so does one of which more than half is.
-    """
-
-    probability: float
-    fraction: float
-    upper: float
-    lower: float
-    left: float
-    right: float
-    threshold: float = 0.5
-
-    @property
-    def occluded(self) -> bool:
-        """Whether the face counts as covered.
-
-        >>> Occlusion(0.6, 0.2, 0, 0, 0, 0, threshold=0.7).occluded, Occlusion(0.6, 0.51, 1, 0, 1, 0, 0.7).occluded
-        (False, True)
-        """
-        return self.probability >= self.threshold or self.fraction > MAX_COVERED
-
-    @property
-    def where(self) -> tuple[str, ...]:
-        """Names of the halves on which the cover lies, see `covered_halves`.
-
-        None of a face that does not count as covered, nor where the model sees that something covers it but not where.
-
-        >>> Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.4, right=0.2).where
-        ('lower', 'left')
-        """
-        return covered_halves(self.upper, self.lower, self.left, self.right) if self.occluded else ()
-
-
-def covered_halves(upper: float, lower: float, left: float, right: float) -> tuple[str, ...]:
-    """Halves on which the cover of a face lies, of those of which at least a tenth is covered.
-
-    A half is told from the one opposite where half as much again of it is covered; where neither above and below nor
-    left and right differ so, all four are named.
-
-    >>> covered_halves(upper=0.1, lower=0.5, left=0.3, right=0.28)
-    ('lower',)
-    >>> covered_halves(upper=0.1, lower=0.5, left=0.4, right=0.2)
-    ('lower', 'left')
-    >>> covered_halves(upper=0.5, lower=0.6, left=0.5, right=0.6)
-    ('upper', 'lower', 'left', 'right')
-    """
-    shares = {"upper": upper, "lower": lower, "left": left, "right": right}
-    opposite = {"upper": lower, "lower": upper, "left": right, "right": left}
-    told_apart = [half for half, share in shares.items() if share > 0 and share >= UNEVEN * opposite[half]]
-    return tuple(half for half in told_apart or shares if shares[half] >= COVERED_HALF)
-
-
-class Region(NamedTuple):
-    """One region of a face and its part in the decision.
-
-    Attributes:
-        name: "face" for the whole face, else the name of the crop.
-        box: x1 y1 x2 y2 in 0..1 of the aligned face.
-        mu: self-attention, 0..1.
-        nu: relation-attention, 0..1.
-        attention: share in the decision, 0..1; the shares of a face's regions sum to 1.
-        visibility: how visible it is, 0..1; None where the model does not say, or nothing can be said of the face:
-            too small, without contrast, or none at all.
-    """
-
-    name: str
-    box: tuple[float, float, float, float]
-    mu: float
-    nu: float
-    attention: float
-    visibility: float | None = None
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face of an image.
-
-    Attributes:
-        box: where it is, in pixels.
-        score: the detector's confidence, 0..1; None where no detector ran.
-        probabilities: 0..1 by expression, in the model's order; they sum to 1.
-        pose: direction of the head; None where unknown.
-        landmarks: x y in pixels by name, in ``LANDMARKS`` order; None where unknown.
-        regions: the model's regions, the whole face first.
-        occlusion: what of it is covered; None as the visibility of its regions.
-        uncertain: whether the answer should not be counted on: its probability is too low for the risk that was asked
-            for, or the face cannot be judged. None where no threshold is known.
-        uncertain_reason: why, one of `UNCERTAIN_REASONS`; None if it is not uncertain.
-    """
-
-    box: Box
-    score: float | None
-    probabilities: Mapping[str, float]
-    pose: Pose | None
-    landmarks: Mapping[str, tuple[float, float]] | None
-    regions: tuple[Region, ...]
-    occlusion: Occlusion | None = None
-    uncertain: bool | None = None
-    uncertain_reason: str | None = None
-
-    @property
-    def expression(self) -> str:
-        """The most probable expression."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
-
-    @property
-    def probability(self) -> float:
-        """Probability of the most probable expression, 0..1."""
-        return max(self.probabilities.values())
-
-    @property
-    def region(self) -> str:
-        """Name of the region with the largest share in the decision."""
-        return max(self.regions, key=lambda region: region.attention).name
-
-    def probability_of(self, expression: str) -> float:
-        """Probability of an expression by its name or alias ("happy" is "happiness").
-
-        Raises:
-            ValueError: the model knows no such expression.
-        """
-        return self.probabilities[_find_label(expression, tuple(self.probabilities))]
-
-    def __str__(self) -> str:
-        x1, y1, x2, y2 = self.box
-        parts = [
-            f"{self.expression} {share_text(self.probability)}",
-            f"box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}",
-            f"pose {_pose_text(self.pose)}",
-            f"region {self.region}",
-        ]
-        if covered := covered_text(self.occlusion):
-            parts.append(f"covered {covered}")
-        if self.uncertain:
-            parts.append(f"uncertain: {self.uncertain_reason}")
-        return "  ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,7 +147,7 @@ class Expressions:
         Raises:
             ValueError: the model knows no such expression.
         """
-        return self.probabilities[:, self.labels.index(_find_label(expression, self.labels))]
+        return self.probabilities[:, self.labels.index(find_label(expression, self.labels))]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-safe Python values, in the form of docs/results.md; what is unknown is None."""
@@ -492,39 +273,6 @@ def row_columns(labels: Sequence[str] = LABELS) -> tuple[str, ...]:
     return (*place, *answer, *covered, "uncertain", "uncertain_reason")
 
 
-def covered_text(occlusion: Occlusion | None) -> str:
-    """How much of a face is covered, and where; nothing if it is not, or if nothing is known of it.
-
-    A share below `NAMED_SHARE` is named only with a place.
-
-    >>> covered_text(Occlusion(0.9, fraction=0.3, upper=0.1, lower=0.5, left=0.4, right=0.2))
-    '30% (lower, left)'
-    >>> covered_text(Occlusion(0.9, fraction=0.02, upper=0.02, lower=0, left=0.02, right=0))
-    'place unknown'
-    >>> covered_text(Occlusion(0.9, fraction=0.08, upper=0.08, lower=0.08, left=0.08, right=0.08))
-    '8% (place unknown)'
-    >>> covered_text(Occlusion(0.9, fraction=0.04, upper=0.1, lower=0, left=0.05, right=0.05))
-    '4% (upper)'
-    """
-    if occlusion is None or not occlusion.occluded:
-        return ""
-    if not occlusion.where and occlusion.fraction < NAMED_SHARE:
-        return UNKNOWN_PLACE
-    return f"{share_text(occlusion.fraction)} ({', '.join(occlusion.where) or UNKNOWN_PLACE})"
-
-
-def share_text(share: float) -> str:
-    """A share in whole percent, which says neither "none" nor "all" of what is only nearly so.
-
-    >>> share_text(0.934), share_text(0.999999), share_text(0.001), share_text(1.0)
-    ('93%', '>99%', '<1%', '100%')
-    """
-    text = f"{share:.0%}"
-    if text == "100%" and share < 1:
-        return ">99%"
-    return "<1%" if text == "0%" and share > 0 else text
-
-
 def _occlusion_dict(occlusion: Occlusion) -> dict[str, Any]:
     return occlusion._asdict() | {"occluded": occlusion.occluded, "where": list(occlusion.where)}
 
@@ -538,19 +286,3 @@ def _checked_key(key: Any) -> NDArray[Any]:
     if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "biu"):
         raise TypeError(f"faces are chosen by a number, a slice, a mask or numbers, got {key!r}")
     return indices if indices.size or indices.dtype.kind == "b" else indices.astype(np.intp)
-
-
-def _find_label(expression: str, labels: tuple[str, ...]) -> str:
-    if expression in labels:
-        return expression
-    try:
-        label = canonical_label(expression)
-    except ValueError:
-        label = ""
-    if label not in labels:
-        raise ValueError(f"unknown expression {expression!r}; expected one of {', '.join(labels)}")
-    return label
-
-
-def _pose_text(pose: Pose | None) -> str:
-    return "unknown" if pose is None else "yaw {:+z.0f} pitch {:+z.0f} roll {:+z.0f}".format(*pose)
