@@ -332,7 +332,7 @@ NOT_SPELLED_OUT = {f"p_{label}" for label in LABELS[1:-1]}
 
 
 def test_the_documentation_names_every_key():
-    page = (Path(__file__).parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     documented, real = json.loads(example), make_expressions().to_dict()
     assert list(documented) == list(real)
