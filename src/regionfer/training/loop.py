@@ -78,20 +78,7 @@ def train(
         OutputError: the folder cannot be written to.
         RecipeError: the recipe asks for what the data or the network does not have.
     """
-    if (faces := epoch_size(training.labels, recipe.data)) < recipe.optimiser.batch:
-        raise RecipeError(
-            f"recipe {recipe.name}: optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces, "
-            "and an incomplete batch is left out; "
-            + (f"give a smaller one, such as {1 << (faces.bit_length() - 1)}" if faces else "give it some")
-        )
-    bare = [faces for faces in (training, validation) if faces is not None and faces.landmarks is None]
-    if recipe.regions.generator == "landmark" and bare:
-        raise RecipeError(
-            f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks; find them with "
-            "'regionfer data prepare', and train on what it writes"
-        )
-    if validation is not None and not len(validation):
-        raise DatasetError("there are no faces to choose the epoch on; give some, or set data.valid to ''")
+    _check_faces(recipe, training, validation)
     resumed = goes_on(out, resume=resume)
     torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch does not see the limit of a container
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
@@ -119,20 +106,40 @@ def train(
     with nullcontext() if board is None else board:
         while run.epoch < recipe.optimiser.epochs:
             row = run.train_epoch()
-            line = f"epoch {run.epoch}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
             if validation is not None:
-                with display.faces(f"epoch {run.epoch}, validation", len(validation)) as advance:
-                    probabilities = predict_shared(run.accelerator, run.evaluated, validation, advance=advance)
-                result = score(validation.labels, probabilities, classes)
-                run.score = result.to_dict()
-                row |= {f"valid_{name}": run.score[name] for name in ("accuracy", "mean_recall", "nll", "ece")}
-                line += f", valid accuracy {result.accuracy:.2%}, mean recall {result.mean_recall:.2%}"
+                row |= run.validate(validation)
             run.history.append(row)
             if board is not None:
                 _keep(run, out, board)
-                report(line)
+                report(_told(row))
     run.accelerator.wait_for_everyone()
     return load_checkpoint(out / BEST)
+
+
+def _check_faces(recipe: Recipe, training: FaceData, validation: FaceData | None) -> None:
+    """Raise where the faces are too few, or lack what the recipe needs."""
+    if (faces := epoch_size(training.labels, recipe.data)) < recipe.optimiser.batch:
+        raise RecipeError(
+            f"recipe {recipe.name}: optimiser.batch is {recipe.optimiser.batch}, but an epoch has only {faces} faces, "
+            "and an incomplete batch is left out; "
+            + (f"give a smaller one, such as {1 << (faces.bit_length() - 1)}" if faces else "give it some")
+        )
+    bare = [faces for faces in (training, validation) if faces is not None and faces.landmarks is None]
+    if recipe.regions.generator == "landmark" and bare:
+        raise RecipeError(
+            f"recipe {recipe.name}: regions.generator 'landmark' needs faces with landmarks; find them with "
+            "'regionfer data prepare', and train on what it writes"
+        )
+    if validation is not None and not len(validation):
+        raise DatasetError("there are no faces to choose the epoch on; give some, or set data.valid to ''")
+
+
+def _told(row: Mapping[str, float]) -> str:
+    """An epoch in a line."""
+    line = f"epoch {row['epoch']}: loss {row['loss']:.4f}, {row['faces_per_second']:.0f} faces/s"
+    if "valid_accuracy" not in row:
+        return line
+    return f"{line}, valid accuracy {row['valid_accuracy']:.2%}, mean recall {row['valid_mean_recall']:.2%}"
 
 
 def leave_processes() -> None:
@@ -232,6 +239,13 @@ class _Run:
         means = dict(zip(names, (sums / self.steps).tolist(), strict=True))
         pace = self.steps * recipe.optimiser.batch / seconds
         return {"epoch": self.epoch, **means, "seconds": seconds, "faces_per_second": pace}
+
+    def validate(self, validation: FaceData) -> dict[str, float]:
+        """Measure the average on the validation faces; the figures for the log. All of them stay in ``score``."""
+        with self.display.faces(f"epoch {self.epoch}, validation", len(validation)) as advance:
+            probabilities = predict_shared(self.accelerator, self.evaluated, validation, advance=advance)
+        self.score = score(validation.labels, probabilities, self.classes).to_dict()
+        return {f"valid_{name}": self.score[name] for name in ("accuracy", "mean_recall", "nll", "ece")}
 
     def _step(self, step: Step) -> Tensor:
         """Change the weights once; the loss and its parts over all processes, (4,)."""
