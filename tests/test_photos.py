@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from regionfer.faces import Detections
+from regionfer.faces.alignment import frame_roll
 from regionfer.photos import join_places, places_of, pose_in_image, whole_place
 from regionfer.regions import TYPICAL_LANDMARKS
 
@@ -67,6 +68,7 @@ def test_the_roll_in_the_image_is_that_of_the_frame_and_that_within_it(photo, fo
     of_model = np.float32([(10, 5, 0), (-20, 0, 100)])
     upright = pose_in_image(places, of_model)
     np.testing.assert_allclose(upright[:, :2], of_model[:, :2])
+    np.testing.assert_allclose(upright[:, 2] - frame_roll(places.frames), of_model[:, 2], atol=1e-3)
     lying = pose_in_image(on_its_side, of_model)
     np.testing.assert_allclose((lying - upright)[:, 2] % 360, 90, atol=1e-3)
     np.testing.assert_array_equal(pose_in_image(places, None), places.pose)

@@ -69,8 +69,8 @@ def open_session(content: bytes, *, providers: Sequence[str], threads: int | Non
     # Threads that wait by spinning take their core from those that read and search the next images: the time of a
     # detection on two busy cores is halved without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if threads is None and cores() < (os.cpu_count() or 1):
-        threads = cores()  # ONNX Runtime itself takes the machine's physical cores, and pins threads to them
+    if threads is None and (own := cores()) < (os.cpu_count() or 1):
+        threads = own  # ONNX Runtime itself takes the machine's physical cores, and pins threads to them
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")

@@ -155,7 +155,7 @@ def answer_faces(recognizer: Recognizer, manifest: Manifest, advance: Advance = 
     needs_landmarks = model.needs_landmarks
     check_faces(recognizer, manifest)
     sheet = _Sheet(recognizer, manifest)
-    with ThreadPoolExecutor(cores() + 4) as pool:  # some wait for the disk
+    with ThreadPoolExecutor(min(32, cores() + 4)) as pool:  # some wait for the disk
         for start in range(0, len(manifest), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(manifest)))
             loaded = zip(rows, pool.map(lambda row: load_face(manifest, row, size), rows), strict=True)

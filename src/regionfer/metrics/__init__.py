@@ -2,7 +2,8 @@
 
 Pure functions on arrays of n faces. ``labels`` and ``predictions`` are (n,) integer indices into ``classes``,
 ``probabilities`` are (n, C) with rows that sum to 1, ``correct`` is (n,) bool, ``confidence`` is (n,), higher is
-surer. Empty inputs, other shapes, indices out of range and NaNs raise ``ValueError``.
+surer. Empty inputs, other shapes, indices out of range and NaNs raise ``ValueError``. `recall_of_counts` and
+`f1_of_counts` take tables of counts instead, also many at once, and check nothing: they run on each resample.
 """
 
 from regionfer.metrics.confidence import (
