@@ -220,7 +220,11 @@ class TestSeveralModels:
         assert compared["baseline_scores"]["accuracy"] == alone["accuracy"]
         assert compared["difference"] == pytest.approx(figures["accuracy"] - alone["accuracy"])
         assert compared["only_model"] - compared["only_baseline"] == round(40 * compared["difference"])
+        # Every face is answered by both.
+        assert compared["nll_difference"] == pytest.approx(figures["nll"] - alone["nll"])
         for name in ("occlusion", "pose30"):
+            nll = figures["subsets"][name]["nll"] - alone["subsets"][name]["nll"]
+            assert compared["subsets"][name]["nll_difference"] == pytest.approx(nll)
             difference = figures["subsets"][name]["accuracy"] - alone["subsets"][name]["accuracy"]
             assert compared["subsets"][name]["difference"] == pytest.approx(difference)
         assert compared["end_to_end"].keys() >= {"difference", "mcnemar_p", "subsets", "baseline_scores"}

@@ -22,7 +22,7 @@ from regionfer.evaluation.answers import (
     match_classes,
 )
 from regionfer.evaluation.known import Known, find_known, known_dict
-from regionfer.evaluation.scores import Comparison, Measured, compare, measure
+from regionfer.evaluation.scores import Comparison, Measured, compare, log_losses, measure
 from regionfer.fusion import FusedModel
 from regionfer.onnx_model import Classifier, ExpressionModel
 from regionfer.recognizer import Recognizer
@@ -318,10 +318,14 @@ def _measure(answers: Answers, manifest: Manifest, subsets: Sequence[Subset], th
 
 
 def _compare(model: Results, baseline: Results, manifest: Manifest, subsets: Sequence[Subset]) -> dict[str, Comparison]:
-    right = [results.answers.predictions == manifest.labels for results in (model, baseline)]
+    answers = (model.answers, baseline.answers)
+    right, right_beside = (each.predictions == manifest.labels for each in answers)
+    loss, loss_beside = (log_losses(manifest.labels, each.probabilities) for each in answers)
     both = model.answers.counted & baseline.answers.counted
     sets = {name: rows[both[rows]] for name, rows in _sets(len(manifest), subsets)}
-    return {name: compare(right[0][rows], right[1][rows]) for name, rows in sets.items()}
+    return {
+        name: compare(right[rows], right_beside[rows], (loss[rows], loss_beside[rows])) for name, rows in sets.items()
+    }
 
 
 def _sets(count: int, subsets: Sequence[Subset]) -> Iterator[tuple[str, NDArray[np.intp]]]:

@@ -160,6 +160,10 @@ class Comparison(NamedTuple):
         mcnemar_p: two-sided p-value of McNemar's exact test.
         only_model: faces that only the model gets right.
         only_baseline: faces that only the baseline gets right.
+        nll_difference: mean negative log-likelihood of the true class, the model's less the baseline's, nats, over the
+            faces that both answer: below 0 where the model is better. It weighs how sure the answers are, so it tells
+            two models apart that are right alike often. None if it was not asked for or neither answers.
+        nll_difference_ci95: as ``difference_ci95``.
     """
 
     n: int
@@ -170,22 +174,33 @@ class Comparison(NamedTuple):
     mcnemar_p: float
     only_model: int
     only_baseline: int
+    nll_difference: float | None = None
+    nll_difference_ci95: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON."""
-        return self._asdict() | {"difference_ci95": as_list(self.difference_ci95)}
+        """The same as plain values for JSON, without the NLL if that was not asked for."""
+        figures = self._asdict() | {"difference_ci95": as_list(self.difference_ci95)}
+        if self.nll_difference is None:
+            return {key: value for key, value in figures.items() if not key.startswith("nll_")}
+        return figures | {"nll_difference_ci95": as_list(self.nll_difference_ci95)}
 
 
-def compare(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Comparison:
+def compare(
+    correct: NDArray[np.bool_],
+    baseline: NDArray[np.bool_],
+    losses: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> Comparison:
     """Compare two models face by face.
 
     Args:
         correct: (n,) whether the model is right.
         baseline: (n,) whether the baseline is right about the same face.
+        losses: (n,) of the model and of the baseline, see `log_losses`, to compare NLL as well; NaN without an answer.
 
     >>> compare(np.array([True, True, False, True]), np.array([True, False, False, False])).difference
     0.5
     """
+    nll_difference, nll_interval = (None, None) if losses is None else _nll_difference(*losses)
     return Comparison(
         n=len(correct),
         accuracy=float(correct.mean()),
@@ -195,7 +210,32 @@ def compare(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Comparis
         mcnemar_p=mcnemar_exact(correct, baseline),
         only_model=int((correct & ~baseline).sum()),
         only_baseline=int((baseline & ~correct).sum()),
+        nll_difference=nll_difference,
+        nll_difference_ci95=nll_interval,
     )
+
+
+def log_losses(labels: NDArray[np.int64], shares: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Negative log-likelihood of each true class, nats; NaN without an answer.
+
+    Args:
+        labels: (n,) indices into the C classes.
+        shares: (n, C) probabilities, NaN without an answer.
+
+    >>> log_losses(np.array([0, 1]), np.array([[0.5, 0.5], [np.nan, np.nan]])).round(3).tolist()
+    [0.693, nan]
+    """
+    smallest = float(np.finfo(np.float32).eps)  # as in metrics.nll, for probabilities in single precision
+    of_true = np.asarray(shares, dtype=np.float64)[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(of_true.clip(smallest, 1.0)), dtype=np.float64)
+
+
+def _nll_difference(losses: NDArray[np.float64], baseline: NDArray[np.float64]) -> tuple[float | None, Interval | None]:
+    both = ~np.isnan(losses + baseline)
+    if not both.any():
+        return None, None
+    own, other = losses[both], baseline[both]
+    return float(own.mean() - other.mean()), difference_interval(own, other, n_resamples=RESAMPLES)
 
 
 def _with_missed(answered: Score | None, missed: NDArray[np.int64], classes: Sequence[str]) -> Score:
@@ -237,8 +277,7 @@ def _counts_interval(
 
 
 def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval | None:
-    smallest = float(np.finfo(np.float32).eps)  # as in metrics.nll, for probabilities in single precision
-    losses = -np.log(shares[np.arange(len(labels)), labels].clip(smallest, 1.0))
+    losses = log_losses(labels, shares)
     return telling(bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES), len(labels))
 
 

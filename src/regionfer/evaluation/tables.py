@@ -264,13 +264,24 @@ def difference_text(comparison: Comparison) -> str:
     return f"{signed(comparison.difference, 2)} {signed_interval(comparison.difference_ci95)}"
 
 
-def signed_interval(interval: Interval | None, digits: int = 1) -> str:
-    """An interval of a difference in percentage points, in brackets; a dash where there is none.
+def _nll_text(comparison: Comparison) -> str:
+    """Difference of NLL in nats with its interval, signs written out; a dash where there is none."""
+    if comparison.nll_difference is None:
+        return "–"
+    interval = signed_interval(comparison.nll_difference_ci95, 3, 1)
+    return f"{signed(comparison.nll_difference, 3, 1)} {interval}"
+
+
+def signed_interval(interval: Interval | None, digits: int = 1, scale: float = 100) -> str:
+    """An interval of a difference, in percentage points unless scaled otherwise, in brackets; a dash if there is none.
 
     >>> signed_interval((-0.01, 0.02)), signed_interval(None)
     ('(−1.0 to +2.0)', '(–)')
     """
-    return "(–)" if interval is None else f"({signed(interval[0], digits)} to {signed(interval[1], digits)})"
+    if interval is None:
+        return "(–)"
+    low, high = (signed(bound, digits, scale) for bound in interval)
+    return f"({low} to {high})"
 
 
 def p_text(p: float) -> str:
@@ -283,7 +294,7 @@ def p_text(p: float) -> str:
 
 
 def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table:
-    columns = ("set", "n", "baseline", "model", "difference", "McNemar p")
+    columns = ("set", "n", "baseline", "model", "difference", "McNemar p", "NLL, nats")
     rows = [
         (
             name,
@@ -292,12 +303,14 @@ def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table
             percent(each.accuracy, 2),
             difference_text(each),
             p_text(each.mcnemar_p),
+            _nll_text(each),
         )
         for name, each in comparison.items()
     ]
     note = (
         f"Difference in percentage points, in brackets its 95 % interval by paired bootstrap over the faces, "
-        f"{NO_DIFFERENCE}; p of McNemar's exact test, two-sided."
+        f"{NO_DIFFERENCE}; p of McNemar's exact test, two-sided. NLL: difference of the negative log-likelihood of "
+        "the true class, over the faces that both answer; below 0 the model is better."
     )
     return Table(title, columns, tuple(rows), note)
 
@@ -345,13 +358,13 @@ def _confusion_table(name: str, measured: Measured) -> Table:
     return Table(f"Confusion: {name} (n = {measured.score.n:,})", ("true", *classes), tuple(rows), note, shade)
 
 
-def signed(share: float, digits: int = 1) -> str:
-    """A difference of shares in percentage points, its sign written out.
+def signed(share: float, digits: int = 1, scale: float = 100) -> str:
+    """A difference of shares in percentage points, unless scaled otherwise, its sign written out.
 
     >>> signed(-0.0123), signed(0.002)
     ('−1.2', '+0.2')
     """
-    return f"{100 * share:+.{digits}f}".replace("-", "−")
+    return f"{scale * share:+.{digits}f}".replace("-", "−")
 
 
 def named_results(evaluation: Evaluation) -> Sequence[tuple[str, Results]]:
