@@ -227,7 +227,9 @@ class TestSeveralModels:
             assert compared["subsets"][name]["nll_difference"] == pytest.approx(nll)
             difference = figures["subsets"][name]["accuracy"] - alone["subsets"][name]["accuracy"]
             assert compared["subsets"][name]["difference"] == pytest.approx(difference)
-        assert compared["end_to_end"].keys() >= {"difference", "mcnemar_p", "subsets", "baseline_scores"}
+        whole, whole_alone = compared["end_to_end"], figures["end_to_end"]
+        assert whole.keys() >= {"difference", "mcnemar_p", "subsets", "baseline_scores"}
+        assert whole["nll_difference"] == pytest.approx(whole_alone["nll"] - whole["baseline_scores"]["nll"])
         assert "baseline_accuracy" in figures["groups"][0]
 
     def test_weights(self, recognizer, other, make_manifest):
@@ -288,6 +290,14 @@ class TestEndToEnd:
         assert (figures["n"], figures["missed"], figures["accuracy"]) == (4, 1, right / 4)
         assert np.sum(figures["confusion"]) == 3
         assert sum(entry["n"] for entry in figures["per_class"].values()) == 4
+
+    def test_a_missed_face_has_no_likelihood_to_compare(self, recognizer, photos, save_model, square_detector):
+        other = Recognizer(ExpressionModel.load(save_model(seed=3), threads=1), square_detector)
+        figures = evaluate(recognizer, photos, baseline=other, end_to_end=True).to_dict()
+        compared = figures["comparison"]["end_to_end"]
+        assert (compared["n"], compared["nll_n"]) == (4, 3)
+        expected = figures["end_to_end"]["nll"] - compared["baseline_scores"]["nll"]
+        assert compared["nll_difference"] == pytest.approx(expected) != 0
 
     def test_photos_without_boxes_are_measured_so_alone(self, recognizer, photos):
         bare = photos.__class__(**{**photos.__dict__, "crops": False})

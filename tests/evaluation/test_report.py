@@ -150,7 +150,7 @@ class TestMarkdown:
     def test_tables(self, full):
         text = to_markdown(full)
         assert text.startswith("# Colours test: tiny 0.0.1\n")
-        assert "| set | n | baseline | model | difference | McNemar p |" in text
+        assert "| set | n | baseline | model | difference | McNemar p | NLL difference, nats |" in text
         assert "\n| a\\|b &lt;i&gt; $x_1$ | 35 |" in text
         tables = [line for line in text.splitlines() if line.startswith("|")]
         assert {len(re.split(r"(?<!\\)\|", line)) for line in tables} == {len(t.columns) + 2 for t in all_tables(full)}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
-from regionfer.evaluation.scores import compare, log_losses, measure
-from regionfer.metrics import FEW, FEW_APART, FEW_OF_CLASS, score, wilson_interval
+from regionfer.evaluation.scores import compare, measure
+from regionfer.metrics import FEW, FEW_APART, FEW_OF_CLASS, paired_bootstrap, score, wilson_interval
 
 CLASSES = ("calm", "tense", "glad")
 
@@ -180,30 +180,29 @@ class TestCompare:
         assert (compare(np.ones(500, bool), np.arange(500) >= apart).difference_ci95 is not None) is known
 
     def test_nll(self):
-        """Answers alike, one surer of the right ones: only the likelihood tells them apart."""
-        labels = np.arange(300) % 2
-        sure, unsure = (np.column_stack([1 - p, p]) for p in (np.where(labels, 0.9, 0.1), np.where(labels, 0.6, 0.4)))
-        unsure[:40] = 0.5 + np.linspace(-0.2, 0.2, 40)[:, None] * [-1, 1]
-        losses = log_losses(labels, sure), log_losses(labels, unsure)
-        right = np.ones(300, bool)
-        compared = compare(right, right, losses)
-        expected = losses[0].mean() - losses[1].mean()
-        assert compared.nll_difference == pytest.approx(expected)
-        low, high = compared.nll_difference_ci95
-        assert low < expected < high < -0.3
-        assert compared.to_dict()["nll_difference_ci95"] == [low, high]
-        back = compare(right, right, losses[::-1])
-        assert back.nll_difference == pytest.approx(-expected)
+        """The faces differ far more than the models: only pairs show that one is surer on average."""
+        rng = np.random.default_rng(0)
+        hard = rng.exponential(1.0, 300)
+        own, other = hard + rng.uniform(0, 0.02, 300), hard + 0.03
+        right = rng.random(300) < 0.8
+        there, back = compare(right, right, (own, other)), compare(right, right, (other, own))
+        assert (there.nll_n, there.nll_difference) == (300, pytest.approx((own - other).mean()))
+        low, high = there.nll_difference_ci95
+        assert -0.022 < low < there.nll_difference < high < -0.018
+        assert (low, high) == paired_bootstrap(own, other)
+        assert back.nll_difference == pytest.approx(-there.nll_difference)
+        assert back.nll_difference_ci95 == pytest.approx((-high, -low), abs=0.0005)
+        assert json.loads(json.dumps(there.to_dict()))["nll_difference_ci95"] == [low, high]
 
     def test_nll_of_faces_that_both_answer(self):
-        losses = np.array([0.2, np.nan, 0.4, 0.6]), np.array([0.1, 0.1, np.nan, 0.2])
+        own, other = np.array([0.2, np.nan, 0.4, 0.6]), np.array([0.1, 0.1, np.nan, 0.2])
         right = np.ones(4, bool)
-        compared = compare(right, right, losses)
-        assert compared.nll_difference == pytest.approx((0.2 + 0.6) / 2 - (0.1 + 0.2) / 2)
-        assert compared.to_dict()["nll_difference_ci95"] is None  # of two faces
-        for neither in (compare(right, right), compare(right[:1], right[:1], (losses[0][1:2], losses[1][1:2]))):
-            assert neither.nll_difference is None
-            assert not any(key.startswith("nll") for key in neither.to_dict())
+        few = compare(right, right, (own, other)).to_dict()
+        assert (few["nll_n"], few["nll_difference_ci95"]) == (2, None)
+        assert few["nll_difference"] == pytest.approx((0.2 + 0.6) / 2 - (0.1 + 0.2) / 2)
+        none = compare(right[:1], right[:1], (own[1:2], other[1:2])).to_dict()
+        assert (none["nll_n"], none["nll_difference"], none["nll_difference_ci95"]) == (0, None, None)
+        assert not any(key.startswith("nll") for key in compare(right, right).to_dict())
 
     def test_the_other_way_round(self):
         rng = np.random.default_rng(0)

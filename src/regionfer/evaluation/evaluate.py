@@ -22,8 +22,9 @@ from regionfer.evaluation.answers import (
     match_classes,
 )
 from regionfer.evaluation.known import Known, find_known, known_dict
-from regionfer.evaluation.scores import Comparison, Measured, compare, log_losses, measure
+from regionfer.evaluation.scores import Comparison, Measured, compare, measure
 from regionfer.fusion import FusedModel
+from regionfer.metrics import log_losses
 from regionfer.onnx_model import Classifier, ExpressionModel
 from regionfer.recognizer import Recognizer
 

@@ -15,7 +15,9 @@ from regionfer.metrics import (
     bootstrap_interval,
     difference_interval,
     f1_of_counts,
+    log_losses,
     mcnemar_exact,
+    paired_bootstrap,
     recall_of_counts,
     score,
     score_counts,
@@ -128,7 +130,10 @@ def measure(
     intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), f1_of_counts)
     if answered is not None:
         shares = probabilities[found].astype(np.float64)
-        intervals["nll"] = _nll_interval(labels[found], shares)
+        losses = log_losses(labels[found], probabilities[found])
+        intervals["nll"] = telling(
+            bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES), len(losses)
+        )
         intervals["ece"] = ece_interval(labels[found], shares, answered.ece)
     correct, confidence = predictions == labels, np.where(found, np.nan_to_num(probabilities).max(1), -1.0)
     (wrong_80, of_80), (wrong_90, of_90) = (wrong_at_coverage(correct, confidence, share) for share in (0.8, 0.9))
@@ -160,10 +165,12 @@ class Comparison(NamedTuple):
         mcnemar_p: two-sided p-value of McNemar's exact test.
         only_model: faces that only the model gets right.
         only_baseline: faces that only the baseline gets right.
-        nll_difference: mean negative log-likelihood of the true class, the model's less the baseline's, nats, over the
-            faces that both answer: below 0 where the model is better. It weighs how sure the answers are, so it tells
-            two models apart that are right alike often. None if it was not asked for or neither answers.
-        nll_difference_ci95: as ``difference_ci95``.
+        nll_n: number of faces that both answer; None if their likelihoods were not asked for.
+        nll_difference: mean negative log-likelihood of the true class, the model's less the baseline's, nats, over
+            these: below 0 where the model is better. It weighs how sure each answer is, so it may tell two models apart
+            that are right about as often. None where no face is answered by both.
+        nll_difference_ci95: 95 % interval of it, paired bootstrap over faces; None where it says nothing, see
+            `regionfer.metrics.telling`.
     """
 
     n: int
@@ -174,15 +181,15 @@ class Comparison(NamedTuple):
     mcnemar_p: float
     only_model: int
     only_baseline: int
+    nll_n: int | None = None
     nll_difference: float | None = None
     nll_difference_ci95: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON, without the NLL if that was not asked for."""
-        figures = self._asdict() | {"difference_ci95": as_list(self.difference_ci95)}
-        if self.nll_difference is None:
-            return {key: value for key, value in figures.items() if not key.startswith("nll_")}
-        return figures | {"nll_difference_ci95": as_list(self.nll_difference_ci95)}
+        """The same as plain values for JSON, without the likelihoods if they were not asked for."""
+        intervals = {name: as_list(getattr(self, name)) for name in ("difference_ci95", "nll_difference_ci95")}
+        figures = self._asdict() | intervals
+        return {key: value for key, value in figures.items() if self.nll_n is not None or not key.startswith("nll_")}
 
 
 def compare(
@@ -195,12 +202,12 @@ def compare(
     Args:
         correct: (n,) whether the model is right.
         baseline: (n,) whether the baseline is right about the same face.
-        losses: (n,) of the model and of the baseline, see `log_losses`, to compare NLL as well; NaN without an answer.
+        losses: (n,) of the model and (n,) of the baseline, `regionfer.metrics.log_losses` of each face, to compare
+            likelihoods as well; NaN without an answer.
 
     >>> compare(np.array([True, True, False, True]), np.array([True, False, False, False])).difference
     0.5
     """
-    nll_difference, nll_interval = (None, None) if losses is None else _nll_difference(*losses)
     return Comparison(
         n=len(correct),
         accuracy=float(correct.mean()),
@@ -210,32 +217,21 @@ def compare(
         mcnemar_p=mcnemar_exact(correct, baseline),
         only_model=int((correct & ~baseline).sum()),
         only_baseline=int((baseline & ~correct).sum()),
-        nll_difference=nll_difference,
-        nll_difference_ci95=nll_interval,
+        **({} if losses is None else _nll_difference(*losses)),
     )
 
 
-def log_losses(labels: NDArray[np.int64], shares: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Negative log-likelihood of each true class, nats; NaN without an answer.
-
-    Args:
-        labels: (n,) indices into the C classes.
-        shares: (n, C) probabilities, NaN without an answer.
-
-    >>> log_losses(np.array([0, 1]), np.array([[0.5, 0.5], [np.nan, np.nan]])).round(3).tolist()
-    [0.693, nan]
-    """
-    smallest = float(np.finfo(np.float32).eps)  # as in metrics.nll, for probabilities in single precision
-    of_true = np.asarray(shares, dtype=np.float64)[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(of_true.clip(smallest, 1.0)), dtype=np.float64)
-
-
-def _nll_difference(losses: NDArray[np.float64], baseline: NDArray[np.float64]) -> tuple[float | None, Interval | None]:
+def _nll_difference(losses: NDArray[np.float64], baseline: NDArray[np.float64]) -> dict[str, Any]:
     both = ~np.isnan(losses + baseline)
-    if not both.any():
-        return None, None
     own, other = losses[both], baseline[both]
-    return float(own.mean() - other.mean()), difference_interval(own, other, n_resamples=RESAMPLES)
+    if not both.any():
+        return {"nll_n": 0}
+    interval = telling(paired_bootstrap(own, other, n_resamples=RESAMPLES), len(own))
+    return {
+        "nll_n": len(own),
+        "nll_difference": float(own.mean() - other.mean()),
+        "nll_difference_ci95": interval,
+    }
 
 
 def _with_missed(answered: Score | None, missed: NDArray[np.int64], classes: Sequence[str]) -> Score:
@@ -274,11 +270,6 @@ def _counts_interval(
     low, high = np.quantile(np.nan_to_num(of_classes(drawn)[:, known]).mean(1), [0.025, 0.975])
     is_alike = (np.diagonal(counts)[faces > 0] % faces[faces > 0] == 0).all()
     return None if is_alike else telling((float(low), float(high)), len(labels))
-
-
-def _nll_interval(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Interval | None:
-    losses = log_losses(labels, shares)
-    return telling(bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES), len(labels))
 
 
 def ece_interval(labels: NDArray[np.int64], shares: NDArray[np.float64], ece: float) -> Interval | None:

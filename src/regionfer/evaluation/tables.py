@@ -265,7 +265,13 @@ def difference_text(comparison: Comparison) -> str:
 
 
 def _nll_text(comparison: Comparison) -> str:
-    """Difference of NLL in nats with its interval, signs written out; a dash where there is none."""
+    """Difference of NLL with its interval, signs written out; a dash where there is none.
+
+    >>> from regionfer.evaluation.scores import compare
+    >>> right = np.array([True])
+    >>> _nll_text(compare(right, right, (np.array([0.25]), np.array([0.375])))), _nll_text(compare(right, right))
+    ('−0.125 (–)', '–')
+    """
     if comparison.nll_difference is None:
         return "–"
     interval = signed_interval(comparison.nll_difference_ci95, 3, 1)
@@ -294,7 +300,7 @@ def p_text(p: float) -> str:
 
 
 def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table:
-    columns = ("set", "n", "baseline", "model", "difference", "McNemar p", "NLL, nats")
+    columns = ("set", "n", "baseline", "model", "difference", "McNemar p", "NLL difference, nats")
     rows = [
         (
             name,
@@ -308,9 +314,9 @@ def _comparison_table(title: str, comparison: Mapping[str, Comparison]) -> Table
         for name, each in comparison.items()
     ]
     note = (
-        f"Difference in percentage points, in brackets its 95 % interval by paired bootstrap over the faces, "
-        f"{NO_DIFFERENCE}; p of McNemar's exact test, two-sided. NLL: difference of the negative log-likelihood of "
-        "the true class, over the faces that both answer; below 0 the model is better."
+        "Differences, of accuracy in percentage points: in brackets 95 % intervals by paired bootstrap over the faces, "
+        f"{NO_DIFFERENCE} (of accuracy). p of McNemar's exact test, two-sided. NLL: negative log-likelihood of the "
+        "true class, over the faces that both answer; below 0 the model is better."
     )
     return Table(title, columns, tuple(rows), note)
 

@@ -4,6 +4,7 @@ Pure functions on arrays of n faces. ``labels`` and ``predictions`` are (n,) int
 ``probabilities`` are (n, C) with rows that sum to 1, ``correct`` is (n,) bool, ``confidence`` is (n,), higher is
 surer. Empty inputs, other shapes, indices out of range and NaNs raise ``ValueError``. `recall_of_counts` and
 `f1_of_counts` take tables of counts instead, also many at once, and check nothing: they run on each resample.
+Nor does `log_losses`, which keeps the NaN of faces without an answer.
 """
 
 from regionfer.metrics.confidence import (
@@ -37,6 +38,7 @@ from regionfer.metrics.scores import (
     accuracy,
     confusion_matrix,
     f1_of_counts,
+    log_losses,
     macro_f1,
     mean_recall,
     nll,
@@ -63,6 +65,7 @@ __all__ = [
     "difference_interval",
     "expected_calibration_error",
     "f1_of_counts",
+    "log_losses",
     "macro_f1",
     "mcnemar_exact",
     "mean_recall",

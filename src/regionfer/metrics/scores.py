@@ -70,10 +70,19 @@ def nll(labels: ArrayLike, probabilities: ArrayLike) -> float:
     >>> nll([0, 1], [[0.5, 0.5], [0.75, 0.25]]) == (math.log(2) + math.log(4)) / 2
     True
     """
-    truth, shares = checked_probabilities(labels, probabilities)
-    given = np.asarray(probabilities).dtype
-    smallest = np.finfo(given if given.kind == "f" else np.float64).eps
-    return float(-np.log(np.clip(shares[np.arange(len(truth)), truth], smallest, 1.0)).mean())
+    truth, _ = checked_probabilities(labels, probabilities)
+    return float(log_losses(truth, np.asarray(probabilities)).mean())
+
+
+def log_losses(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Negative log-likelihood of each true class, (n,), in nats; NaN where the probabilities are. Clipped as in `nll`.
+
+    >>> log_losses(np.array([0, 1]), np.array([[0.5, 0.5], [np.nan, np.nan]])).round(3).tolist()
+    [0.693, nan]
+    """
+    smallest = np.finfo(probabilities.dtype if probabilities.dtype.kind == "f" else np.float64).eps
+    of_true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return np.asarray(-np.log(of_true.clip(smallest, 1.0)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
