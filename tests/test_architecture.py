@@ -22,7 +22,8 @@ ROOMS: dict[str, set[str]] = {
     "faces": {"images", "errors", "runtime"},
     "uncertainty": set(),
     "model_card": {"errors", "labels", "regions", "uncertainty"},
-    "onnx_model": {"errors", "model_card", "regions", "runtime"},
+    "shipped": {"errors"},
+    "onnx_model": {"errors", "model_card", "regions", "runtime", "shipped"},
     "fusion": {"errors", "model_card", "onnx_model"},
     "results": {"labels", "regions"},
     "output": {"errors", "labels", "results"},
@@ -61,6 +62,7 @@ ROOMS: dict[str, set[str]] = {
         "onnx_model",
         "progress",
         "regions",
+        "shipped",
         "threads",
     },
     "pace": {"onnx_model"},
@@ -126,6 +128,7 @@ AT_TOP_OF_COMMANDS = {
     "regionfer.cli.progress",
     "regionfer.errors",
     "regionfer.labels",
+    "regionfer.shipped",
 }
 
 

@@ -24,6 +24,20 @@ def swap_colours(model):
 EDITS = (None, swap_colours)
 
 
+def test_those_that_ship_fit_together():
+    """One tells expressions alone: covers and pose are those of the other."""
+    accurate, large = (ExpressionModel.load(name, threads=1) for name in ("accurate", "large"))
+    fused = FusedModel([accurate, large])
+    assert (fused.heads, large.heads) == (HEADS, ())
+    assert fused.card.occlusion_threshold == accurate.card.occlusion_threshold
+    faces = some_faces(2, fused.card.face_size)
+    both, first, second = (model.run(faces) for model in (fused, accurate, large))
+    np.testing.assert_allclose(both.probabilities, (first.probabilities + second.probabilities) / 2, atol=1e-6)
+    assert np.abs(first.probabilities - second.probabilities).max() > 0.01
+    for name in HEADS:
+        np.testing.assert_array_equal(getattr(both, name), getattr(first, name))
+
+
 class TestFusedModel:
     @pytest.mark.parametrize(("weights", "share"), [(None, 0.5), ([3, 1], 0.75), ([0, 2], 0.0)])
     def test_mean_of_probabilities(self, save_model, weights, share):

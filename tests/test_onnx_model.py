@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from regionfer import onnx_model
 from regionfer.errors import ModelError
 from regionfer.labels import LABELS
 from regionfer.onnx_model import HEADS, ExpressionModel
@@ -294,42 +293,6 @@ class TestLoad:
     def test_threads_are_counted_from_one(self, tiny_path):
         with pytest.raises(ValueError, match="threads must be at least 1"):
             ExpressionModel.load(tiny_path, threads=0)
-
-
-class TestShippedModel:
-    @pytest.fixture
-    def shipped(self, tmp_path, tiny_path, monkeypatch):
-        path = tmp_path / "default.onnx"
-        path.write_bytes(content := tiny_path.read_bytes())
-        path.with_name("accurate.onnx").write_bytes(content)
-        names = ("default.onnx", "accurate.onnx")
-        sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name in names)
-        path.with_name("SHA256SUMS").write_text(sums)
-        monkeypatch.setattr(onnx_model, "WEIGHTS", tmp_path)
-        return path
-
-    def test_is_the_default(self, shipped):
-        assert ExpressionModel.load().source == shipped
-
-    def test_is_found_by_name_unless_a_file_is_called_so(self, shipped, tmp_path, monkeypatch):
-        assert ExpressionModel.load("default").source == shipped
-        assert ExpressionModel.load("accurate").source == shipped.with_name("accurate.onnx")
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "accurate").write_bytes(b"of the user")
-        with pytest.raises(ModelError, match=r"^accurate: not an ONNX model"):
-            ExpressionModel.load("accurate")
-
-    def test_is_verified(self, shipped):
-        # Bytes that ONNX ignores would go unnoticed without the hash.
-        shipped.write_bytes(shipped.read_bytes() + b"\xd2\x3e\x00")
-        with pytest.raises(ModelError, match=r"damaged, its SHA-256 is .*install regionfer again") as caught:
-            ExpressionModel.load()
-        assert_one_line(caught, shipped)
-
-    def test_missing(self, shipped):
-        shipped.unlink()
-        with pytest.raises(ModelError, match="the default model is missing; install regionfer again"):
-            ExpressionModel.load()
 
 
 def assert_one_line(caught, path):

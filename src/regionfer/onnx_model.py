@@ -9,7 +9,6 @@ The file is made by ``regionfer export`` and read here with ONNX Runtime; no tor
 * one JSON object in its metadata under the key ``regionfer``: the `ModelCard`.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,12 +22,9 @@ from regionfer.errors import ModelError
 from regionfer.model_card import ModelCard
 from regionfer.regions import LANDMARKS
 from regionfer.runtime import choose_providers, open_session
+from regionfer.shipped import find_model, is_shipped, read_model
 
 METADATA_KEY = "regionfer"
-SHIPPED = ("default", "accurate")
-"""Names of the models that come with this package: the fast one, and the one that errs least."""
-
-WEIGHTS = Path(__file__).parent / "weights"
 MAX_FACES_PER_RUN = 8
 """Faces that go through the network at once, unless the caller says otherwise; bounds the memory of a run.
 
@@ -168,8 +164,8 @@ class ExpressionModel(Classifier):
         """Read a model file.
 
         Args:
-            path: the ONNX file, or one of the names in ``SHIPPED`` for a model that comes with this package; None for
-                the default one.
+            path: the ONNX file, or one of the names in `regionfer.shipped.SHIPPED` for a model that comes with this
+                package; None for the default one.
             providers: ONNX Runtime's execution providers, the preferred one first; None for CUDA where the
                 installed ONNX Runtime has it, else the CPU.
             threads: CPU threads for one run; None for one a core.
@@ -179,10 +175,7 @@ class ExpressionModel(Classifier):
                 schema version; or a provider is not available.
         """
         source = find_model(path)
-        content = _read(source)
-        sha256 = hashlib.sha256(content).hexdigest()
-        if source.parent == WEIGHTS:
-            _verify_shipped(source, sha256)
+        content, sha256 = read_model(source)
         session = _open_session(source, content, providers, threads)
         try:
             card = _read_card(session)
@@ -216,44 +209,13 @@ class ExpressionModel(Classifier):
         return f"ExpressionModel({str(self.source)!r}, {self.card.name} {self.card.version})"
 
     def __str__(self) -> str:
-        return self.source.stem if self.source.parent == WEIGHTS else str(self.source)
+        return self.source.stem if is_shipped(self.source) else str(self.source)
 
     def _run(self, faces: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> ModelOutput:
         inputs: dict[str, NDArray[Any]] = {"faces": faces}
         if landmarks is not None:
             inputs["landmarks"] = landmarks
         return ModelOutput(**dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True)))
-
-
-def find_model(path: str | Path | None) -> Path:
-    """The file of a model: a path is itself; None, or a name in ``SHIPPED`` that is no file here, one that is shipped.
-
-    >>> find_model("faces.onnx").name, find_model(None).name, find_model("accurate").name
-    ('faces.onnx', 'default.onnx', 'accurate.onnx')
-    """
-    name = SHIPPED[0] if path is None else str(path)
-    return WEIGHTS / f"{name}.onnx" if name in SHIPPED and not Path(name).is_file() else Path(name)
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except FileNotFoundError as error:
-        if source.parent == WEIGHTS:
-            raise ModelError(f"{source}: the {source.stem} model is missing; install regionfer again") from error
-        raise ModelError(f"{source}: no such model file; {' and '.join(SHIPPED)} come with regionfer") from error
-    except OSError as error:
-        raise ModelError(f"{source}: cannot be read as a model file ({error.strerror})") from error
-
-
-def _verify_shipped(source: Path, sha256: str) -> None:
-    """Compare the shipped model with the list of hashes that is shipped beside it."""
-    sums = _read(source.with_name("SHA256SUMS")).decode()
-    expected = {name.lstrip("*"): digest for digest, name in (line.split() for line in sums.splitlines() if line)}
-    if expected.get(source.name) != sha256:
-        raise ModelError(
-            f"{source}: damaged, its SHA-256 is {sha256}, expected {expected.get(source.name)}; install regionfer again"
-        )
 
 
 def _open_session(source: Path, content: bytes, wanted: Sequence[str] | None, threads: int | None) -> Any:

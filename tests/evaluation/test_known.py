@@ -11,6 +11,7 @@ from regionfer.evaluation.stress_report import to_markdown as stress_markdown
 from regionfer.fusion import FusedModel
 from regionfer.onnx_model import ExpressionModel
 from regionfer.recognizer import Recognizer
+from regionfer.shipped import SHIPPED
 
 ON_FERPLUS = {"dataset": "FERPlus", "splits": ["train", "train-divided", "valid"]}
 
@@ -75,7 +76,7 @@ def test_fused_models(make_model, make_manifest):
     assert [each.model for each in found] == ["taught 0.0.1"]
 
 
-@pytest.mark.parametrize("name", ["default", "accurate"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_models_that_ship(name, make_manifest):
     model = ExpressionModel.load(name, threads=1)
     for split in ("train", "valid", "test"):

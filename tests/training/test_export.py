@@ -9,7 +9,8 @@ import torch
 from regionfer.datasets import load_faces, read_ferplus
 from regionfer.errors import CheckpointError, OutputError
 from regionfer.metrics import accuracy
-from regionfer.onnx_model import SHIPPED, ExpressionModel
+from regionfer.onnx_model import ExpressionModel
+from regionfer.shipped import SHIPPED
 from regionfer.training import calibration
 from regionfer.training import export as module
 from regionfer.training.build import build_classifier, load_classifier

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from regionfer.errors import RecipeError
-from regionfer.onnx_model import find_model
+from regionfer.shipped import find_model
 from regionfer.training.recipe import load_recipe, require_files
 
 RECIPES = sorted(

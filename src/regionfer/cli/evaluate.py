@@ -6,9 +6,10 @@ import click
 
 from regionfer.cli import counted, photos_option, tell_failures, tell_findings, where_listed
 from regionfer.cli.figures import check_writable, print_tables, tell_known, write_json
-from regionfer.cli.models import DEFAULT, model_option, open_recognizer, weights_option
+from regionfer.cli.models import model_option, open_recognizer, weights_option
 from regionfer.cli.progress import open_image_bar
 from regionfer.errors import DatasetError
+from regionfer.shipped import COME_WITH
 
 if TYPE_CHECKING:
     from regionfer.datasets import Finding, Manifest, Subset
@@ -50,7 +51,7 @@ def _split_names(
 @click.option(
     "--baseline",
     metavar="M[,M2...]",
-    help=f"Compare with this model face by face; {DEFAULT!r} and 'accurate' come with regionfer.",
+    help=f"Compare with this model face by face; {COME_WITH}.",
 )
 @click.option(
     "--max-risk",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regionfer.shipped import COME_WITH, SHIPPED
+
 if TYPE_CHECKING:
     from regionfer.model_card import ModelCard, RegionCard
     from regionfer.onnx_model import ExpressionModel
@@ -16,9 +18,7 @@ PACKAGES = ("regionfer", "onnxruntime", "numpy", "opencv-python-headless", "pill
 
 
 @click.command("info")
-@click.option(
-    "--model", metavar="FILE", help="Model file; `default` (if not given) and `accurate` come with regionfer."
-)
+@click.option("--model", metavar="FILE", help=f"Model file; `{SHIPPED[0]}` if not given. {COME_WITH}.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str | None, as_json: bool) -> None:
     """Show what a model is, and the versions and providers in use."""

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from regionfer.errors import RegionferError
+from regionfer.shipped import COME_WITH, SHIPPED
 
 if TYPE_CHECKING:
     from regionfer.recognizer import Recognizer
 
-DEFAULT = "default"
-"""Name of the model that comes with regionfer, where a model file may be given; `ExpressionModel` finds it."""
-
 model_option = click.option(
     "--model",
-    default=DEFAULT,
+    default=SHIPPED[0],
     metavar="M[,M2...]",
-    help="Model file, or several to be fused; `default` (if not given) and `accurate` come with regionfer.",
+    help=f"Model file, or several to be fused; `{SHIPPED[0]}` if not given. {COME_WITH}.",
 )
 
 weights_option = click.option(

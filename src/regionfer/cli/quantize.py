@@ -35,8 +35,8 @@ def command(
 
     The ranges of values are taken from faces of a training split. Preprocessing, crops, attention, classifier and
     heads stay in single precision. The card is kept and says how it was quantised. Size and speed are told beside those
-    of the float model; with --valid accuracy, too, with a warning where the model learned from these faces. `default`
-    and `accurate` are the models that come with regionfer.
+    of the float model; with --valid accuracy, too, with a warning where the model learned from these faces. The models
+    that come with regionfer go by their names, such as `default`.
     """
     import numpy as np
 

@@ -7,8 +7,9 @@ import click
 
 from regionfer.cli import check_detecting, counted, min_confidence_option, tell_failures, tell_passed_over, where_listed
 from regionfer.cli.figures import check_writable, print_tables, tell_known, write_json
-from regionfer.cli.models import DEFAULT, batch_size_option, model_option, open_recognizer
+from regionfer.cli.models import batch_size_option, model_option, open_recognizer
 from regionfer.cli.progress import open_image_bar
+from regionfer.shipped import COME_WITH
 
 if TYPE_CHECKING:
     from regionfer.evaluation import DatasetFaces, PhotoFaces, Stress
@@ -39,7 +40,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @click.option(
     "--baseline",
     metavar="M[,M2...]",
-    help=f"Show this model beside it, on the same pictures; {DEFAULT!r} and 'accurate' come with regionfer.",
+    help=f"Show this model beside it, on the same pictures; {COME_WITH}.",
 )
 @click.option(
     "--max-risk",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from regionfer.errors import RecipeError
 from regionfer.models.squash import Squash
 from regionfer.occluders import KINDS
-from regionfer.onnx_model import SHIPPED, find_model
+from regionfer.shipped import SHIPPED, find_model
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
