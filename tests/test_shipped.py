@@ -36,15 +36,20 @@ def test_is_found_by_name_unless_a_file_is_called_so(name, weights, tmp_path, mo
         ExpressionModel.load(name)
 
 
+def all_runs(training):
+    """A run, those that it started from and those that taught it, and so on back."""
+    yield training
+    for earlier in (training.get("started_from"), *(training.get("learned_through") or ())):
+        if earlier:
+            yield from all_runs(earlier)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_cards_say_whence_the_weights_come(name):
     """Each run that led to them, and whose weights the first began on."""
     training = ExpressionModel.load(name, threads=1).card.training
     assert [file["file"] for file in training["pretraining"]] == ["faceres-deep.bin"]
-    runs = [training]
-    for run in runs:
-        runs += [run["started_from"]] if run.get("started_from") else []
-        runs += run.get("learned_through") or []
+    runs = list(all_runs(training))
     assert len(runs) > 4
     assert {run["dataset"] for run in runs} == {"FERPlus"}
     assert any("valid" in run["splits"] for run in runs)
@@ -56,7 +61,9 @@ def test_is_verified(weights):
     path.write_bytes(path.read_bytes() + b"\xd2\x3e\x00")
     with pytest.raises(ModelError, match=r"damaged, its SHA-256 is .*install regionfer again$") as caught:
         ExpressionModel.load("large")
-    assert str(caught.value).startswith(f"{path}: ")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
     assert ExpressionModel.load("accurate").source.stem == "accurate"
 
 
