@@ -1,6 +1,5 @@
 """Model files: those that come with this package, found by their names and verified, and those of one's own."""
 
-import hashlib
 from pathlib import Path
 
 from regionfer.errors import ModelError
@@ -39,6 +38,8 @@ def read_model(source: Path) -> tuple[bytes, str]:
     Raises:
         ModelError: it is missing or cannot be read; or it is shipped, and is not what was shipped.
     """
+    import hashlib  # every command imports this module, for the names alone
+
     content = _read(source)
     sha256 = hashlib.sha256(content).hexdigest()
     if is_shipped(source):
