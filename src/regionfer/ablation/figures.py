@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionfer.evaluation.scores import Comparison, as_list, compare
-from regionfer.metrics import FEW_OF_CLASS, Interval, bootstrap_interval, difference_interval, mean_recall, telling
+from regionfer.metrics import FEW_OF_CLASS, Interval, difference_interval, mean_interval, mean_recall, telling
 from regionfer.pace import Pace
 
 RESAMPLES = 2000
@@ -121,10 +121,8 @@ def accuracy_figure(right: NDArray[np.bool_]) -> Figure:
     (0.75, 0.5)
     """
     by_face = right.mean(axis=0)
-    interval = bootstrap_interval(lambda drawn: drawn.mean(1), by_face, n_resamples=RESAMPLES)
-    return Figure(
-        right.shape[1], float(by_face.mean()), telling(interval, len(by_face)), tuple(right.mean(axis=1).tolist())
-    )
+    interval = mean_interval(by_face, n_resamples=RESAMPLES)
+    return Figure(right.shape[1], float(by_face.mean()), interval, tuple(right.mean(axis=1).tolist()))
 
 
 def recall_figure(labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Sequence[str]) -> Figure:

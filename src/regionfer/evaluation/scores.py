@@ -17,7 +17,7 @@ from regionfer.metrics import (
     f1_of_counts,
     log_losses,
     mcnemar_exact,
-    paired_bootstrap,
+    mean_interval,
     recall_of_counts,
     score,
     score_counts,
@@ -130,10 +130,7 @@ def measure(
     intervals["macro_f1"] = _counts_interval(labels, predictions, len(classes), f1_of_counts)
     if answered is not None:
         shares = probabilities[found].astype(np.float64)
-        losses = log_losses(labels[found], probabilities[found])
-        intervals["nll"] = telling(
-            bootstrap_interval(lambda drawn: drawn.mean(1), losses, n_resamples=RESAMPLES), len(losses)
-        )
+        intervals["nll"] = mean_interval(log_losses(labels[found], probabilities[found]), n_resamples=RESAMPLES)
         intervals["ece"] = ece_interval(labels[found], shares, answered.ece)
     correct, confidence = predictions == labels, np.where(found, np.nan_to_num(probabilities).max(1), -1.0)
     (wrong_80, of_80), (wrong_90, of_90) = (wrong_at_coverage(correct, confidence, share) for share in (0.8, 0.9))
@@ -222,15 +219,14 @@ def compare(
 
 
 def _nll_difference(losses: NDArray[np.float64], baseline: NDArray[np.float64]) -> dict[str, Any]:
-    both = ~np.isnan(losses + baseline)
-    own, other = losses[both], baseline[both]
-    if not both.any():
+    by_face = losses - baseline
+    by_face = by_face[~np.isnan(by_face)]
+    if len(by_face) == 0:
         return {"nll_n": 0}
-    interval = telling(paired_bootstrap(own, other, n_resamples=RESAMPLES), len(own))
     return {
-        "nll_n": len(own),
-        "nll_difference": float(own.mean() - other.mean()),
-        "nll_difference_ci95": interval,
+        "nll_n": len(by_face),
+        "nll_difference": float(by_face.mean()),
+        "nll_difference_ci95": mean_interval(by_face, n_resamples=RESAMPLES),
     }
 
 

@@ -26,10 +26,9 @@ from regionfer.evaluation.stress_answers import CLEAN, Asker, Condition, StressA
 from regionfer.evaluation.stress_faces import CHUNK, StressFaces, Taken
 from regionfer.metrics import (
     Interval,
-    bootstrap_interval,
     difference_interval,
     expected_calibration_error,
-    telling,
+    mean_interval,
     wilson_interval,
 )
 from regionfer.onnx_model import MAX_FACES_PER_RUN
@@ -421,7 +420,7 @@ def _chosen(kinds: Sequence[str]) -> dict[str, list[Condition]]:
 
 def _mean(model: StressedModel, baseline: StressedModel | None, conditions: Sequence[Condition]) -> Mean:
     own = np.mean([model.correct[condition] for condition in conditions], axis=0)
-    interval = telling(bootstrap_interval(lambda drawn: drawn.mean(1), own, n_resamples=RESAMPLES), len(own))
+    interval = mean_interval(own, n_resamples=RESAMPLES)
     if baseline is None:
         return Mean(float(own.mean()), interval)
     other = np.mean([baseline.correct[condition] for condition in conditions], axis=0)

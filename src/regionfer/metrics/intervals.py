@@ -125,6 +125,18 @@ def telling(interval: Interval, n: int) -> Interval | None:
     return interval if n >= FEW and low < high else None
 
 
+def mean_interval(values: ArrayLike, *, n_resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval | None:
+    """`bootstrap_interval` of the mean of one value a face, or None where it says nothing, see `telling`.
+
+    >>> low, high = mean_interval([True] * 80 + [False] * 20)
+    >>> 0.70 < low < 0.80 < high < 0.90, mean_interval([True] * 100)
+    (True, None)
+    """
+    each = checked_reals(values, "values")
+    interval = bootstrap_interval(lambda drawn: drawn.mean(1), each, n_resamples=n_resamples, level=level, seed=seed)
+    return telling(interval, len(each))
+
+
 def difference_interval(
     values_a: ArrayLike, values_b: ArrayLike, *, n_resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Interval | None:
