@@ -1,6 +1,7 @@
 """Models that come with the package: found by their names, and what was shipped."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from regionfer import shipped
 from regionfer.errors import ModelError
 from regionfer.onnx_model import ExpressionModel
 from regionfer.shipped import SHIPPED
+
+MEASURED = Path(__file__).parents[1] / "benchmarks/weights/ferplus-224-long.onnx"
 
 
 @pytest.fixture
@@ -53,6 +56,18 @@ def test_cards_say_whence_the_weights_come(name):
     assert len(runs) > 4
     assert {run["dataset"] for run in runs} == {"FERPlus"}
     assert any("valid" in run["splits"] for run in runs)
+
+
+def test_large_is_measured_by_the_network_that_it_went_on_from():
+    """Which lies in the repository, for whoever wants to check."""
+    measured = ExpressionModel.load(MEASURED, threads=1).card
+    large = ExpressionModel.load("large", threads=1).card
+    assert large.training["started_from"]["name"] == measured.name == "ferplus-224-long"
+    assert measured.training["splits"] == ["train", "train-divided"]
+    assert large.temperature == measured.temperature
+    assert large.prior_shift == measured.prior_shift
+    assert large.uncertainty == measured.uncertainty != {}
+    assert [figures["measured_on"] for figures in large.metrics] == [f"{measured.name} {measured.version}"]
 
 
 def test_is_verified(weights):
