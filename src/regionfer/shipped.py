@@ -6,7 +6,7 @@ from regionfer.errors import ModelError
 
 SHIPPED = ("default", "accurate", "large")
 """Names of the models that come with this package: the fast one, which is taken where none is named; the same network
-looking twice; and one for larger pictures, the most accurate, which tells expressions alone: fused with "accurate" it
+looking twice; and one for larger pictures, trained for longer, which tells expressions alone: fused with "accurate" it
 has the rest."""
 
 COME_WITH = "`{}` and `{}` come with regionfer".format("`, `".join(SHIPPED[:-1]), SHIPPED[-1])
