@@ -179,6 +179,16 @@ def test_a_checkpoint_of_ours(tmp_path: Path, make_recipe: Callable[..., Recipe]
     assert report.missing == ()
 
 
+def test_a_model_file_of_ours() -> None:
+    recipe = load_recipe(RECIPES[0].with_name("ferplus-long-plain.toml"))
+    backbone = build_classifier(recipe, 8, pretrained=False).network.backbone
+    report = load_pretrained(backbone, recipe.model.pretrained)
+    wanted = load_trained(recipe.model.pretrained).averaged
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, wanted[f"network.backbone.{name}"])
+    assert "classifier.weight" in report.skipped
+
+
 # What does not fit
 
 

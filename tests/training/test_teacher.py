@@ -187,12 +187,16 @@ def test_a_run_is_taught_by_its_average_more_and_more_over_its_first_epoch(
     assert taught.history[0]["loss"] != pytest.approx(alone.history[0]["loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "model file"])
 def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(
-    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path, kind: str
 ) -> None:
     seen = {"dataset": "FERPlus", "splits": ["valid"]}
-    train(make_recipe(), make_faces(), None, tmp_path / "first", classes=classes, data=seen)
+    checkpoint = train(make_recipe(), make_faces(), None, tmp_path / "first", classes=classes, data=seen)
     first = tmp_path / "first" / BEST
+    if kind == "model file":
+        first = tmp_path / "first.onnx"
+        export(checkpoint, first, name="first", version="1")
     recipe = make_recipe(teacher={"checkpoints": [first]}, model={"pretrained": first})
     taught = train(recipe, make_faces(), None, tmp_path / "taught", classes=classes, data={"dataset": "own"})
     through = [(each["dataset"], each["splits"]) for each in taught.data["learned_through"]]

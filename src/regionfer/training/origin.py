@@ -52,7 +52,7 @@ def pretraining_of(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[F
 def sources(recipe: Recipe, *, pretrained: bool) -> list[Facts]:
     """From what teachers, and a network of ours in ``model.pretrained`` if it is taken, learned."""
     paths = list(recipe.teacher.checkpoints)
-    if pretrained and (path := recipe.model.pretrained) and is_checkpoint(path):
+    if pretrained and (path := recipe.model.pretrained) and _is_ours(path):
         paths.append(path)
     return [learned_by(load_trained(path)) for path in paths]
 
@@ -73,7 +73,7 @@ def gather_pretraining(facts: Facts, recipe: Recipe | None) -> list[Facts]:
         recipe: with the file that the run begins on, which is there; None if it begins on a trained network.
     """
     found: list[Facts] = []
-    if recipe is not None and (path := recipe.model.pretrained) and not is_checkpoint(path):
+    if recipe is not None and (path := recipe.model.pretrained) and not _is_ours(path):
         for file in shard_files(path) if path.suffix == ".json" else (path,):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             origin = recipe.model.pretrained_origin or _NOT_STATED
@@ -81,6 +81,11 @@ def gather_pretraining(facts: Facts, recipe: Recipe | None) -> list[Facts]:
     for earlier in (facts.get("started_from", {}), *facts.get("learned_through", ())):
         found += [each for each in earlier.pop("pretraining", ()) if each not in found]
     return found
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file that is there holds a network that regionfer trained: it says itself what it learned from."""
+    return path.suffix.lower() == ".onnx" or is_checkpoint(path)
 
 
 _NOT_STATED = "not stated"

@@ -85,11 +85,13 @@ def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
             - ``.safetensors``, or a file of ``torch.save``, with the names that torchvision uses for the network,
               with or without ``module.`` before them and a "state_dict" around them;
             - the same with the names of a PyTorch conversion of VGGFace's VGG16, for "vgg16-face";
-            - a checkpoint of a regionfer training run with the same backbone.
+            - a checkpoint of a regionfer training run with the same backbone, or a model file (``.onnx``) of one that
+              keeps its weights as they are trained: one without batch norms, in floats.
 
     Raises:
         CheckpointError: the file is missing, of a kind that cannot be read, holds more than tensors, or is made for
             another backbone: it lacks a tensor, has one of another shape, or layers that the backbone does not have.
+        ModelError: a model file is none.
     """
     if not path.is_file():
         where = "docs/pretraining.md says from where"
@@ -97,7 +99,7 @@ def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
             f"{path}: the backbone's pretraining file is missing; "
             + (f"`scripts/fetch_pretrained.sh` gets it, {where}" if path.suffix == ".json" else f"get it, {where}")
         )
-    found = backbone_state(path) if path.suffix == ".json" else _averaged(read_tensors(path))
+    found = _read(path)
     if any(_VGGFACE.fullmatch(name) for name in found):
         if backbone.normalisation != VGGFACE:
             raise CheckpointError(f"{path}: holds VGG16 trained on VGGFace; set model.backbone to 'vgg16-face'")
@@ -114,9 +116,15 @@ def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
     return Loaded(path, loaded=tuple(kept), skipped=skipped, missing=missing)
 
 
-def _averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of a checkpoint of ours, only the averaged network; of other files, all."""
-    network = {name.removeprefix(_OURS): tensor for name, tensor in tensors.items() if name.startswith(_OURS)}
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by their names in a backbone; of a network of ours those of the averaged one."""
+    if path.suffix == ".json":
+        return backbone_state(path)
+    if path.suffix.lower() == ".onnx":
+        tensors, ours = dict(load_trained(path).averaged), "network."
+    else:
+        tensors, ours = read_tensors(path), _OURS
+    network = {name.removeprefix(ours): tensor for name, tensor in tensors.items() if name.startswith(ours)}
     return {name.removeprefix("backbone."): tensor for name, tensor in network.items()} or tensors
 
 
