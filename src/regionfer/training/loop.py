@@ -32,7 +32,7 @@ from regionfer.training.display import Display
 from regionfer.training.inference import predict_shared
 from regionfer.training.optimisation import build_optimiser, learning_rate, moving_average, set_training
 from regionfer.training.origin import gather_pretraining, learned, learned_by, sources
-from regionfer.training.pretraining import load_model_file, load_whole, require_pose_head
+from regionfer.training.pretraining import load_heads, load_model_file, load_whole, require_pose_head
 from regionfer.training.recipe import OptimiserRecipe, Recipe, parse_recipe, portable
 from regionfer.training.run_files import BEST, LAST, goes_on
 from regionfer.training.step import Losses, Step, draw_step, part_losses
@@ -90,6 +90,8 @@ def train(
     if not resumed:
         if start is not None:
             facts["started_from"] = _start(classifier, classes, start, recipe, report)
+        if recipe.attributes.pretrained is not None:
+            load_heads(classifier, recipe.attributes.pretrained)
         if through := sources(recipe, pretrained=start is None):
             facts["learned_through"] = through
         facts["pretraining"] = gather_pretraining(facts, recipe if start is None else None)

@@ -50,8 +50,11 @@ def pretraining_of(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[F
 
 
 def sources(recipe: Recipe, *, pretrained: bool) -> list[Facts]:
-    """From what teachers, and a network of ours in ``model.pretrained`` if it is taken, learned."""
+    """From what teachers, the network that gave its heads, and one of ours in ``model.pretrained`` if it is taken,
+    learned."""
     paths = list(recipe.teacher.checkpoints)
+    if recipe.attributes.pretrained:
+        paths.append(recipe.attributes.pretrained)
     if pretrained and (path := recipe.model.pretrained) and _is_ours(path):
         paths.append(path)
     return [learned_by(load_trained(path)) for path in paths]

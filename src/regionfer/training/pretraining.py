@@ -273,6 +273,28 @@ def load_whole(
     return checkpoint
 
 
+def load_heads(classifier: ExpressionClassifier, path: Path) -> None:
+    """Start the heads of [attributes] from the averaged ones of another network of the same backbone.
+
+    Args:
+        classifier: has heads; changed in place.
+        path: a checkpoint or a model file.
+
+    Raises:
+        CheckpointError: the network in it has no heads, lacks the pose head that the classifier has, or has others.
+        ModelError: the model file is missing or is none.
+    """
+    wanted = {name: value for name, value in classifier.state_dict().items() if name.startswith(_HEADS)}
+    found = {name: value for name, value in load_trained(path).averaged.items() if name.startswith(_HEADS)}
+    if not found:
+        raise CheckpointError(f"{path}: expected a network with heads for attributes.pretrained, found none in it")
+    if not _shapes(wanted, _POSE):
+        found = {name: value for name, value in found.items() if not name.startswith(_POSE)}
+    require_pose_head(wanted, found, path)
+    _require_fit(wanted, found, path)
+    classifier.load_state_dict(found, strict=False)
+
+
 def load_trained(path: Path) -> Checkpoint:
     """A trained network: a checkpoint, or a model file (.onnx) as a checkpoint that cannot be gone on with.
 

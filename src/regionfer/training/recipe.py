@@ -160,11 +160,14 @@ class AttributesRecipe(_Section):
 
     heads: bool = False
     """add them; they read the backbone and change nothing in it"""
+    pretrained: Path | None = None
+    """trained network that they begin as those of, a checkpoint or model file (.onnx); relative to the folder that holds
+    the recipe's folder; none: they begin as those of --from, or anew"""
     stage: Count = 12
     """the backbone's stage whose input they read"""
     seen: Path | None = None
-    """table of training faces that somebody looked at: name, and kind of what covers them or "none"; relative to the
-    folder that holds the recipe's folder"""
+    """table of training faces that somebody looked at: name, and kind of what covers them or "none"; relative as
+    above"""
     seen_weight: Annotated[float, Field(ge=0)] = 4.0
     """weight of such a face against one that something was drawn over"""
     pose: Path | None = None
@@ -237,6 +240,8 @@ class Recipe(_Section):
     def _consistent(self) -> "Recipe":
         if self.regions.generator == "none" and self.model.aggregation != "mean":
             raise ValueError("regions.generator 'none' leaves nothing to attend to: set model.aggregation to 'mean'")
+        if self.attributes.pretrained and not self.attributes.heads:
+            raise ValueError("attributes.pretrained gives heads their first weights: give attributes.heads")
         if self.attributes.turned and not (self.attributes.heads and self.attributes.pose):
             raise ValueError("attributes.turned teaches head pose, which is left out: give attributes.heads and .pose")
         rates = self.optimiser
@@ -258,6 +263,7 @@ class Recipe(_Section):
 FILES = (
     ("model", "pretrained"),
     ("teacher", "checkpoints"),
+    ("attributes", "pretrained"),
     ("attributes", "seen"),
     ("attributes", "pose"),
     ("attributes", "turned"),
