@@ -23,7 +23,7 @@ from regionfer.training.data import FaceData
 from regionfer.training.export import PARITY, export
 from regionfer.training.loop import LAST, train
 from regionfer.training.optimisation import build_optimiser
-from regionfer.training.pretraining import load_model_file, load_whole
+from regionfer.training.pretraining import load_heads, load_model_file, load_whole
 from regionfer.training.recipe import AttributesRecipe, AugmentationRecipe, Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -335,6 +335,31 @@ def test_heads_that_a_start_lacks_must_learn(
         load_whole(build_classifier(recipe, 3), classes, tmp_path / "bare" / LAST, recipe)
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "model file"])
+def test_heads_start_from_those_of_another_network(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path, kind: str
+) -> None:
+    faces, once = with_attributes(make_faces(48)), {"epochs": 1}
+    recipe = make_recipe(attributes=HEADS, optimiser=once)
+    made = train(recipe, faces, None, tmp_path / "made", classes=classes, data={"splits": ["theirs"]})
+    train(make_recipe(optimiser=once, seed=1), faces, None, tmp_path / "bare", classes=classes)
+    theirs = tmp_path / "made" / LAST
+    if kind == "model file":
+        theirs = tmp_path / "made.onnx"
+        export(made, theirs, name="made", version="1")
+    pose_alone = {"backbone_lr": 0, "head_lr": 0, "attribute_lr": 0, "pose_lr": 1e-3, "epochs": 1}
+    begun = make_recipe(attributes={**HEADS, "pretrained": theirs}, optimiser=pose_alone)
+    start = tmp_path / "bare" / LAST
+    end = train(begun, faces, None, tmp_path / "end", classes=classes, start=start)
+    bare = load_checkpoint(start).averaged
+    for name, value in end.averaged.items():
+        if ".heads.pose." not in name:
+            assert torch.equal(value, (made.averaged if ".heads." in name else bare)[name]), name
+    assert [each["splits"] for each in end.data["learned_through"]] == [["theirs"]]
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: expected a network with heads .*, found none in it"):
+        load_heads(build_classifier(recipe, 3), start)
+
+
 def test_heads_without_a_pose_start_from_some_with_one(
     make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -343,6 +368,7 @@ def test_heads_without_a_pose_start_from_some_with_one(
     without = make_recipe(attributes={**HEADS, "pose": None})
     classifier = build_classifier(without, 3)
     load_whole(classifier, classes, tmp_path / "made" / LAST, without)
+    load_heads(classifier, tmp_path / "made" / LAST)
     assert torch.equal(classifier.state_dict()["network.heads.mix.weight"], made.averaged["network.heads.mix.weight"])
 
 

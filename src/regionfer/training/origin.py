@@ -50,8 +50,7 @@ def pretraining_of(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[F
 
 
 def sources(recipe: Recipe, *, pretrained: bool) -> list[Facts]:
-    """From what teachers, the network that gave its heads, and one of ours in ``model.pretrained`` if it is taken,
-    learned."""
+    """From what teachers, a network that gives its heads, and one in ``model.pretrained`` if taken, learned."""
     paths = list(recipe.teacher.checkpoints)
     if recipe.attributes.pretrained:
         paths.append(recipe.attributes.pretrained)

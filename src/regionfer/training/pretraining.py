@@ -355,7 +355,7 @@ def _fitted(
     same_classes: bool,
 ) -> dict[str, Tensor]:
     """A state for a network that may have other classes, and heads of [attributes] where the other has none or none
-    where it has some: the classifier of other classes, and new heads that learn, stay as the network was made with. So
+    where it has some: the classifier of other classes, and new heads that learn or are given, stay as they are. So
     does a pose head of another make than the other's, as that of older weights is, if it learns the pose.
     """
     for heads in (_HEADS, _POSE):
@@ -363,7 +363,7 @@ def _fitted(
             state = {name: value for name, value in state.items() if not name.startswith(heads)}
     new = [] if same_classes else ["network.classifier."]
     if not _shapes(state, _HEADS):
-        new += [_HEADS] if recipe.optimiser.attribute_lr else []
+        new += [_HEADS] if recipe.optimiser.attribute_lr or recipe.attributes.pretrained else []
     elif recipe.learns_pose and _shapes(wanted, _POSE) != (theirs := _shapes(state, _POSE)):
         new.append(_POSE)
         found = "its pose head is of another make" if theirs else "it has no pose head"

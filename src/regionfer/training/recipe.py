@@ -161,7 +161,7 @@ class AttributesRecipe(_Section):
     heads: bool = False
     """add them; they read the backbone and change nothing in it"""
     pretrained: Path | None = None
-    """trained network that they begin as those of, a checkpoint or model file (.onnx); relative to the folder that holds
+    """trained network whose heads they begin as, a checkpoint or model file (.onnx); relative to the folder that holds
     the recipe's folder; none: they begin as those of --from, or anew"""
     stage: Count = 12
     """the backbone's stage whose input they read"""
