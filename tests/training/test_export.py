@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +220,21 @@ def test_the_shipped_model_says_what_its_network_says(
     assert parity(classifier, model, faces) < PARITY
     right = model.run(faces).probabilities.argmax(1) == held_out.labels
     assert right.mean() > 0.7
+
+
+def test_weights_that_are_alike_in_half_precision_keep_their_names(
+    make_recipe: Callable[..., Recipe], make_faces: Callable[..., FaceData], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    heads = {"heads": True, "stage": 2}
+    made = train(make_recipe(attributes=heads, optimiser={"epochs": 1}), make_faces(), None, tmp_path, classes=classes)
+    averaged = dict(made.averaged)
+    for name, value in (("coverage", 0.08), ("occluded", 0.080001)):
+        averaged[f"network.heads.{name}.bias"] = torch.tensor([value])
+    export(replace(made, averaged=averaged), tmp_path / "m.onnx", name="m", version="1", half=True)
+    found = model_file_state(tmp_path / "m.onnx")
+    assert found.keys() == averaged.keys()
+    assert found["network.heads.coverage.bias"] == torch.tensor(0.08).half().float()
+    assert found["network.heads.occluded.bias"].item() == pytest.approx(0.08, abs=2e-4)
 
 
 @pytest.mark.parametrize(("mistakes", "risk", "known"), [(0, 0.01, True), (150, 0.01, False), (150, 0.1, True)])

@@ -115,8 +115,7 @@ def export(
     classifier = load_classifier(checkpoint, name)
     classifier.flip = flip
     if half:
-        for parameter in classifier.parameters():
-            parameter.data = parameter.data.half().float()
+        _round_to_half(classifier)
     if measured is not None:
         shift = measured.prior_shift or (0.0,) * len(measured.labels)
         set_calibration(classifier, Calibration(measured.temperature, shift))
@@ -157,6 +156,22 @@ def export(
         if partial.is_file():
             partial.unlink()
     return ExpressionModel.load(path), difference
+
+
+def _round_to_half(classifier: ExpressionClassifier) -> None:
+    """Make weights such as half precision holds, no two alike.
+
+    The exporter keeps one of two that are alike, and the name of the other, by which it is read back, would be lost. So
+    of two, the first number of the second moves by the least step.
+    """
+    known: set[tuple[tuple[int, ...], bytes]] = set()
+    for parameter in classifier.parameters():
+        rounded = parameter.detach().half().cpu().numpy()
+        first = rounded.reshape(-1)[:1]  # a view
+        while (same := (rounded.shape, rounded.tobytes())) in known:
+            first[:] = np.nextafter(first, np.float16(np.inf))
+        known.add(same)
+        parameter.data = torch.from_numpy(rounded).float().to(parameter.device)
 
 
 def store_in_half(proto: onnx.ModelProto, names: Sequence[str]) -> None:
