@@ -393,6 +393,20 @@ class TestInfo:
         lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
         assert lines[lines.index(expected[0]) :][: len(expected)] == expected
 
+    def test_a_run_that_several_go_back_to_is_told_once(self, save_model, make_card):
+        first = {"dataset": "FERPlus", "splits": ["train"], "n": 5}
+        second = {"dataset": "own", "splits": ["train"], "n": 7, "started_from": first}
+        training = {"dataset": "SFEW", "splits": ["train"], "n": 9, "started_from": second, "learned_through": [first]}
+        result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(training=training)))])
+        told = [line.strip() for line in result.stdout.splitlines() if "run " in line]
+        assert told == [
+            "training: run 1",
+            "started_from: run 2",
+            "started_from: run 3",
+            "learned_through 1: run 3, as above",
+        ]
+        assert result.stdout.count("n        5") == 1
+
     def test_calibration(self, save_model, make_card):
         metric = {"dataset": "FERPlus", "n": 3191, "accuracy": 0.85, "ece": 0.0123}
         result = CliRunner().invoke(main, ["info", "--model", str(save_model(make_card(metrics=(metric,))))])

@@ -1,10 +1,12 @@
-"""Scripts and benchmarks: each starts, so that what it takes from the package is there."""
+"""Scripts and benchmarks with options: each starts, so that what it takes from the package is there."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("torch", reason="needs the train extra")
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = [

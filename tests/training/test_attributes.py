@@ -357,7 +357,7 @@ def test_heads_start_from_those_of_another_network(
             assert torch.equal(value, (made.averaged if ".heads." in name else bare)[name]), name
     assert [each["splits"] for each in end.data["learned_through"]] == [["theirs"]]
     with pytest.raises(CheckpointError, match=r"last\.safetensors: expected a network with heads .*, found none in it"):
-        load_heads(build_classifier(recipe, 3), start)
+        load_heads(build_classifier(recipe, 3), start, recipe)
 
 
 def test_heads_without_a_pose_start_from_some_with_one(
@@ -368,8 +368,54 @@ def test_heads_without_a_pose_start_from_some_with_one(
     without = make_recipe(attributes={**HEADS, "pose": None})
     classifier = build_classifier(without, 3)
     load_whole(classifier, classes, tmp_path / "made" / LAST, without)
-    load_heads(classifier, tmp_path / "made" / LAST)
+    load_heads(classifier, tmp_path / "made" / LAST, without)
     assert torch.equal(classifier.state_dict()["network.heads.mix.weight"], made.averaged["network.heads.mix.weight"])
+
+
+def test_a_pose_head_is_given_to_a_network_with_heads_that_has_none(
+    make_recipe: MakeRecipe, make_faces: MakeFaces, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    faces, once = with_attributes(make_faces(48)), {"epochs": 1}
+    made = train(make_recipe(attributes=HEADS, optimiser=once), faces, None, tmp_path / "made", classes=classes)
+    without = make_recipe(attributes={**HEADS, "pose": None}, optimiser=once, seed=1)
+    train(without, faces, None, tmp_path / "without", classes=classes)
+    given = {**HEADS, "pretrained": tmp_path / "made" / LAST}
+    for pose_lr in (0, 1e-9):
+        said: list[str] = []
+        frozen = {"backbone_lr": 0, "head_lr": 1e-9, "attribute_lr": 0, "pose_lr": pose_lr, "epochs": 1}
+        recipe, out = make_recipe(attributes=given, optimiser=frozen), tmp_path / f"rate {pose_lr}"
+        start = tmp_path / "without" / LAST
+        end = train(recipe, faces, None, out, classes=classes, start=start, report=said.append)
+        for name in ("network.heads.mix.weight", "network.heads.pose.angles.bias"):
+            torch.testing.assert_close(end.averaged[name], made.averaged[name], atol=1e-5, rtol=0)
+        assert not any("from the start" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "message"),
+    [
+        ("attributes", {"stage": 1}, r"its attributes\.stage is 2, that of recipe .* is 1$"),
+        (
+            "model",
+            {"backbone": "mobilenetv1-face"},
+            r"its model\.backbone is tiny, that of recipe .* is mobilenetv1-face$",
+        ),
+    ],
+)
+def test_heads_that_read_other_features_are_refused(
+    make_recipe: MakeRecipe,
+    make_faces: MakeFaces,
+    classes: tuple[str, ...],
+    tmp_path: Path,
+    section: str,
+    changed: dict[str, object],
+    message: str,
+) -> None:
+    made = make_recipe(attributes=HEADS, optimiser={"epochs": 1})
+    train(made, with_attributes(make_faces(48)), None, tmp_path / "made", classes=classes)
+    other = made.model_copy(update={section: getattr(made, section).model_copy(update=changed)})
+    with pytest.raises(CheckpointError, match=message):
+        load_heads(build_classifier(made, 3), tmp_path / "made" / LAST, other)
 
 
 def test_a_network_without_heads_starts_from_one_with_them(

@@ -222,19 +222,49 @@ def test_the_shipped_model_says_what_its_network_says(
     assert right.mean() > 0.7
 
 
-def test_weights_that_are_alike_in_half_precision_keep_their_names(
+def with_heads(made: Checkpoint, coverage: float, occluded: float) -> Checkpoint:
+    biases = {
+        f"network.heads.{name}.bias": torch.tensor([value])
+        for name, value in (("coverage", coverage), ("occluded", occluded))
+    }
+    return replace(made, averaged={**made.averaged, **biases})
+
+
+@pytest.fixture
+def trained_with_heads(
     make_recipe: Callable[..., Recipe], make_faces: Callable[..., FaceData], classes: tuple[str, ...], tmp_path: Path
+) -> Checkpoint:
+    recipe = make_recipe(attributes={"heads": True, "stage": 2}, optimiser={"epochs": 1})
+    return train(recipe, make_faces(), None, tmp_path / "heads", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("half", "coverage", "occluded"),
+    [(True, 0.08, 0.080001), (False, 0.08, 0.08), (True, 0.0, -0.0), (False, -0.0, 0.0)],
+)
+def test_weights_that_are_alike_keep_their_names(
+    trained_with_heads: Checkpoint, tmp_path: Path, half: bool, coverage: float, occluded: float
 ) -> None:
-    heads = {"heads": True, "stage": 2}
-    made = train(make_recipe(attributes=heads, optimiser={"epochs": 1}), make_faces(), None, tmp_path, classes=classes)
-    averaged = dict(made.averaged)
-    for name, value in (("coverage", 0.08), ("occluded", 0.080001)):
-        averaged[f"network.heads.{name}.bias"] = torch.tensor([value])
-    export(replace(made, averaged=averaged), tmp_path / "m.onnx", name="m", version="1", half=True)
+    made = with_heads(trained_with_heads, coverage, occluded)
+    export(made, tmp_path / "m.onnx", name="m", version="1", half=half)
     found = model_file_state(tmp_path / "m.onnx")
-    assert found.keys() == averaged.keys()
-    assert found["network.heads.coverage.bias"] == torch.tensor(0.08).half().float()
-    assert found["network.heads.occluded.bias"].item() == pytest.approx(0.08, abs=2e-4)
+    assert found.keys() == made.averaged.keys()
+    step = 2e-4 if half else 1e-8
+    for name, value in (("coverage", coverage), ("occluded", occluded)):
+        assert found[f"network.heads.{name}.bias"].item() == pytest.approx(value, abs=step)
+
+
+@pytest.mark.parametrize(
+    ("half", "value", "message"),
+    [(True, 7e4, "too large for half precision, or no numbers"), (False, float("nan"), "weights that are no numbers")],
+)
+def test_weights_that_are_no_numbers_are_refused(
+    trained_with_heads: Checkpoint, tmp_path: Path, half: bool, value: float, message: str
+) -> None:
+    made = with_heads(trained_with_heads, value, value)
+    with pytest.raises(CheckpointError, match=rf"^m: network\.heads\.\w+\.bias has .*{message}$"):
+        export(made, tmp_path / "m.onnx", name="m", version="1", half=half)
+    assert not list(tmp_path.glob("m.onnx*"))
 
 
 @pytest.mark.parametrize(("mistakes", "risk", "known"), [(0, 0.01, True), (150, 0.01, False), (150, 0.1, True)])

@@ -78,22 +78,34 @@ def _region_lines(regions: "RegionCard") -> dict[str, Any]:
     return {"generator": regions.generator, "x1 y1 x2 y2 in 0..1 of the face": places}
 
 
-def _print_table(values: Mapping[str, Any], indent: str = "") -> None:
+def _print_table(values: Mapping[str, Any], indent: str = "", runs: list[Mapping[str, Any]] | None = None) -> None:
+    """A line a value; parts are indented. A training run that several others go back to is told once."""
+    runs = [] if runs is None else runs
     width = max(map(len, values), default=0)
     for key, value in values.items():
         if isinstance(value, Mapping):
-            click.echo(f"{indent}{key}")
-            _print_table(value, indent + "  ")
+            _print_part(key, value, indent, runs)
         elif key == "metrics":
             click.echo(f"{indent}{key}")
             for metric in value:
                 click.echo(f"{indent}  {_metric_line(metric)}")
         elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
             for number, each in enumerate(value, 1):
-                click.echo(f"{indent}{key} {number}")
-                _print_table(each, indent + "  ")
+                _print_part(f"{key} {number}", each, indent, runs)
         else:
             click.echo(f"{indent}{key:{width}}  {_text(value)}")
+
+
+def _print_part(key: str, part: Mapping[str, Any], indent: str, runs: list[Mapping[str, Any]]) -> None:
+    if "splits" not in part:  # no training run
+        click.echo(f"{indent}{key}")
+    elif part in runs:
+        click.echo(f"{indent}{key}: run {runs.index(part) + 1}, as above")
+        return
+    else:
+        runs.append(part)
+        click.echo(f"{indent}{key}: run {len(runs)}")
+    _print_table(part, indent + "  ", runs)
 
 
 def _text(value: object) -> str:

@@ -100,7 +100,8 @@ def export(
         The model, and the largest difference between an output of the network and of the exported graph.
 
     Raises:
-        CheckpointError: the graph's outputs differ from the network's by more than ``PARITY``.
+        CheckpointError: the graph's outputs differ from the network's by more than ``PARITY``, or weights are no
+            numbers, or too large for half precision.
         ModelError: the baseline has other classes.
         OutputError: the file cannot be written.
     """
@@ -114,8 +115,7 @@ def export(
     recipe = parse_recipe(dict(checkpoint.recipe), name)
     classifier = load_classifier(checkpoint, name)
     classifier.flip = flip
-    if half:
-        _round_to_half(classifier)
+    _keep_apart(classifier, name, half=half)
     if measured is not None:
         shift = measured.prior_shift or (0.0,) * len(measured.labels)
         set_calibration(classifier, Calibration(measured.temperature, shift))
@@ -158,20 +158,27 @@ def export(
     return ExpressionModel.load(path), difference
 
 
-def _round_to_half(classifier: ExpressionClassifier) -> None:
-    """Make weights such as half precision holds, no two alike.
+def _keep_apart(classifier: ExpressionClassifier, source: str, *, half: bool) -> None:
+    """Make weights such as the file will hold, no two of them alike, and none all zeros.
 
-    The exporter keeps one of two that are alike, and the name of the other, by which it is read back, would be lost. So
-    of two, the first number of the second moves by the least step.
+    The exporter keeps one of two that are alike, and leaves out a bias of zeros; the names of the others, by which they
+    are read back, would be lost. So the first number of such weights moves by the least step.
+
+    Raises:
+        CheckpointError: some are no numbers, or too large for half precision.
     """
     known: set[tuple[tuple[int, ...], bytes]] = set()
-    for parameter in classifier.parameters():
-        rounded = parameter.detach().half().cpu().numpy()
-        first = rounded.reshape(-1)[:1]  # a view
-        while (same := (rounded.shape, rounded.tobytes())) in known:
-            first[:] = np.nextafter(first, np.float16(np.inf))
-        known.add(same)
-        parameter.data = torch.from_numpy(rounded).float().to(parameter.device)
+    for name, parameter in classifier.named_parameters():
+        held = parameter.detach().to(torch.float16 if half else torch.float32).cpu().numpy().copy()
+        if not np.isfinite(held).all():
+            raise CheckpointError(
+                f"{source}: {name} has weights that are {'too large for half precision, or ' if half else ''}no numbers"
+            )
+        first = held.reshape(-1)[:1]  # a view
+        while not held.any() or (held.shape, held.tobytes()) in known:
+            first[:] = np.nextafter(first, held.dtype.type(np.inf))
+        known.add((held.shape, held.tobytes()))
+        parameter.data = torch.from_numpy(held).float().to(parameter.device)
 
 
 def store_in_half(proto: onnx.ModelProto, names: Sequence[str]) -> None:

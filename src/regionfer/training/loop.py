@@ -91,7 +91,7 @@ def train(
         if start is not None:
             facts["started_from"] = _start(classifier, classes, start, recipe, report)
         if recipe.attributes.pretrained is not None:
-            load_heads(classifier, recipe.attributes.pretrained)
+            load_heads(classifier, recipe.attributes.pretrained, recipe)
         if through := sources(recipe, pretrained=start is None):
             facts["learned_through"] = through
         facts["pretraining"] = gather_pretraining(facts, recipe if start is None else None)

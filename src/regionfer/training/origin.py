@@ -20,7 +20,10 @@ def learned(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> Facts:
         data: what a checkpoint, or ``training`` of a model card, says.
         recipe: their recipe's values; empty if not known.
     """
-    facts: Facts = {key: data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
+    name = {key: data[key] for key in ("name", "version") if data.get(key)}
+    if not name and isinstance(recipe, Mapping) and recipe.get("name"):  # a card may hold anything
+        name = {"name": recipe["name"]}
+    facts: Facts = name | {key: data.get(key) for key in ("dataset", "protocol", "splits", "n", "commit")}
     if others := pretraining_of(data, recipe):
         facts["pretraining"] = others
     if isinstance(earlier := data.get("started_from"), Mapping):
@@ -51,11 +54,11 @@ def pretraining_of(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[F
 
 def sources(recipe: Recipe, *, pretrained: bool) -> list[Facts]:
     """From what teachers, a network that gives its heads, and one in ``model.pretrained`` if taken, learned."""
-    paths = list(recipe.teacher.checkpoints)
+    paths = dict.fromkeys(recipe.teacher.checkpoints)  # each once, in their order
     if recipe.attributes.pretrained:
-        paths.append(recipe.attributes.pretrained)
+        paths[recipe.attributes.pretrained] = None
     if pretrained and (path := recipe.model.pretrained) and _is_ours(path):
-        paths.append(path)
+        paths[path] = None
     return [learned_by(load_trained(path)) for path in paths]
 
 

@@ -18,7 +18,7 @@ from regionfer.models.backbones import VGGFACE, Backbone
 from regionfer.models.classifier import ExpressionClassifier
 from regionfer.onnx_model import ExpressionModel
 from regionfer.training.checkpoint import Checkpoint, load_checkpoint
-from regionfer.training.recipe import Recipe
+from regionfer.training.recipe import Recipe, parse_recipe
 from regionfer.training.tfjs import backbone_state
 from regionfer.training.weights_file import read_tensors
 
@@ -109,6 +109,8 @@ def load_pretrained(backbone: Backbone, path: Path) -> Loaded:
     skipped = tuple(name for name in found if name not in wanted and _HEAD.match(name))
     missing = tuple(name for name in wanted if name not in found and name.endswith(_COUNTER))
     kept = {name: tensor for name, tensor in found.items() if name not in skipped}
+    if path.suffix.lower() == ".onnx":
+        require_batch_norms(wanted, kept, path)
     _require_fit({name: tensor for name, tensor in wanted.items() if name not in missing}, kept, path)
     with torch.no_grad():
         for name, tensor in kept.items():
@@ -210,8 +212,8 @@ def load_model_file(
     """Start a network from the weights inside a model file.
 
     The classifier's last layer is taken over only where the classes are the same, in the same order; else it stays as
-    it was made. So do heads of [attributes] that the file lacks, or a pose head that is of another make in it, as in
-    those of older versions, if they learn.
+    it was made. So do all heads of [attributes] that are to begin as others (``attributes.pretrained``); and heads that
+    the file lacks, or a pose head that is of another make in it, as in those of older versions, if they learn.
 
     Args:
         classifier: changed in place.
@@ -248,8 +250,8 @@ def load_whole(
 ) -> Checkpoint:
     """Start a network from the averaged weights of a checkpoint, attention and classifier among them.
 
-    As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads of [attributes] that
-    the checkpoint lacks, or a pose head that is of another make in it, if they learn.
+    As with `load_model_file`, a classifier of other classes stays as it was made, and so do heads that are to begin as
+    others, or that learn and that the checkpoint lacks or has of another make.
 
     Args:
         classifier: changed in place.
@@ -273,24 +275,35 @@ def load_whole(
     return checkpoint
 
 
-def load_heads(classifier: ExpressionClassifier, path: Path) -> None:
+def load_heads(classifier: ExpressionClassifier, path: Path, recipe: Recipe) -> None:
     """Start the heads of [attributes] from the averaged ones of another network of the same backbone.
 
     Args:
         classifier: has heads; changed in place.
         path: a checkpoint or a model file.
+        recipe: what the classifier was built by.
 
     Raises:
-        CheckpointError: the network in it has no heads, lacks the pose head that the classifier has, or has others.
+        CheckpointError: the network in it has another backbone; it has no heads, reads them from another stage, lacks
+            the pose head that the classifier has, or has one of another make.
         ModelError: the model file is missing or is none.
     """
+    trained = load_trained(path)
     wanted = {name: value for name, value in classifier.state_dict().items() if name.startswith(_HEADS)}
-    found = {name: value for name, value in load_trained(path).averaged.items() if name.startswith(_HEADS)}
+    found = {name: value for name, value in trained.averaged.items() if name.startswith(_HEADS)}
     if not found:
         raise CheckpointError(f"{path}: expected a network with heads for attributes.pretrained, found none in it")
+    theirs = parse_recipe(dict(trained.recipe), str(path))
+    for key, ours, other in (
+        ("model.backbone", recipe.model.backbone, theirs.model.backbone),
+        ("attributes.stage", recipe.attributes.stage, theirs.attributes.stage),
+    ):
+        if ours != other:
+            raise CheckpointError(
+                f"{path}: its heads read other features: its {key} is {other}, that of recipe {recipe.name} is {ours}"
+            )
     if not _shapes(wanted, _POSE):
         found = {name: value for name, value in found.items() if not name.startswith(_POSE)}
-    require_pose_head(wanted, found, path)
     _require_fit(wanted, found, path)
     classifier.load_state_dict(found, strict=False)
 
@@ -362,8 +375,10 @@ def _fitted(
         if not _shapes(wanted, heads):
             state = {name: value for name, value in state.items() if not name.startswith(heads)}
     new = [] if same_classes else ["network.classifier."]
-    if not _shapes(state, _HEADS):
-        new += [_HEADS] if recipe.optimiser.attribute_lr or recipe.attributes.pretrained else []
+    if recipe.attributes.pretrained is not None:
+        new.append(_HEADS)
+    elif not _shapes(state, _HEADS):
+        new += [_HEADS] if recipe.optimiser.attribute_lr else []
     elif recipe.learns_pose and _shapes(wanted, _POSE) != (theirs := _shapes(state, _POSE)):
         new.append(_POSE)
         found = "its pose head is of another make" if theirs else "it has no pose head"

@@ -353,6 +353,8 @@ def _maker_of_weights(path: Path) -> str:
         return "scripts/fetch_pretrained.sh gets it, docs/pretraining.md says from where"
     if path.suffix == ".safetensors" and path.parent.parent.name == "runs":
         return f"training the recipe {path.parent.name} makes it"
+    if path.suffix == ".onnx":
+        return "a model file, which 'regionfer export' makes of a checkpoint"
     return "docs/pretraining.md says from where to get it"
 
 
