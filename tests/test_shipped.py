@@ -60,7 +60,10 @@ def test_cards_say_whence_the_weights_come(name):
 
 @pytest.mark.parametrize(
     ("name", "twin", "start"),
-    [("accurate", "ferplus-long-heads", "ferplus-long-final"), ("large", "ferplus-224-long", "ferplus-224-long")],
+    [
+        ("default", "ferplus-long-heads", "ferplus-long-final"),
+        ("accurate", "ferplus-224-long-heads", "ferplus-224-long-final"),
+    ],
 )
 def test_its_figures_are_of_a_twin_that_did_not_learn_last_from_the_validation_split(name, twin, start):
     """Which lies in the repository, for whoever wants to check."""
@@ -78,14 +81,14 @@ def test_its_figures_are_of_a_twin_that_did_not_learn_last_from_the_validation_s
 
 def test_is_verified(weights):
     # Bytes that ONNX ignores would go unnoticed without the hash.
-    path = weights / "large.onnx"
+    path = weights / "accurate.onnx"
     path.write_bytes(path.read_bytes() + b"\xd2\x3e\x00")
     with pytest.raises(ModelError, match=r"damaged, its SHA-256 is .*install regionfer again$") as caught:
-        ExpressionModel.load("large")
+        ExpressionModel.load("accurate")
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
-    assert ExpressionModel.load("accurate").source.stem == "accurate"
+    assert ExpressionModel.load("default").source.stem == "default"
 
 
 def test_missing(weights):
@@ -95,5 +98,5 @@ def test_missing(weights):
 
 
 def test_no_such_file_names_those_that_ship(tmp_path):
-    with pytest.raises(ModelError, match=r"no such model file; `default`, `accurate` and `large` come with regionfer$"):
+    with pytest.raises(ModelError, match=r"no such model file; `default` and `accurate` come with regionfer$"):
         ExpressionModel.load(tmp_path / "other.onnx")

@@ -4,12 +4,11 @@ from pathlib import Path
 
 from regionfer.errors import ModelError
 
-SHIPPED = ("default", "accurate", "large")
-"""Names of the models that come with this package: the fast one, which is taken where none is named; the same network
-looking twice; and one for larger pictures, trained for longer, which tells expressions alone: fused with "accurate" it
-has the rest."""
+SHIPPED = ("default", "accurate")
+"""Names of the models that come with this package: the fast one, which is taken where none is named, and another
+network, for larger pictures, which looks at a face and at its mirror image."""
 
-COME_WITH = "`{}` and `{}` come with regionfer".format("`, `".join(SHIPPED[:-1]), SHIPPED[-1])
+COME_WITH = "`{}` and `{}` come with regionfer".format(*SHIPPED)
 """What helps and errors say where a model file may be given."""
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -19,6 +19,7 @@ from regionfer.errors import CheckpointError
 from regionfer.models.backbones import IMAGENET, UNIT, VGGFACE, Backbone, Normalisation
 from regionfer.models.trunks import cut_trunk, network_names
 from regionfer.onnx_model import ExpressionModel
+from regionfer.shipped import find_model
 from regionfer.training import pretraining
 from regionfer.training.build import build_classifier, load_classifier
 from regionfer.training.checkpoint import Checkpoint, save_checkpoint
@@ -182,8 +183,8 @@ def test_a_checkpoint_of_ours(tmp_path: Path, make_recipe: Callable[..., Recipe]
 def test_a_model_file_of_ours() -> None:
     recipe = load_recipe(RECIPES[0].with_name("ferplus-long-plain.toml"))
     backbone = build_classifier(recipe, 8, pretrained=False).network.backbone
-    report = load_pretrained(backbone, recipe.model.pretrained)
-    wanted = load_trained(recipe.model.pretrained).averaged
+    report = load_pretrained(backbone, find_model("default"))
+    wanted = load_trained(find_model("default")).averaged
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, wanted[f"network.backbone.{name}"])
     assert "classifier.weight" in report.skipped

@@ -51,6 +51,16 @@ def test_every_key_is_explained_with_its_default(heading: str) -> None:
     assert all(len(row[1]) > 3 for row in explained.values())
 
 
+def test_networks_of_the_repository_that_recipes_name_are_there() -> None:
+    named = {
+        name
+        for recipe in (ROOT / "recipes").glob("*.toml")
+        for name in re.findall(r'"(benchmarks/weights/[^"]+)"', recipe.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 1
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
 def test_every_recipe_is_listed() -> None:
     listed = set(
         re.findall(

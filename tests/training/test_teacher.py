@@ -196,7 +196,7 @@ def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(
     first = tmp_path / "first" / BEST
     if kind == "model file":
         first = tmp_path / "first.onnx"
-        export(checkpoint, first, name="first", version="1")
+        export(checkpoint, first, name="exported", version="1")
     other = tmp_path / f"other{first.suffix}"
     other.write_bytes(first.read_bytes())
     recipe = make_recipe(teacher={"checkpoints": [first]}, model={"pretrained": other})
@@ -206,7 +206,10 @@ def test_the_card_says_what_teachers_and_pretrained_networks_learned_from(
     start = tmp_path / "taught" / BEST
     last = train(make_recipe(), make_faces(), None, tmp_path / "last", classes=classes, start=start)
     assert last.data["started_from"]["learned_through"][0]["splits"] == ["valid"]
-    assert last.data["started_from"]["learned_through"][0]["name"] == "tiny", "the recipe's, however far back"
+    name = "exported" if kind == "model file" else "tiny"
+    assert last.data["started_from"]["learned_through"][0]["name"] == name, "however far back"
+    begun = train(make_recipe(), make_faces(), None, tmp_path / "begun", classes=classes, start=first)
+    assert begun.data["started_from"]["name"] == name
 
 
 def test_the_card_says_whose_weights_came_first_however_many_runs_follow(

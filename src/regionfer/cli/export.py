@@ -37,7 +37,15 @@ import click
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="TABLE.csv",
     help="With --data: what covers the faces of the validation split (name, kind); faces count as covered from the "
-    "probability that 5 % of the 200 or more clear ones have. The recipe's attributes.seen if not given.",
+    "probability that few of the 200 or more clear ones have (--false-covers). If not given, the recipe's "
+    "attributes.seen.",
+)
+@click.option(
+    "--false-covers",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="With --data, and 200 clear faces or more in that table: share of them that may count as covered.",
 )
 @click.option(
     "--measured",
@@ -63,6 +71,7 @@ def command(
     rare_classes: float | None,
     risk: float,
     seen: Path | None,
+    false_covers: float,
     measured: str | None,
     name: str | None,
     version_: str,
@@ -87,6 +96,7 @@ def command(
         "rare_classes": "--rare-classes",
         "risk": "--risk",
         "seen": "--seen",
+        "false_covers": "--false-covers",
     }
     given = ", ".join(option for name, option in of_faces.items() if is_given(ctx, name))
     if given and data is None:
@@ -143,6 +153,7 @@ def command(
         calibrated=calibrate,
         max_loss=None if rare_classes is None else rare_classes / 100,
         risk=risk,
+        false_covers=false_covers,
         measured=measured_card,
         baseline=beside,
     )

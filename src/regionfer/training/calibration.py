@@ -128,13 +128,16 @@ def calibrate(
     return fitted
 
 
-def fit_occlusion_threshold(probabilities: NDArray[np.floating], covered: NDArray[np.floating]) -> float | None:
-    """The least probability, in thousandths below 1, from which at most ``FALSE_COVERS`` of the clear faces count as
-    covered, if there is one.
+def fit_occlusion_threshold(
+    probabilities: NDArray[np.floating], covered: NDArray[np.floating], share: float = FALSE_COVERS
+) -> float | None:
+    """The least probability, in thousandths below 1, from which at most a share of the clear faces count as covered, if
+    there is one.
 
     Args:
         probabilities: (n,) that something covers each face, of faces that the network did not learn from.
         covered: (n,) 1 where something does, as seen, 0 where nothing does, NaN where nobody looked.
+        share: of the clear faces, 0..1 without 1.
 
     Returns:
         None with fewer than ``MIN_FACES`` clear faces; 0.999 where more of them count even from there on.
@@ -145,7 +148,7 @@ def fit_occlusion_threshold(probabilities: NDArray[np.floating], covered: NDArra
     clear = np.sort(probabilities[covered == 0])[::-1]
     if len(clear) < MIN_FACES:
         return None
-    below = float(clear[int(FALSE_COVERS * len(clear))])  # the surest that may not count
+    below = float(clear[int(share * len(clear))])  # the surest that may not count
     threshold = (math.floor(below * 1000) + 1) / 1000
     return min(threshold, 0.999)
 

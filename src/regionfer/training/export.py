@@ -23,6 +23,7 @@ from regionfer.onnx_model import METADATA_KEY, ExpressionModel, ModelOutput
 from regionfer.regions import TYPICAL_LANDMARKS, WHOLE_FACE
 from regionfer.training.build import load_classifier, region_names
 from regionfer.training.calibration import (
+    FALSE_COVERS,
     MIN_FACES,
     MIN_MISTAKES,
     Calibration,
@@ -68,6 +69,7 @@ def export(
     calibrated: bool = True,
     max_loss: float | None = None,
     risk: float = 0.1,
+    false_covers: float = FALSE_COVERS,
     measured: ModelCard | None = None,
     baseline: ExpressionModel | None = None,
 ) -> tuple[ExpressionModel, float]:
@@ -91,6 +93,7 @@ def export(
             `regionfer.training.calibration.fit_prior_shift`.
         risk: share of wrong answers to keep among those that are not uncertain, 0..1; the threshold for it is fitted to
             `MIN_FACES` validation faces or more, and left out where too few answers, ``1 / risk``, would be left.
+        false_covers: share of the faces that somebody found clear that may count as covered, 0..1 without 1.
         measured: card of a model of the same recipe that did not learn from the validation faces. Temperature, prior
             shift, uncertainty, the threshold of covered faces, and figures are taken
             from it: for final weights that learned from all faces there are.
@@ -149,7 +152,8 @@ def export(
             if baseline is not None:
                 figures = _figures(_run(baseline, held_out).probabilities, held_out, checkpoint.classes)
                 metric["baseline"] = {"name": baseline.card.name, **figures}
-            card = replace(card, occlusion_threshold=_occlusion_threshold(output, held_out, card.occlusion_threshold))
+            threshold = _occlusion_threshold(output, held_out, false_covers, card.occlusion_threshold)
+            card = replace(card, occlusion_threshold=threshold)
             _write(proto, replace(card, metrics=(metric,), uncertainty=uncertainty), partial)
         partial.replace(path)
     finally:
@@ -175,7 +179,7 @@ def _keep_apart(classifier: ExpressionClassifier, source: str, *, half: bool) ->
                 f"{source}: {name} has weights that are {'too large for half precision, or ' if half else ''}no numbers"
             )
         first = held.reshape(-1)[:1]  # a view
-        while not held.any() or (held.shape, held.tobytes()) in known:
+        while held.size and (not held.any() or (held.shape, held.tobytes()) in known):
             first[:] = np.nextafter(first, held.dtype.type(np.inf))
         known.add((held.shape, held.tobytes()))
         parameter.data = torch.from_numpy(held).float().to(parameter.device)
@@ -258,10 +262,10 @@ def _run(model: ExpressionModel, held_out: FaceData) -> ModelOutput:
     return model.run(held_out.faces.numpy(), landmarks)
 
 
-def _occlusion_threshold(output: ModelOutput, held_out: FaceData, otherwise: float) -> float:
+def _occlusion_threshold(output: ModelOutput, held_out: FaceData, share: float, otherwise: float) -> float:
     if output.occlusion is None or held_out.seen is None:
         return otherwise
-    return fit_occlusion_threshold(output.occlusion[:, 0], held_out.seen.numpy()) or otherwise
+    return fit_occlusion_threshold(output.occlusion[:, 0], held_out.seen.numpy(), share) or otherwise
 
 
 def _uncertainty(

@@ -163,14 +163,14 @@ def _start(
     if Path(start).suffix == ".safetensors":
         checkpoint = load_whole(classifier, classes, Path(start), recipe, report)
         theirs = portable(parse_recipe(dict(checkpoint.recipe), str(start)))
-        known = {"name": theirs.name, "epoch": checkpoint.epoch, **learned_by(checkpoint)}
+        known = {**learned_by(checkpoint), "name": theirs.name, "epoch": checkpoint.epoch}
         return {**known, "recipe": json.loads(theirs.model_dump_json())}
     card = load_model_file(classifier, classes, None if start == "default" else start, recipe, report)
     return {
+        **learned(card.training, card.training.get("recipe", {})),
         "name": card.name,
         "version": card.version,
         "licence": card.licence,
-        **learned(card.training, card.training.get("recipe", {})),
     }
 
 

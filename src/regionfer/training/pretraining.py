@@ -335,7 +335,11 @@ def load_trained(path: Path) -> Checkpoint:
         recipe=recipe,
         classes=card.labels,
         epoch=card.training.get("epoch", 0),
-        data={name: value for name, value in card.training.items() if name not in ("recipe", "epoch")},
+        data={
+            **{name: value for name, value in card.training.items() if name not in ("recipe", "epoch")},
+            "name": card.name,
+            "version": card.version,
+        },
     )
 
 
