@@ -165,8 +165,11 @@ def test_few_clear_faces_count_as_covered(clear: int) -> None:
     assert threshold == round(threshold, 3)
 
 
-def test_no_threshold_from_few_faces() -> None:
+def test_how_many_clear_faces_may_count_as_covered_can_be_chosen() -> None:
     assert fit_occlusion_threshold(np.arange(200) / 200, np.zeros(200), 0.01) == 0.986, "0.99 and 0.995 count"
+
+
+def test_no_threshold_from_few_faces() -> None:
     assert fit_occlusion_threshold(np.full(MIN_FACES - 1, 0.3), np.zeros(MIN_FACES - 1)) is None
     assert fit_occlusion_threshold(np.full(MIN_FACES, 0.3), np.full(MIN_FACES, np.nan)) is None
 

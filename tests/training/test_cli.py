@@ -393,6 +393,8 @@ def test_when_a_face_counts_as_covered_is_fitted_to_faces_that_were_looked_at(
     fitted, done = threshold("--data", torn_table)
     assert f"faces count as covered from a probability of {fitted:g}" in done.stdout
     assert fitted != 0.5
+    assert threshold("--data", torn_table, "--false-covers", "0.9")[0] < fitted, "more may count"
+    assert threshold("--data", torn_table)[0] == fitted
     taken = run("export", checkpoint, tmp_path / "final.onnx", "--measured", path)
     assert f"covered from a probability of {fitted:g}" in taken.stdout
     seen.rename(tmp_path / "moved.csv")

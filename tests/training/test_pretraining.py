@@ -327,6 +327,15 @@ def test_a_model_file_does_not_keep_batch_norms(
         load_model_file(classifier, ("a", "b", "c"), "m.onnx", make_recipe())
 
 
+def test_a_model_file_with_batch_norms_gives_no_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {f"network.backbone.{name}": value for name, value in cut(small_resnet()).state_dict().items()}
+    folded = {name: value for name, value in state.items() if "running_" not in name}
+    file = tmp_path / "m.onnx"
+    file.write_bytes(b"read below")
+    monkeypatch.setattr(pretraining, "load_trained", lambda path: SimpleNamespace(averaged=folded))
+    refused(cut(small_resnet()), file, "this network has batch norms, and export folded them")
+
+
 def test_a_model_file_with_batch_norms_does_not_teach(make_recipe: Callable[..., Recipe]) -> None:
     recipe = make_recipe(model={"backbone": "resnet18", "crop_stage": 0})
     state = build_classifier(recipe, 3).state_dict()
